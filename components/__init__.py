@@ -1,0 +1,1 @@
+"""The components: one ComponentResource a file, and the pure modules they share."""
