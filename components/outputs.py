@@ -1,0 +1,191 @@
+"""The stack's outputs: the contract with other stacks and with `smoke`. This module writes it and reads it.
+
+Consumers call `read(pulumi.StackReference(...))`; what has been read with other means (a JSON file) goes to `parse`.
+The keys are snake_case. A new key keeps the version, a changed or removed one raises it.
+"""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pulumi
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components.references import ImageReference
+
+CONTRACT_VERSION = 1
+
+
+class ContractError(Exception):
+    """A stack's outputs are not of this contract; the message says which stack, which key and what to do."""
+
+
+class _Output(BaseModel):
+    # Keys that a newer minor of the producer adds are none of an older consumer's business.
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class ClusterOutput(_Output):
+    """The cluster that serves: its GKE name, location and Kubernetes version ("" when unknown)."""
+
+    name: str
+    location: str
+    version: str
+
+
+class TaintOutput(_Output):
+    """A taint of a pool's nodes, as Kubernetes spells it (effect `NoSchedule`)."""
+
+    key: str
+    value: str
+    effect: str
+
+
+class NodePoolOutput(_Output):
+    """A pool of GPU nodes: `disk_size_gb` in GB, `labels` and `taints` as its nodes carry them."""
+
+    accelerator: str
+    count: int
+    machine_type: str
+    disk_size_gb: int
+    labels: dict[str, str]
+    taints: list[TaintOutput]
+    min_nodes: int
+    max_nodes: int
+    spot: bool
+
+
+class PlatformOutput(_Output):
+    """A platform that is in use. The gateway keys are KServe's only."""
+
+    version: str
+    namespace: str
+    gateway: Literal["gke", "envoy", "none"] = "none"
+    gateway_name: str = ""
+    gateway_namespace: str = ""
+    domain: str = ""
+
+
+class ModelOutput(_Output):
+    """A served model. `image` is `host/path@sha256:…`; `size_bytes` is what a node downloads; `url` is without `/v1`."""
+
+    image: str
+    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    size_bytes: int
+    delivery: Literal["modelcar", "native", "kubeai"]
+    platform: Literal["kserve", "kubeai"]
+    name: str
+    namespace: str
+    storage_uri: str
+    served_name: str
+    url: str
+    paused: bool
+    node_pool: str | None
+
+    @property
+    def reference(self) -> ImageReference:
+        """The image, parsed.
+
+        Raises:
+            ReferenceError: the output is not a reference by digest.
+        """
+        return ImageReference.parse(self.image)
+
+
+class StackOutputs(_Output):
+    """All outputs of a stack of this program. `kubeconfig` is a secret in Pulumi: never print it."""
+
+    contract_version: int
+    registry_url: str
+    node_service_accounts: dict[str, str]
+    cluster: ClusterOutput
+    node_pools: dict[str, NodePoolOutput]
+    platforms: dict[Literal["kserve", "kubeai"], PlatformOutput]
+    models: dict[str, ModelOutput]
+    kubeconfig: str | None = Field(default=None, repr=False)
+
+    def model(self, key: str, *, stack: str = "the stack") -> ModelOutput:
+        """The model of that key.
+
+        Raises:
+            ContractError: the stack serves no such model; the message names those that it serves.
+        """
+        if key not in self.models:
+            raise ContractError(_no_model(stack, key, self.models))
+        return self.models[key]
+
+
+def parse(outputs: Mapping[str, Any], *, stack: str = "the stack") -> StackOutputs:
+    """Check a mapping of outputs, as `pulumi stack output --json` prints it.
+
+    Raises:
+        ContractError: a key is missing or wrong, or the contract is of another version.
+    """
+    _check_version(outputs.get("contract_version"), stack)
+    try:
+        return StackOutputs.model_validate(outputs)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}"
+            for detail in error.errors(include_input=False, include_url=False)
+        )
+        raise ContractError(
+            f"outputs of {stack} are not of contract {CONTRACT_VERSION}: {problems}; "
+            "run `pulumi up` on it with this version of the program"
+        ) from None
+
+
+def read(stack: pulumi.StackReference) -> pulumi.Output[StackOutputs]:
+    """Read another stack's outputs; a ContractError fails the consumer's run with the remedy."""
+    return pulumi.Output.all(stack.outputs, stack.name).apply(lambda read: parse(read[0] or {}, stack=str(read[1])))
+
+
+def read_image(stack: pulumi.StackReference, key: str) -> pulumi.Output[tuple[ImageReference, int]]:
+    """One model's image and its size in bytes, for promotion: depends on nothing else of the other stack.
+
+    The values are read plainly rather than by `read`, so that a producer with a part still unknown (an image that a
+    preview has not built) leaves only that part unknown.
+    """
+
+    def image(outputs: Mapping[str, Any], name: str) -> tuple[ImageReference, int]:
+        _check_version(outputs.get("contract_version"), name)
+        models = outputs.get("models") or {}
+        if key not in models:
+            raise ContractError(_no_model(name, key, models))
+        return ImageReference.parse(models[key]["image"]), int(models[key]["size_bytes"])
+
+    return pulumi.Output.all(stack.outputs, stack.name).apply(lambda read: image(read[0] or {}, str(read[1])))
+
+
+def export(outputs: Mapping[str, pulumi.Input[Any]]) -> None:
+    """Export the outputs of the running stack, stamped with the contract's version.
+
+    Raises:
+        TypeError: the keys are not those of `StackOutputs`.
+    """
+    expected = set(StackOutputs.model_fields) - {"contract_version"}
+    if set(outputs) != expected:
+        raise TypeError(f"stack outputs differ from the contract: {sorted(set(outputs) ^ expected)}")
+    pulumi.export("contract_version", CONTRACT_VERSION)
+    for key, value in outputs.items():
+        pulumi.export(key, value)
+
+
+def _check_version(version: object, stack: str) -> None:
+    if version is None:
+        raise ContractError(
+            f"{stack} has no output contract_version: it is not a stack of this program, or it was never deployed; "
+            "run `pulumi up` on it, or correct the stack's name (organization/project/stack)"
+        )
+    if version != CONTRACT_VERSION:
+        older = isinstance(version, int | float) and version < CONTRACT_VERSION
+        remedy = "run `pulumi up` on it with this version" if older else "update this program"
+        raise ContractError(
+            f"{stack} has outputs of contract {version}, this program reads {CONTRACT_VERSION}: {remedy}"
+        )
+
+
+def _no_model(stack: str, key: str, models: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(key, models, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{stack} serves no model {key!r}: it serves {', '.join(sorted(models)) or 'none'}{hint}"
