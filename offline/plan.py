@@ -1,0 +1,72 @@
+"""A plan: what a stack's program would register and export, and its stable JSON form."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from offline.errors import InputError
+from offline.recording import Recording, Resource
+from offline.values import plain
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The recorded run of one stack's program."""
+
+    project: str
+    stack: str
+    recording: Recording = field(default_factory=Recording)
+
+    @property
+    def resources(self) -> list[Resource]:
+        """The resources, in the program's order."""
+        return self.recording.resources
+
+    def data(self) -> dict[str, Any]:
+        """The plan as plain data, secrets masked, in an order that does not depend on the run.
+
+        `resources` holds objects of `type`, `name`, `parent` (`TYPE::NAME`, null at the top) and `inputs`; `outputs`
+        holds the stack's outputs.
+        """
+        by_urn = {resource.urn: resource for resource in self.resources}
+
+        def label(urn: str) -> str | None:
+            return f"{by_urn[urn].type}::{by_urn[urn].name}" if urn in by_urn else None
+
+        resources = [
+            {
+                "type": resource.type,
+                "name": resource.name,
+                "parent": label(resource.parent),
+                "inputs": plain(resource.inputs),
+            }
+            for resource in self.resources
+        ]
+        resources.sort(key=lambda item: (item["type"], item["name"], item["parent"] or ""))
+        return {"resources": resources, "outputs": plain(self.recording.outputs)}
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a plan that was written as JSON.
+
+    Raises:
+        InputError: the file is missing or is not such a plan.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}") from error
+    if not is_plan(data):
+        raise InputError(f"{path} is not a plan: write one with `python -m offline --stack NAME --format json`")
+    return dict(data)
+
+
+def is_plan(data: Any) -> bool:
+    """Whether data that was read from JSON has the form of a plan."""
+    return (
+        isinstance(data, dict)
+        and isinstance(data.get("outputs"), dict)
+        and isinstance(data.get("resources"), list)
+        and all(isinstance(item, dict) and {"type", "name", "inputs"} <= item.keys() for item in data["resources"])
+    )

@@ -1,0 +1,109 @@
+"""Runs a project's `__main__.py` for a stack, and the stacks that it refers to, and gives the plan."""
+
+import json
+import os
+import runpy
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from offline.builds import Builds
+from offline.config import Project, read_config
+from offline.errors import InputError
+from offline.plan import Plan, is_plan
+from offline.recording import Recording, UnansweredReferenceError, record
+from offline.values import parse
+
+
+class Program:
+    """A project's program. `outputs` answers references to stacks, by full or short name, in place of a run."""
+
+    def __init__(self, project: Project, outputs: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        self._project = project
+        self._given = dict(outputs or {})
+        self._builds = Builds(project.folder)
+
+    def plan(self, stack: str, *, config_file: Path | None = None, build: bool = False) -> Plan:
+        """Run the program for `stack`; with `build` its model images are really built.
+
+        Raises:
+            InputError: the settings, or those of a stack that is referred to, are wrong or missing.
+            RunFailedError: a build failed.
+            Exception: whatever the program itself raises.
+        """
+        return Plan(self._project.name, stack, self._run(stack, config_file, build=build, through=()))
+
+    def _run(self, stack: str, config_file: Path | None, *, build: bool, through: tuple[str, ...]) -> Recording:
+        if stack in through:
+            raise InputError(f"stacks refer to each other in a circle: {' -> '.join((*through, stack))}")
+        config = read_config(self._project, stack, config_file)
+        answers: dict[str, Mapping[str, Any]] = {}
+
+        def attempt(*, build: bool) -> Recording:
+            with _in_folder(self._project.folder):
+                return record(
+                    self._execute,
+                    project=self._project.name,
+                    stack_name=stack,
+                    config=config.values,
+                    secret_keys=config.secret_keys,
+                    stack_outputs=answers,
+                    answer=self._builds if build else None,
+                )
+
+        while True:
+            try:
+                recording = attempt(build=False)
+                break
+            except UnansweredReferenceError as reference:
+                for name in reference.stack_names:
+                    answers[name] = self._outputs_of(name, (*through, stack))
+        return attempt(build=True) if build else recording
+
+    def _execute(self) -> None:
+        runpy.run_path(str(self._project.folder / "__main__.py"), run_name="__main__")
+
+    def _outputs_of(self, name: str, through: tuple[str, ...]) -> Mapping[str, Any]:
+        short = name.rsplit("/", 1)[-1]
+        for given in (name, short):
+            if given in self._given:
+                return self._given[given]
+        parts = name.split("/")
+        project = parts[-2] if len(parts) > 1 else self._project.name
+        if project != self._project.name or short not in self._project.stacks():
+            raise InputError(
+                f"stack {through[-1]!r} refers to stack {name!r}, which is not of this project: give its outputs with "
+                f"--outputs {name}=FILE (what `pulumi stack output --json --stack {name}` prints)"
+            )
+        return self._run(short, None, build=False, through=through).outputs
+
+
+def read_outputs(path: Path) -> dict[str, Any]:
+    """The outputs in a file: what `pulumi stack output --json` prints, or a plan of this package.
+
+    Raises:
+        InputError: the file is neither.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}") from error
+    outputs = data["outputs"] if is_plan(data) else data
+    if not isinstance(outputs, dict):
+        raise InputError(f"{path} must be one JSON object: the outputs of a stack")
+    return dict(parse(outputs))
+
+
+@contextmanager
+def _in_folder(folder: Path) -> Iterator[None]:
+    """What the engine does for a program: its folder is the working directory and first on the import path."""
+    before = Path.cwd()
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        os.chdir(before)

@@ -1,0 +1,480 @@
+"""Runs a Pulumi program in this process and records what it registers: the one place of our Pulumi mocks.
+
+The run is a preview: an output that no rule of `computed` and no answer of the caller gives is unknown, callbacks on
+it do not run, and it reaches the inputs of other resources as `KnownAfter`, naming the resource that it waits for.
+
+How the origin of an unknown value survives: the SDK (pulumi 3.272) sends an unknown input to the engine as one
+constant, and its dependencies per top-level property only. So a stack transformation, which sees every resource's
+arguments before they are serialized, replaces each output in them, however deep, by one that resolves to a token
+where its value is unknown or secret; the monitor turns the tokens back into `KnownAfter` and `Secret`.
+"""
+
+import asyncio
+import contextvars
+import copy
+import inspect
+import logging
+import threading
+import uuid
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pulumi
+from google.protobuf import empty_pb2, json_format, struct_pb2  # type: ignore[import-untyped]
+from pulumi._types import is_input_type
+from pulumi.runtime import mocks, rpc, set_all_config, stack
+from pulumi.runtime.proto import resource_pb2
+from pulumi.runtime.settings import configure, get_root_resource
+
+from offline.computed import computed_outputs, is_settled
+from offline.errors import InputError
+from offline.values import MASK, KnownAfter, Secret, transform
+
+STACK_TYPE = "pulumi:pulumi:Stack"
+STACK_REFERENCE_TYPE = "pulumi:pulumi:StackReference"
+MODEL_IMAGE_TYPE = "oci-model-serving:index:ModelImage"
+COMMAND_TYPE = "command:local:Command"
+IMAGE_TYPE = "docker:index/image:Image"
+_SIGNATURE = "4dabf18193072939515e22adb298388d"
+"""The key that marks special values on the wire (`_special_sig_key` of pulumi/runtime/rpc.py)."""
+_SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - the wire's mark of a secret, itself public
+_ALWAYS_SECRET = {
+    "kubernetes:core/v1:Secret": ("data", "stringData"),
+    "pulumi:providers:kubernetes": ("kubeconfig",),
+}
+"""Inputs that are secret whatever the program says: pulumi-kubernetes marks the data of every Secret."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource as the program registered it.
+
+    `inputs` has the keys that the provider receives (camelCase) and holds plain data, `KnownAfter` and `Secret`.
+    `parent` is the URN of the parent, empty at the top; `read` says that the program looked it up instead of
+    declaring it; `order` is the place in the program.
+    """
+
+    urn: str
+    type: str
+    name: str
+    parent: str
+    inputs: dict[str, Any]
+    dependencies: tuple[str, ...] = ()
+    read: bool = False
+    component: bool = False
+    order: int = 0
+
+
+Answer = Callable[[Resource], Mapping[str, Any] | None]
+"""Gives outputs of a resource beyond its inputs and what is computed from them (`id` among them), or none."""
+
+
+@dataclass
+class Recording:
+    """What a run registered and exported."""
+
+    resources: list[Resource] = field(default_factory=list)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    messages: list[tuple[str, str]] = field(default_factory=list)
+
+    def of_type(self, type_: str) -> list[Resource]:
+        """The resources of one type, in the program's order."""
+        return [resource for resource in self.resources if resource.type == type_]
+
+    def only(self, type_: str, name: str | None = None) -> Resource:
+        """The one resource of this type (and name); a `LookupError` that lists what there is otherwise."""
+        found = [resource for resource in self.of_type(type_) if name in {None, resource.name}]
+        if len(found) != 1:
+            there = sorted(f"{resource.type} {resource.name}" for resource in self.resources)
+            raise LookupError(f"{len(found)} resources of {type_} {name or ''} among {there}")
+        return found[0]
+
+
+class UnansweredReferenceError(InputError):
+    """The program refers to a stack whose outputs were not given."""
+
+    def __init__(self, stack_names: Iterable[str]) -> None:
+        self.stack_names = tuple(sorted(stack_names))
+        names = ", ".join(self.stack_names)
+        super().__init__(f"the outputs of stack {names} are not known: give them with --outputs")
+
+
+def record(
+    program: Callable[[], Any],
+    *,
+    project: str = "project",
+    stack_name: str = "stack",
+    organization: str = "organization",
+    config: Mapping[str, str] | None = None,
+    secret_keys: Iterable[str] = (),
+    stack_outputs: Mapping[str, Mapping[str, Any]] | None = None,
+    answer: Answer | None = None,
+    preview: bool = True,
+) -> Recording:
+    """Run `program` and return what it registered, sorted by its order in the program.
+
+    `config` is keyed `namespace:key`. `stack_outputs` answers stack references by the name that the program uses.
+    With `preview=False` an output without answer is known, and empty, as in `pulumi up` under the SDK's own mocks.
+
+    Raises:
+        UnansweredReferenceError: a stack reference has no answer.
+        InputError: two resources share type, name and parent type (the engine refuses their common URN).
+        Exception: whatever the program raises.
+    """
+    monitor = _Monitor(dict(config or {}), stack_outputs or {}, answer)
+
+    def run() -> None:
+        set_all_config(dict(config or {}), list(secret_keys))
+        settings = mocks.MockSettings(  # type: ignore[no-untyped-call]
+            monitor=monitor,
+            monitor_features=monitor.features(),
+            engine=mocks.MockEngine(monitor.logger),
+            project=project,
+            stack=stack_name,
+            organization=organization,
+            dry_run=preview,
+            callbacks=None,
+            parallel=None,
+            root_directory=None,
+        )
+        configure(settings)
+        loop = asyncio.new_event_loop()
+        # What fails is raised from here, once; tasks that waited for it would each print it again.
+        loop.set_exception_handler(lambda _loop, _context: None)
+        try:
+            loop.run_until_complete(stack.run_in_stack(lambda: monitor.run(program)))
+        finally:
+            _close(loop)
+
+    try:
+        contextvars.copy_context().run(run)
+    except Exception:
+        if monitor.failure is not None:
+            raise monitor.failure from None
+        raise
+    if monitor.unanswered:
+        raise UnansweredReferenceError(monitor.unanswered)
+    monitor.recording.resources.sort(key=lambda resource: (resource.order, resource.urn))
+    return monitor.recording
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    """Close the loop with what a failed program leaves unfinished, without a warning for each."""
+
+    async def drain() -> None:
+        left = asyncio.all_tasks(loop) - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+        loop.run_until_complete(drain())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+class _Monitor(mocks.MockMonitor):
+    """Stands where the engine's resource monitor is; called from worker threads."""
+
+    def __init__(
+        self, config: Mapping[str, str], stack_outputs: Mapping[str, Mapping[str, Any]], answer: Answer | None
+    ) -> None:
+        super().__init__(mocks=_NoMocks())
+        self.recording = Recording()
+        self.failure: Exception | None = None
+        self.unanswered: set[str] = set()
+        self.logger = logging.Logger("offline")  # noqa: LOG001 - private to this run
+        self.logger.addHandler(_Messages(self.recording))
+        self._config = config
+        self._stack_outputs = stack_outputs
+        self._answer = answer
+        self._lock = threading.Lock()
+        self._tokens: dict[str, KnownAfter | Secret] = {}
+        self._order: dict[tuple[str, str], int] = {}
+        self._by_urn: dict[str, Resource] = {}
+        self._lookups: list[str] = []
+        self._root = ""
+
+    def features(self) -> set[int]:
+        """What the SDK may expect of this monitor."""
+        return set(self.GetDeploymentInfo(empty_pb2.Empty()).supportedFeatures)  # type: ignore[no-untyped-call]
+
+    # What runs on the program's side.
+
+    def run(self, program: Callable[[], Any]) -> None:
+        """Run the program inside the stack that the SDK has just made, and tag what it exports."""
+        pulumi.runtime.register_stack_transformation(self._transformation)
+        program()
+        root = get_root_resource()
+        if not isinstance(root, stack.Stack):
+            raise TypeError("the program replaced the root stack")
+        for name, value in list(root.outputs.items()):
+            root.outputs[name] = self._tagged(value)
+
+    def _transformation(self, args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
+        self._order.setdefault((args.type_, args.name), len(self._order))
+        props = {name: self._tagged(value) for name, value in args.props.items()}
+        return pulumi.ResourceTransformationResult(props=props, opts=args.opts)
+
+    def _tagged(self, value: Any) -> Any:
+        if isinstance(value, pulumi.Output):
+            return self._tagged_output(value)
+        if isinstance(value, pulumi.Resource | pulumi.Asset | pulumi.Archive) or inspect.isawaitable(value):
+            return value
+        if is_input_type(type(value)) and not isinstance(value, dict):
+            tagged = copy.copy(value)
+            for name, item in list(tagged.__dict__.items()):
+                tagged.__dict__[name] = self._tagged(item)
+            return tagged
+        if isinstance(value, Mapping):
+            return {key: self._tagged(value[key]) for key in value}
+        if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | range | memoryview):
+            return [self._tagged(item) for item in value]
+        return value
+
+    def _tagged_output(self, output: pulumi.Output[Any]) -> pulumi.Output[Any]:
+        async def value() -> Any:
+            resolved = await output.future(with_unknowns=True)
+            known = await output.is_known()
+            secret = await output.is_secret()
+            waits_for = None if known else await self._origin(await output.resources())
+            return self._settled(resolved, waits_for=waits_for, secret=secret)
+
+        resources: asyncio.Future[set[pulumi.Resource]] = asyncio.ensure_future(output.resources())
+        known: asyncio.Future[bool] = asyncio.Future()
+        known.set_result(True)
+        return pulumi.Output(resources, asyncio.ensure_future(value()), known)
+
+    def _settled(self, value: Any, *, waits_for: KnownAfter | None, secret: bool) -> Any:
+        """The output's value with a token for each unknown or secret leaf; containers keep their known parts."""
+        if isinstance(value, dict | list | tuple) and value:
+            if isinstance(value, dict):
+                return {key: self._settled(item, waits_for=waits_for, secret=secret) for key, item in value.items()}
+            return [self._settled(item, waits_for=waits_for, secret=secret) for item in value]
+        if waits_for is not None and (value is None or isinstance(value, pulumi.output.Unknown)):
+            return self._token(Secret(waits_for) if secret else waits_for)
+        if secret and isinstance(value, str | int | float):
+            return self._token(Secret(value))
+        return self._tagged(value)
+
+    def _token(self, meaning: KnownAfter | Secret) -> str:
+        token = f"offline-{uuid.uuid4()}"
+        with self._lock:
+            self._tokens[token] = meaning
+        return token
+
+    async def _origin(self, resources: Iterable[pulumi.Resource]) -> KnownAfter:
+        urns = [await resource.urn.future() for resource in resources]
+        return self._waits_for(urn for urn in urns if urn)
+
+    def _waits_for(self, urns: Iterable[str]) -> KnownAfter:
+        """What a value that depends on these resources waits for: the most telling of them."""
+        with self._lock:
+            resources = [self._by_urn[urn] for urn in urns if urn in self._by_urn]
+            lookups = sorted(set(self._lookups))
+        events: dict[int, set[str]] = {}
+        for resource in resources:
+            rank, event = self._event(resource)
+            events.setdefault(rank, set()).add(event)
+        if events:
+            return KnownAfter(" and ".join(sorted(events[min(events)])[:2]))
+        return KnownAfter(f"a look-up by {' and '.join(lookups)}" if lookups else "a real run")
+
+    def _event(self, resource: Resource) -> tuple[int, str]:
+        model = self._model_of(resource)
+        if model is not None:
+            return 0, f"build of {model}"
+        if resource.type == STACK_REFERENCE_TYPE:
+            return 1, f"an update of stack {resource.name}"
+        if resource.type == COMMAND_TYPE:
+            return 1, f"command {resource.name}"
+        kind = resource.type.split(":")[-1]
+        verb = "a look-up" if resource.read else "creation"
+        return 3 if is_settled(resource.type) else 2, f"{verb} of {kind} {resource.name}"
+
+    def _model_of(self, resource: Resource) -> str | None:
+        """The model whose image the resource belongs to, by its component or, without one, by the image itself."""
+        at: Resource | None = resource
+        while at is not None:
+            if at.type == MODEL_IMAGE_TYPE:
+                return at.name
+            at = self._by_urn.get(at.parent)
+        return resource.name if resource.type == IMAGE_TYPE else None
+
+    # What runs on the engine's side.
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the SDK's name
+        """Record a resource and answer with its inputs, what is computed from them, and the caller's answer."""
+        urn = self.make_urn(request.parent, request.type, request.name)
+        if request.type == STACK_TYPE:
+            self._root = urn
+            return resource_pb2.RegisterResourceResponse(urn=urn)
+        resource = self._recorded(request, urn, request.object, component=not request.custom)
+        id_, state = self._state(resource)
+        for name in request.additionalSecretOutputs:
+            if name in state:
+                state[name] = transform(state[name], _secret)
+        return resource_pb2.RegisterResourceResponse(urn=urn, id=id_, object=_struct(state))
+
+    def ReadResource(self, request: Any) -> Any:  # noqa: N802 - the SDK's name
+        """Record a look-up; a stack reference is answered with the outputs that the caller gave."""
+        urn = self.make_urn(request.parent, request.type, request.name)
+        resource = self._recorded(request, urn, request.properties, read=True)
+        if request.type == STACK_REFERENCE_TYPE:
+            state = self._referenced(request.id)
+        else:
+            _, state = self._state(resource)
+        return resource_pb2.ReadResourceResponse(urn=urn, id=request.id, properties=_struct(state))
+
+    def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the SDK's name
+        """Keep what the stack exports."""
+        if request.urn == self._root:
+            self.recording.outputs = self._decoded(request.outputs, {})
+        return empty_pb2.Empty()
+
+    def Invoke(self, request: Any) -> Any:  # noqa: N802 - the SDK's name
+        """Answer a look-up: of the client's own settings from the configuration, else as known only later."""
+        if request.tok == "gcp:organizations/getClientConfig:getClientConfig":
+            result: dict[str, Any] = {
+                "project": self._config.get("gcp:project"),
+                "region": self._config.get("gcp:region"),
+                "zone": self._config.get("gcp:zone"),
+                "accessToken": MASK,
+                "id": "client",
+                "defaultLabels": {},
+            }
+            return resource_pb2.ResourceInvokeResponse(**{"return": _struct(result)})
+        with self._lock:
+            self._lookups.append(request.tok.split(":")[-1])
+        unknown = {"id": KnownAfter(request.tok)}
+        return resource_pb2.ResourceInvokeResponse(**{"return": _struct(unknown)})
+
+    def _recorded(
+        self, request: Any, urn: str, properties: Any, *, read: bool = False, component: bool = False
+    ) -> Resource:
+        property_urns = {
+            name: list(dependencies.urns) for name, dependencies in getattr(request, "propertyDependencies", {}).items()
+        }
+        inputs = self._decoded(properties, property_urns)
+        for name in _ALWAYS_SECRET.get(request.type, ()):
+            if name in inputs:
+                inputs[name] = transform(inputs[name], _secret)
+        with self._lock:
+            resource = Resource(
+                urn=urn,
+                type=request.type,
+                name=request.name,
+                parent="" if request.parent == self._root else request.parent,
+                inputs=inputs,
+                dependencies=tuple(sorted(set(request.dependencies))),
+                read=read,
+                component=component,
+                order=self._order.get((request.type, request.name), len(self._order)),
+            )
+            if urn in self._by_urn:
+                error = InputError(f"two resources have the same type, name and parent type: {urn}: rename one")
+                raise self._failed(error)
+            self._by_urn[urn] = resource
+            self.recording.resources.append(resource)
+        return resource
+
+    def _decoded(self, properties: Any, property_urns: Mapping[str, list[str]]) -> dict[str, Any]:
+        data = json_format.MessageToDict(properties)
+        return {
+            name: self._decoded_value(value, property_urns.get(name, []))
+            for name, value in sorted(data.items())
+            if value is not None
+        }
+
+    def _decoded_value(self, value: Any, urns: list[str]) -> Any:
+        if isinstance(value, list):
+            return [self._decoded_value(item, urns) for item in value]
+        if isinstance(value, dict):
+            return self._decoded_mapping(value, urns)
+        if isinstance(value, float) and value.is_integer():
+            return int(value)  # the wire has one type for numbers
+        if value == rpc.UNKNOWN:
+            return self._waits_for(urns)
+        return self._tokens.get(value, value) if isinstance(value, str) else value
+
+    def _decoded_mapping(self, value: dict[str, Any], urns: list[str]) -> Any:
+        rest = {
+            key: self._decoded_value(item, urns)
+            for key, item in sorted(value.items())
+            if item is not None and key != _SIGNATURE
+        }
+        if _SIGNATURE not in value:
+            return rest
+        if value[_SIGNATURE] == _SECRET_SIGNATURE:
+            return transform(rest.get("value"), _secret)
+        # A resource is named by its URN, an asset or archive by what it is made of.
+        return rest.get("urn", rest)
+
+    def _state(self, resource: Resource) -> tuple[str, dict[str, Any]]:
+        if resource.component:
+            return "", {}
+        state = {**resource.inputs, **computed_outputs(resource.type, resource.inputs, self._config)}
+        if self._answer is not None:
+            try:
+                state |= self._answer(resource) or {}
+            except Exception as error:
+                raise self._failed(error) from error
+        id_ = state.pop("id", "")
+        return id_ if isinstance(id_, str) else "", state
+
+    def _referenced(self, stack_name: str) -> dict[str, Any]:
+        outputs = self._stack_outputs.get(stack_name)
+        if outputs is None:
+            # The program goes on, so that all such references are found in one run.
+            self.unanswered.add(stack_name)
+            return {"name": stack_name, "outputs": KnownAfter("an answer"), "secretOutputNames": []}
+        secret_names = [name for name, value in outputs.items() if isinstance(value, Secret)]
+        return {"name": stack_name, "outputs": dict(outputs), "secretOutputNames": secret_names}
+
+    def _failed(self, error: Exception) -> Exception:
+        """Keep the first failure: the SDK reports it among those that only follow from it."""
+        self.failure = self.failure or error
+        return error
+
+
+class _NoMocks(mocks.Mocks):
+    """The SDK's interface for mocks, which the monitor of this module never calls: it answers by itself."""
+
+    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
+        raise NotImplementedError(args.token)
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        raise NotImplementedError(args.typ)
+
+
+class _Messages(logging.Handler):
+    """Keeps what the program logs (`pulumi.log.warn`) for the caller to show."""
+
+    def __init__(self, recording: Recording) -> None:
+        super().__init__(logging.INFO)
+        self._recording = recording
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._recording.messages.append((record.levelname.lower(), record.getMessage()))
+
+
+def _secret(value: Any) -> Any:
+    return value if value is None or isinstance(value, Secret) else Secret(value)
+
+
+def _struct(state: Mapping[str, Any]) -> struct_pb2.Struct:
+    """The state as the engine would send it."""
+
+    def leaf(value: Any) -> Any:
+        if isinstance(value, KnownAfter):
+            return rpc.UNKNOWN
+        if isinstance(value, Secret):
+            return {_SIGNATURE: _SECRET_SIGNATURE, "value": leaf(value.value)}
+        return value
+
+    struct = struct_pb2.Struct()
+    struct.update(transform(dict(state), leaf))
+    return struct

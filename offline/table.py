@@ -1,0 +1,67 @@
+"""The plan as a tree for people."""
+
+from collections import defaultdict
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from offline.plan import Plan
+from offline.recording import Resource
+from offline.telling import telling_inputs
+from offline.values import is_known_after, plain
+
+NOT_AN_ENGINE = "in-process run: nothing is deployed and no state is recorded"
+
+
+def print_table(plan: Plan, stream: TextIO) -> None:
+    """Write the tree of resources with their telling inputs, and the outputs below it."""
+    # Only a terminal has a width to keep to: a digest that is wrapped in a file cannot be searched for.
+    console = Console(file=stream, highlight=False, width=None if stream.isatty() else 10_000)
+    tree = Tree(Text(f"{plan.project} {plan.stack}", style="bold").append(f"  ({NOT_AN_ENGINE})", style="dim"))
+    children: dict[str, list[Resource]] = defaultdict(list)
+    for resource in plan.resources:
+        children[resource.parent].append(resource)
+    _grow(tree, children, "")
+    console.print(tree)
+    if plan.recording.outputs:
+        outputs = Tree(Text("outputs", style="bold"))
+        _grow_value(outputs, plain(plan.recording.outputs))
+        console.print(outputs)
+
+
+def short_type(type_: str) -> str:
+    """A type token as people say it: `gcp:container/nodePool:NodePool` is `gcp:container:NodePool`."""
+    package, _, rest = type_.partition(":")
+    module, _, kind = rest.rpartition(":")
+    if package in {"oci-model-serving", "kubernetes"}:
+        return kind
+    return ":".join(part for part in (package, module.split("/")[0], kind) if part and part != "index")
+
+
+def _grow(tree: Tree, children: dict[str, list[Resource]], parent: str) -> None:
+    for resource in children[parent]:
+        label = Text()
+        label.append(short_type(resource.type), style="bold cyan" if resource.component else "cyan")
+        label.append(f" {resource.name}")
+        for name, value in telling_inputs(resource).items():
+            label.append(f"  {name}=", style="dim").append(_text(value))
+        _grow(tree.add(label), children, resource.urn)
+
+
+def _grow_value(tree: Tree, value: Any) -> None:
+    entries = enumerate(value) if isinstance(value, list) else value.items()
+    for name, item in entries:
+        if isinstance(item, dict | list) and item:
+            _grow_value(tree.add(Text(str(name))), item)
+        else:
+            tree.add(Text(f"{name}: ").append(_text(item)))
+
+
+def _text(value: Any) -> Text:
+    if is_known_after(value):
+        return Text(f"<{value}>", style="yellow")
+    if isinstance(value, bool):
+        return Text(str(value).lower())
+    return Text(str(value))
