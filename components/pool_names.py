@@ -1,0 +1,65 @@
+"""The names of a node pool and of its service account. Pure."""
+
+import hashlib
+import json
+from typing import Any
+
+from components.accelerators import Machine
+from components.schema import NodePool
+
+SYSTEM = "system"
+"""The pool without GPUs that a created cluster has; no GPU pool may be called so."""
+_POOL_NAME = 40
+_ACCOUNT_ID = 30
+_DIGITS = 6
+
+
+def account_id(cluster: str, key: str, pool: NodePool | None = None) -> str:
+    """The id of a pool's service account: the one in the settings, or `<cluster>-<key>`.
+
+    Google wants 6 to 30 characters; a longer default is cut and told apart by six hexadecimal digits.
+    """
+    if pool is not None and pool.service_account_id:
+        return pool.service_account_id
+    name = f"{cluster}-{key}"
+    if len(name) <= _ACCOUNT_ID:
+        return name if len(name) >= 6 else f"{name}-nodes"
+    return _shortened(name, _ACCOUNT_ID, _hash(name))
+
+
+def pool_name(key: str, replacing: dict[str, Any]) -> str:
+    """The name of a node pool in GKE: its key and six digits of what cannot change in place.
+
+    A change of those replaces the pool; with the digits the new one has another name, so that it can be created before
+    the old one goes. At most 40 characters (GKE).
+    """
+    return _shortened(key, _POOL_NAME, _hash(json.dumps(replacing, sort_keys=True)))
+
+
+def replacing(pool: NodePool, machine: Machine, account: str) -> dict[str, Any]:
+    """What of a pool's settings forces its replacement, by the provider's argument that does.
+
+    Source: the fields with ForceNew of `google_container_node_pool` and its `node_config`
+    (terraform-provider-google 7.45.0, August 2026); machine type, boot disk, zones, sizes, labels, taints, image
+    streaming and the kubelet's settings are updated in place there.
+    """
+    return {
+        "guestAccelerators": [machine.accelerator, machine.count, pool.driver_version],
+        "spot": pool.spot,
+        "flexStart": pool.flex_start,
+        "queuedProvisioning": pool.queued_provisioning,
+        "maxRunDuration": pool.max_run_duration,
+        "reservationAffinity": pool.reservation,
+        "secondaryBootDisks": list(pool.secondary_boot_disks),
+        "sandboxConfig": pool.sandbox,
+        "serviceAccount": account,
+        "maxPodsPerNode": pool.max_pods_per_node,
+    }
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def _shortened(name: str, length: int, digits: str) -> str:
+    return f"{name[: length - _DIGITS - 1].rstrip('-')}-{digits}"
