@@ -16,8 +16,8 @@ _CONTAINERD = (1, 34, 4)
 """First GKE version known to carry containerd 2.1."""
 
 ALPHA_WARNING = (
-    "cluster.create.alpha: Google deletes an alpha cluster after 30 days, never upgrades or repairs its nodes and gives "
-    "no SLA; use it to try image volumes before Kubernetes 1.35, not to serve"
+    "cluster.create.alpha: Google deletes an alpha cluster after 30 days, never upgrades or repairs its nodes and "
+    "gives no SLA; use it to try image volumes before Kubernetes 1.35, not to serve"
 )
 
 
