@@ -1,7 +1,7 @@
 """Really runs the model image builds of a program: the part of `pulumi up` that needs no engine.
 
-A build is a `command:local:Command` whose `create` is `PYTHON -m modelimage pack|copy|tag …`. Any other command, and
-an image built by Docker, stays a matter of the engine.
+A build is a `command:local:Command` whose `create` is `PYTHON -m modelimage VERB …`. Any other command, and an image
+built by Docker, stays a matter of the engine.
 """
 
 import os
@@ -14,24 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from offline.errors import RunFailedError
-from offline.recording import COMMAND_TYPE, Resource
+from offline.recording import Resource, modelimage_arguments
 from offline.values import MASK, reveal, unknowns
 
-_VERBS = {"pack", "copy", "tag"}
-"""The verbs of `modelimage` that answer with a digest. `context` only prepares what Docker builds."""
-
-
-def build_command(resource: Resource) -> list[str] | None:
-    """The arguments of the model image build that the resource is, or none if it is something else."""
-    create = reveal(resource.inputs.get("create"))
-    if resource.type != COMMAND_TYPE or not isinstance(create, str):
-        return None
-    try:
-        arguments = shlex.split(create)
-    except ValueError:
-        return None
-    is_build = arguments[1:3] == ["-m", "modelimage"] and len(arguments) > 3 and arguments[3] in _VERBS
-    return arguments if is_build else None
+_VERBS = {"pack", "copy", "tag", "inspect"}
+"""The verbs of `modelimage` that answer with an image. `context` only prepares what Docker builds, and a build in the
+cloud is the engine's."""
 
 
 class Builds:
@@ -51,14 +39,15 @@ class Builds:
         Raises:
             RunFailedError: the build failed, or needs a secret that only the engine can decrypt.
         """
-        arguments = build_command(resource)
-        if arguments is None or unknowns(resource.inputs):
+        modelimage = modelimage_arguments(resource)
+        if modelimage is None or modelimage[0] not in _VERBS or unknowns(resource.inputs):
             return None
+        arguments = shlex.split(reveal(resource.inputs["create"]))
         environment = {key: str(value) for key, value in reveal(resource.inputs.get("environment", {})).items()}
         withheld = sorted(key for key, value in environment.items() if MASK in value)
         if withheld:
             raise RunFailedError(
-                f"build of {resource.name}: {', '.join(withheld)} is encrypted in the stack's settings, which only "
+                f"{resource.name}: {', '.join(withheld)} is encrypted in the stack's settings, which only "
                 "the engine can read: run `pulumi up`, or log in to the registry and leave the setting out"
             )
         folder = self._folder / str(resource.inputs.get("dir", "."))
@@ -70,7 +59,7 @@ class Builds:
 
 
 def _run(name: str, arguments: list[str], environment: Mapping[str, str], folder: Path) -> str:
-    sys.stderr.write(f"building {name}\n")
+    sys.stderr.write(f"running {name}\n")
     sys.stderr.flush()
     try:
         done = subprocess.run(
@@ -83,7 +72,7 @@ def _run(name: str, arguments: list[str], environment: Mapping[str, str], folder
             check=False,
         )
     except OSError as error:
-        raise RunFailedError(f"build of {name}: {arguments[0]} cannot be started: {error}") from error
+        raise RunFailedError(f"{name}: {arguments[0]} cannot be started: {error}") from error
     if done.returncode != 0:
-        raise RunFailedError(f"build of {name} failed with exit code {done.returncode}; its message is above")
+        raise RunFailedError(f"{name} failed with exit code {done.returncode}; its message is above")
     return done.stdout.removesuffix("\n")

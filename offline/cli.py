@@ -9,14 +9,24 @@ from typing import Any
 import pulumi
 import yaml
 
+from components.outputs import ContractError
+from components.settings import SettingsError
+from modelimage import ImageError
+from offline.cluster import apply
 from offline.config import find_project
+from offline.diff import as_markdown, as_text, compare
 from offline.errors import InputError, OfflineError
+from offline.manifests import write
 from offline.mermaid import mermaid
 from offline.plan import Plan
 from offline.program import Program, read_outputs
+from offline.revisions import plan_of
 from offline.table import NOT_AN_ENGINE, print_table
 from offline.values import dumps
+from policy.rules import check
 
+_KNOWN = {SettingsError: 2, ContractError: 2, ImageError: 1, pulumi.RunError: 1}
+"""Errors of the program whose text is the whole message, and the exit code that each gives."""
 _DESCRIPTION = """Runs the project's Pulumi program in this process, without engine, cloud or cluster, and shows what
 it would do. Nothing is deployed and no state is recorded. `python -m offline diff BASE HEAD` compares two plans."""
 
@@ -24,26 +34,59 @@ it would do. Nothing is deployed and no state is recorded. `python -m offline di
 def main(arguments: Sequence[str]) -> int:
     """Run one command and give the exit code: 0 done, 1 failed, 2 wrong input."""
     try:
+        if arguments[:1] == ["diff"]:
+            return _diff(_diff_parser().parse_args(arguments[1:]))
         return _plan(_parser().parse_args(arguments))
-    except OfflineError as error:
-        return _told(error, error.exit_code)
+    except BrokenPipeError:
+        return 1
     except Exception as error:
         for cause in _causes(error):
-            if _is_settings_error(cause):
-                return _told(cause, InputError.exit_code)
-            if isinstance(cause, OfflineError):
-                return _told(cause, cause.exit_code)
-            if isinstance(cause, pulumi.RunError):
-                return _told(cause, 1)
+            code = _exit_code(cause)
+            if code is not None:
+                sys.stderr.write(f"{cause}\n")
+                return code
         raise
 
 
 def _plan(options: argparse.Namespace) -> int:
+    if options.wait is not None and not options.apply:
+        raise InputError("--wait waits for what --apply has applied: add --apply")
+    manifests = options.manifests.resolve() if options.manifests else None
     program = Program(find_project(Path.cwd()), _given_outputs(options.outputs))
     plan = program.plan(options.stack, config_file=options.config_file, build=options.build)
     for level, message in plan.recording.messages:
         sys.stderr.write(f"{level}: {message}\n")
     _show(plan, options.format)
+    sys.stdout.flush()
+    if manifests:
+        sys.stderr.write(f"wrote {len(write(plan, manifests))} manifests to {manifests}\n")
+    if options.policy and not _policy(plan):
+        return 1
+    if options.apply:
+        apply(plan, wait_seconds=options.wait)
+    return 0
+
+
+def _policy(plan: Plan) -> bool:
+    """Print the policy's violations; whether no mandatory one is among them."""
+    violations = check(plan.data(), stack=plan.stack)
+    for violation in violations:
+        sys.stderr.write(f"{violation}\n")
+    mandatory = [violation for violation in violations if violation.mandatory]
+    sys.stderr.write(f"policy: {len(mandatory)} mandatory, {len(violations) - len(mandatory)} advisory violations\n")
+    return not mandatory
+
+
+def _diff(options: argparse.Namespace) -> int:
+    folder = find_project(Path.cwd()).folder if not Path(options.base).is_file() else Path.cwd()
+    base = plan_of(options.base, options.stack, folder)
+    difference = compare(base, plan_of(options.head, options.stack, folder))
+    if options.format == "json":
+        sys.stdout.write(dumps(difference.data()))
+    elif options.format == "markdown":
+        sys.stdout.write(as_markdown(difference, options.stack))
+    else:
+        sys.stdout.write(as_text(difference))
     return 0
 
 
@@ -75,6 +118,29 @@ def _parser() -> argparse.ArgumentParser:
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--build", action="store_true", help="really build the images of builder 'direct'")
     mode.add_argument("--preview", action="store_false", dest="build", help="build nothing (the default)")
+    parser.add_argument("--manifests", type=Path, metavar="DIR", help="write the Kubernetes objects as YAML files")
+    parser.add_argument("--apply", action="store_true", help="apply the Kubernetes objects to the stack's cluster")
+    parser.add_argument(
+        "--wait",
+        nargs="?",
+        type=float,
+        const=600.0,
+        metavar="SECONDS",
+        help="after --apply, wait until the objects are ready (at most %(const)s seconds)",
+    )
+    parser.add_argument("--policy", action="store_true", help="check the plan against the policy pack")
+    return parser
+
+
+def _diff_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m offline diff",
+        description="Compares two plans, each a file with a plan in JSON or a git revision whose plan is made.",
+    )
+    parser.add_argument("base", metavar="BASE")
+    parser.add_argument("head", metavar="HEAD")
+    parser.add_argument("--stack", default="local", help="the stack, by the name in Pulumi.<stack>.yaml (%(default)s)")
+    parser.add_argument("--format", choices=("text", "json", "markdown"), default="text")
     return parser
 
 
@@ -97,11 +163,8 @@ def _causes(error: BaseException) -> list[BaseException]:
     return causes
 
 
-def _is_settings_error(error: BaseException) -> bool:
-    settings: Any = sys.modules.get("components.settings")
-    return settings is not None and isinstance(error, settings.SettingsError)
-
-
-def _told(error: BaseException, exit_code: int) -> int:
-    sys.stderr.write(f"{error}\n")
-    return exit_code
+def _exit_code(error: BaseException) -> int | None:
+    """The exit code of an error whose text is a complete message; none for an unexpected one."""
+    if isinstance(error, OfflineError):
+        return error.exit_code
+    return next((code for known, code in _KNOWN.items() if isinstance(error, known)), None)

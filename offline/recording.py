@@ -14,6 +14,7 @@ import contextvars
 import copy
 import inspect
 import logging
+import shlex
 import threading
 import uuid
 import warnings
@@ -30,7 +31,7 @@ from pulumi.runtime.settings import configure, get_root_resource
 
 from offline.computed import computed_outputs, is_settled
 from offline.errors import InputError
-from offline.values import MASK, KnownAfter, Secret, transform
+from offline.values import MASK, KnownAfter, Secret, reveal, transform
 
 STACK_TYPE = "pulumi:pulumi:Stack"
 STACK_REFERENCE_TYPE = "pulumi:pulumi:StackReference"
@@ -284,11 +285,11 @@ class _Monitor(mocks.MockMonitor):
         return KnownAfter(f"a look-up by {' and '.join(lookups)}" if lookups else "a real run")
 
     def _event(self, resource: Resource) -> tuple[int, str]:
+        if resource.type == STACK_REFERENCE_TYPE:
+            return 1, f"an update of stack {resource.inputs.get('name', resource.name)}"
         model = self._model_of(resource)
         if model is not None:
-            return 0, f"build of {model}"
-        if resource.type == STACK_REFERENCE_TYPE:
-            return 1, f"an update of stack {resource.name}"
+            return 0, f"{_step_of(resource)} of {model}"
         if resource.type == COMMAND_TYPE:
             return 1, f"command {resource.name}"
         kind = resource.type.split(":")[-1]
@@ -438,6 +439,24 @@ class _Monitor(mocks.MockMonitor):
         """Keep the first failure: the SDK reports it among those that only follow from it."""
         self.failure = self.failure or error
         return error
+
+
+def _step_of(resource: Resource) -> str:
+    """What a resource of a model's image does: an image that exists is copied or checked, another is built."""
+    arguments = modelimage_arguments(resource) or [""]
+    return {"copy": "copy", "inspect": "check"}.get(arguments[0], "build")
+
+
+def modelimage_arguments(resource: Resource) -> list[str] | None:
+    """The arguments of the `modelimage` command that the resource runs, verb first; none for anything else."""
+    create = reveal(resource.inputs.get("create"))
+    if resource.type != COMMAND_TYPE or not isinstance(create, str):
+        return None
+    try:
+        words = shlex.split(create)
+    except ValueError:
+        return None
+    return words[3:] if words[1:3] == ["-m", "modelimage"] and len(words) > 3 else None
 
 
 class _NoMocks(mocks.Mocks):

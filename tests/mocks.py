@@ -4,8 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from offline.builds import build_command
-from offline.recording import IMAGE_TYPE, Answer, Recording, Resource, record
+from offline.recording import IMAGE_TYPE, Answer, Recording, Resource, modelimage_arguments, record
 from offline.values import KnownAfter, Secret, plain
 
 __all__ = ["DIGEST", "KnownAfter", "Recording", "Resource", "Secret", "built", "plain", "record"]
@@ -14,26 +13,27 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
 def built(digest: str = DIGEST, size_bytes: int = 1_000_000) -> Answer:
-    """Answers each build of a model image, by `modelimage` or Docker, as if it had been pushed with this digest."""
+    """Answers each step of a model image, by `modelimage` or Docker, as if it had gone well with this digest."""
 
     def answer(resource: Resource) -> Mapping[str, Any] | None:
-        arguments = build_command(resource)
-        if arguments is not None:
-            destination = next(item for item in reversed(arguments) if "/" in item or item.startswith("oci:"))
-            reference = f"{_without_tag(destination)}@{digest}"
-            data = {"digest": digest, "reference": reference, "size_bytes": size_bytes, "layers": []}
-            return {"stdout": json.dumps(data), "stderr": ""}
         if resource.type == IMAGE_TYPE:
-            return {"repoDigest": f"{_without_tag(str(plain(resource.inputs['imageName'])))}@{digest}"}
-        return None
+            return {"repoDigest": f"{_repository(str(plain(resource.inputs['imageName'])))}@{digest}"}
+        arguments = modelimage_arguments(resource)
+        return None if arguments is None else {"stdout": json.dumps(_result(arguments)), "stderr": ""}
+
+    def _result(arguments: list[str]) -> dict[str, Any]:
+        verb, first, *rest = arguments
+        if verb == "context":
+            return {"context": rest[0], "fingerprint": digest.partition(":")[2], "size_bytes": size_bytes}
+        target = first if verb in {"tag", "inspect"} else rest[0]
+        own = first.partition("@")[2] or digest if verb != "pack" else digest
+        reference = f"{_repository(target)}@{own}"
+        return {"digest": own, "reference": reference, "size_bytes": size_bytes, "layers": []}
 
     return answer
 
 
-def _without_tag(destination: str) -> str:
-    path, slash, last = destination.rpartition("/")
-    return (
-        f"{path}{slash}{last.partition('@')[0].partition(':')[0]}"
-        if not destination.startswith("oci:")
-        else destination
-    )
+def _repository(destination: str) -> str:
+    """The destination without tag and digest; an OCI layout stays as it is."""
+    path, slash, last = destination.partition("@")[0].rpartition("/")
+    return destination if destination.startswith("oci:") else f"{path}{slash}{last.partition(':')[0]}"

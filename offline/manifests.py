@@ -1,0 +1,195 @@
+"""The Kubernetes objects of a plan, as files that `kubectl apply` and a reviewer can read."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from offline.errors import InputError
+from offline.plan import Plan
+from offline.recording import Resource
+from offline.values import KnownAfter, Secret, plain
+
+HEADER = "# Written by `python -m offline --manifests`, which replaces or removes this file on its next run.\n"
+"""First line of every file: what lacks it was not written by us and is never touched."""
+_RELEASE_TYPE = "kubernetes:helm.sh/v3:Release"
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]")
+
+
+@dataclass(frozen=True)
+class KubernetesObject:
+    """An object as the Kubernetes provider receives it; `body` may still hold secrets and values known later."""
+
+    resource: Resource
+    body: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """The object's kind."""
+        return str(self.body["kind"])
+
+    @property
+    def api_version(self) -> str:
+        """The object's group and version."""
+        return str(self.body["apiVersion"])
+
+    @property
+    def namespace(self) -> str:
+        """The object's namespace; empty for one that has none."""
+        return str(plain(self.body["metadata"].get("namespace") or ""))
+
+    @property
+    def name(self) -> str:
+        """The object's name."""
+        return str(plain(self.body["metadata"]["name"]))
+
+    def __str__(self) -> str:
+        return f"{self.kind} {f'{self.namespace}/' if self.namespace else ''}{self.name}"
+
+
+def kubernetes_objects(plan: Plan) -> list[KubernetesObject]:
+    """The objects that the plan declares, in the program's order; Helm releases are not among them.
+
+    Raises:
+        InputError: an object has no name of its own, so that only the engine's provider could name it.
+    """
+    objects = []
+    nameless = []
+    for resource in plan.resources:
+        if not resource.type.startswith("kubernetes:") or resource.type == _RELEASE_TYPE:
+            continue
+        if resource.component or resource.read or "kind" not in resource.inputs:
+            continue
+        metadata = resource.inputs.get("metadata")
+        if not isinstance(metadata, dict) or not metadata.get("name"):
+            nameless.append(f"{resource.inputs['kind']} {resource.name!r} has no metadata.name: give it one")
+            continue
+        objects.append(KubernetesObject(resource, resource.inputs))
+    if nameless:
+        raise InputError("\n".join(nameless))
+    return objects
+
+
+def helm_releases(plan: Plan) -> list[Resource]:
+    """The Helm releases that the plan declares, in the program's order."""
+    return [resource for resource in plan.resources if resource.type == _RELEASE_TYPE]
+
+
+def render(plan: Plan) -> dict[str, str]:
+    """File name to content: one file an object, and one with the values of each Helm release."""
+    files: dict[str, str] = {}
+    for item in kubernetes_objects(plan):
+        name = _file_name(item.kind, item.namespace, item.name)
+        if name in files:
+            group = item.api_version.rpartition("/")[0] or "core"
+            name = _file_name(f"{item.kind}.{group}", item.namespace, item.name)
+        files[name] = _document(item.body, is_secret=item.kind == "Secret")
+    for release in helm_releases(plan):
+        files[f"helm-release-{_NOT_IN_NAMES.sub('_', release.name)}.yaml"] = _release(release)
+    return dict(sorted(files.items()))
+
+
+def write(plan: Plan, folder: Path) -> list[Path]:
+    """Write the plan's manifests to `folder` and remove those of an earlier run that are no longer in the plan.
+
+    All files are complete before the first of them takes its place.
+
+    Raises:
+        InputError: the folder holds a file of that name that an earlier run did not write, or cannot be written.
+    """
+    files = render(plan)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        foreign = [name for name in files if (folder / name).exists() and not _is_ours(folder / name)]
+        if foreign:
+            raise InputError(
+                f"--manifests {folder}: {', '.join(foreign)} was not written by this command: move it, or name "
+                "another folder"
+            )
+        _replace(files, folder)
+    except OSError as error:
+        raise InputError(f"--manifests {folder}: {error}") from error
+    return [folder / name for name in files]
+
+
+def _replace(files: Mapping[str, str], folder: Path) -> None:
+    fresh = Path(tempfile.mkdtemp(prefix=".manifests-", dir=folder))
+    try:
+        for name, content in files.items():
+            (fresh / name).write_text(content, encoding="utf-8")
+        for name in files:
+            (fresh / name).replace(folder / name)
+        for path in folder.glob("*.yaml"):
+            if path.name not in files and _is_ours(path):
+                path.unlink()
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _is_ours(path: Path) -> bool:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.readline() == HEADER
+
+
+def _file_name(kind: str, namespace: str, name: str) -> str:
+    parts = [kind.lower(), *([namespace] if namespace else []), name]
+    return _NOT_IN_NAMES.sub("_", "-".join(parts)) + ".yaml"
+
+
+def _document(body: Mapping[str, Any], *, is_secret: bool) -> str:
+    notes = []
+    shown = dict(body)
+    if is_secret:
+        for part in ("data", "stringData"):
+            if part in shown:
+                keys = ", ".join(sorted(shown.pop(part)))
+                notes.append(f"# Left out, since it is secret: {part} ({keys})")
+    return HEADER + "".join(f"{note}\n" for note in [*notes, *_gaps(shown)]) + _yaml(shown)
+
+
+def _release(release: Resource) -> str:
+    inputs = release.inputs
+    shown = plain(inputs)
+    command = ["helm upgrade --install", str(shown.get("name", release.name)), str(shown.get("chart", ""))]
+    repository = shown.get("repositoryOpts", {})
+    options = {
+        "--repo": repository.get("repo") if isinstance(repository, dict) else None,
+        "--version": shown.get("version"),
+        "--namespace": shown.get("namespace"),
+    }
+    command += [f"{option} {value}" for option, value in options.items() if value]
+    command += ["--create-namespace"] if inputs.get("createNamespace") else []
+    notes = [
+        f"# Helm release {release.name}: chart {shown.get('chart')}, version {shown.get('version', 'newest')}",
+        f"# {' '.join(command)} --values THIS-FILE",
+    ]
+    values = inputs.get("values", {})
+    return HEADER + "".join(f"{note}\n" for note in [*notes, *_gaps(values)]) + _yaml(values)
+
+
+def _gaps(value: Any) -> list[str]:
+    """A comment for each value that the file cannot hold."""
+    notes = []
+    for path, leaf in _leaves(value, ""):
+        if isinstance(leaf, KnownAfter):
+            notes.append(f"# Not complete: {path} is {leaf}")
+        elif isinstance(leaf, Secret):
+            notes.append(f"# Left out, since it is secret: {path}")
+    return notes
+
+
+def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return [found for key, item in value.items() for found in _leaves(item, f"{path}.{key}" if path else str(key))]
+    if isinstance(value, list):
+        return [found for index, item in enumerate(value) for found in _leaves(item, f"{path}[{index}]")]
+    return [(path, value)]
+
+
+def _yaml(value: Any) -> str:
+    return yaml.safe_dump(plain(value), sort_keys=True, allow_unicode=True, width=1_000)

@@ -1,0 +1,69 @@
+"""Plans of git revisions: each is checked out to a temporary worktree and planned there, with its own code."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from offline.errors import InputError, RunFailedError
+from offline.plan import is_plan, load
+
+
+def plan_of(source: str, stack: str, folder: Path) -> dict[str, Any]:
+    """The plan that `source` names: a file with a plan in JSON, or a git revision of the repository at `folder`.
+
+    Raises:
+        InputError: it is neither, or the revision has no such stack.
+        RunFailedError: the plan of the revision cannot be made.
+    """
+    path = Path(source)
+    if path.is_file():
+        return load(path)
+    root = Path(_git(folder, "rev-parse", "--show-toplevel", problem="is no git repository").strip())
+    commit = _git(
+        folder, "rev-parse", "--verify", "--quiet", f"{source}^{{commit}}",
+        problem=f"{source!r} is neither a file with a plan nor a git revision",
+    ).strip()  # fmt: skip
+    with _worktree(root, commit) as tree:
+        return _plan_in(tree / folder.resolve().relative_to(root.resolve()), source, stack)
+
+
+def _plan_in(folder: Path, source: str, stack: str) -> dict[str, Any]:
+    # The revision's own package runs, not the one that is imported here: `-m` looks in the working directory first.
+    command = [sys.executable, "-m", "offline", "--stack", stack, "--format", "json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        message = done.stderr.strip() or "no message"
+        kind = InputError if done.returncode == InputError.exit_code else RunFailedError
+        raise kind(f"stack {stack!r} of revision {source}:\n{message}")
+    data = json.loads(done.stdout)
+    if not is_plan(data):
+        raise RunFailedError(f"stack {stack!r} of revision {source}: its plan has another form")
+    return dict(data)
+
+
+@contextmanager
+def _worktree(root: Path, commit: str) -> Iterator[Path]:
+    parent = Path(tempfile.mkdtemp(prefix="offline-diff-"))
+    tree = parent / "tree"
+    try:
+        _git(
+            root, "worktree", "add", "--detach", "--quiet", str(tree), commit, problem=f"{commit} cannot be checked out"
+        )
+        yield tree
+    finally:
+        shutil.rmtree(parent, ignore_errors=True)
+        subprocess.run(["git", "-C", str(root), "worktree", "prune"], capture_output=True, check=False)  # noqa: S607
+
+
+def _git(folder: Path, *arguments: str, problem: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)  # noqa: S607
+    if done.returncode != 0:
+        detail = done.stderr.strip()
+        raise InputError(f"{problem}{f' ({detail})' if detail else ''}")
+    return done.stdout

@@ -1,0 +1,117 @@
+"""Where images are named in the resources that this project declares, and what kind of name each is."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Props = Mapping[str, Any]
+
+_DIGEST = r"sha256:[0-9a-f]{64}"
+_BY_DIGEST = re.compile(rf".+@{_DIGEST}")
+_OCI_BY_DIGEST = re.compile(rf"oci(\+native)?://[^@:/]+(:[0-9]+)?/[^@:]+@{_DIGEST}")
+_OCI_DIGEST_TAG = re.compile(r"oci://[^@:/]+(:[0-9]+)?/[^@:]+:sha256-[0-9a-f]{64}")
+_SERVING = ("InferenceService", "InferenceGraph", "TrainedModel", "LLMInferenceService")
+_COMPONENTS = ("predictor", "transformer", "explainer", "model")
+
+
+def is_unknown(value: Any) -> bool:
+    """Whether only a real run knows the value; no rule can judge it before."""
+    return isinstance(value, str) and value.startswith("known after ")
+
+
+def kind_of(type_: str) -> str:
+    """The Kubernetes kind of a resource type; empty for other resources."""
+    return type_.rsplit(":", 1)[-1] if type_.startswith("kubernetes:") else ""
+
+
+def is_by_digest(image: str) -> bool:
+    """Whether a container's image is named by digest."""
+    return bool(_BY_DIGEST.fullmatch(image))
+
+
+def tag_of(image: str) -> str:
+    """The tag of an image that is not named by digest; empty without one."""
+    last = image.rsplit("/", 1)[-1]
+    return last.partition(":")[2] if "@" not in last else ""
+
+
+def repository_of(image: str) -> str:
+    """The image's `host/path` without scheme, tag and digest."""
+    name = re.sub(r"^[a-z+]+://", "", image).partition("@")[0]
+    path, slash, last = name.rpartition("/")
+    return f"{path}{slash}{last.partition(':')[0]}"
+
+
+def model_uris(type_: str, props: Props) -> Iterator[tuple[str, str, bool]]:
+    """Path, text, and whether the text is in the only form that serves by digest, of each model's location."""
+    kind = kind_of(type_)
+    spec = props.get("spec") or {}
+    if type_.startswith("kubernetes:kubeai.org/") and kind == "Model":
+        url = str(spec.get("url") or "")
+        yield "spec.url", url, bool(_OCI_DIGEST_TAG.fullmatch(url))
+    elif kind in _SERVING:
+        for path, text in _serving_uris(spec):
+            yield path, text, bool(_OCI_BY_DIGEST.fullmatch(text))
+    for path, volume in _image_volumes(props):
+        yield path, volume, is_by_digest(volume)
+
+
+def containers(props: Props) -> Iterator[tuple[str, Props]]:
+    """Each container in the resource, however deep its Pod's spec is, with its path."""
+    for path, key, value in _walk(props, ""):
+        if key in {"containers", "initContainers", "ephemeralContainers"} and isinstance(value, Sequence):
+            for index, item in enumerate(value):
+                if isinstance(item, Mapping):
+                    yield f"{path}[{index}]", item
+
+
+def named_images(type_: str, props: Props) -> Iterator[tuple[str, str]]:
+    """Path and text of each image that the resource runs or builds."""
+    for path, container in containers(props):
+        if isinstance(container.get("image"), str):
+            yield f"{path}.image", container["image"]
+    if type_ == "docker:index/image:Image" and isinstance(props.get("imageName"), str):
+        yield "imageName", props["imageName"]
+    if type_.startswith("kubernetes:kubeai.org/") and isinstance((props.get("spec") or {}).get("image"), str):
+        yield "spec.image", props["spec"]["image"]
+
+
+def latest_in_values(props: Props) -> Iterator[str]:
+    """The paths in a chart's values that name the tag `latest`; charts leave out what their own default says."""
+    for path, key, value in _walk(props.get("values") or {}, "values"):
+        if isinstance(value, str) and ((key == "tag" and value == "latest") or value.endswith(":latest")):
+            yield path
+
+
+def _serving_uris(spec: Props) -> Iterator[tuple[str, str]]:
+    for name in _COMPONENTS:
+        component = spec.get(name) or {}
+        if not isinstance(component, Mapping):
+            continue
+        for path, key, value in _walk(component, f"spec.{name}"):
+            if not isinstance(value, str):
+                continue
+            is_environment = key == "value" and value.startswith(("oci://", "oci+"))
+            if key in {"storageUri", "uri"} or is_environment:
+                yield path, value
+
+
+def _image_volumes(props: Props) -> Iterator[tuple[str, str]]:
+    for path, key, value in _walk(props, ""):
+        if key == "volumes" and isinstance(value, Sequence):
+            for index, volume in enumerate(value):
+                image = volume.get("image") if isinstance(volume, Mapping) else None
+                if isinstance(image, Mapping) and isinstance(image.get("reference"), str):
+                    yield f"{path}[{index}].image.reference", image["reference"]
+
+
+def _walk(value: Any, path: str) -> Iterator[tuple[str, str, Any]]:
+    """Every entry of every mapping in `value`: its path, its key and what it holds."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            inner = f"{path}.{key}" if path else str(key)
+            yield inner, str(key), item
+            yield from _walk(item, inner)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for index, item in enumerate(value):
+            yield from _walk(item, f"{path}[{index}]")

@@ -1,0 +1,334 @@
+"""The rules: pure functions of what a stack declares. Each message holds the remedy.
+
+A value that only a real run knows (`known after …`) is no violation: the engine checks it when it is known.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from components import disk
+from policy.images import (
+    Props,
+    containers,
+    is_by_digest,
+    is_unknown,
+    kind_of,
+    latest_in_values,
+    model_uris,
+    named_images,
+    repository_of,
+    tag_of,
+)
+
+STACK_TYPE = "pulumi:pulumi:Stack"
+_GB = 1_000_000_000
+_PUBLIC = {"allUsers", "allAuthenticatedUsers"}
+_BROAD_ROLES = {
+    "roles/owner", "roles/editor", "roles/viewer", "roles/storage.admin", "roles/container.admin",
+    "roles/compute.admin", "roles/artifactregistry.admin", "roles/iam.serviceAccountAdmin",
+    "roles/iam.serviceAccountTokenCreator", "roles/iam.securityAdmin", "roles/resourcemanager.projectIamAdmin",
+}  # fmt: skip
+_OFFLINE_ENV = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+_POD_SECURITY = "pod-security.kubernetes.io/enforce"
+_NODE_POOL = "gcp:container/nodePool:NodePool"
+_CLUSTER = "gcp:container/cluster:Cluster"
+_REPOSITORY = "gcp:artifactregistry/repository:Repository"
+_RELEASE = "kubernetes:helm.sh/v3:Release"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A resource as a stack declares it; the stack itself is one of type `pulumi:pulumi:Stack` with its outputs."""
+
+    type: str
+    name: str
+    props: Props
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A rule that a resource breaks."""
+
+    rule: str
+    mandatory: bool
+    resource: str
+    message: str
+
+    def __str__(self) -> str:
+        level = "mandatory" if self.mandatory else "advisory"
+        return f"{level}: {self.rule}: {self.resource}: {self.message}"
+
+
+ResourceCheck = Callable[[str, str, Props], Iterator[str]]
+"""Type, name and inputs of one resource to the messages of what it breaks."""
+StackCheck = Callable[[Sequence[Declared], str], Iterator[tuple[Declared, str]]]
+"""All resources and the stack's name to the resources that break the rule, each with the message."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule, on single resources or on the stack as a whole."""
+
+    name: str
+    description: str
+    resource_check: ResourceCheck | None = None
+    stack_check: StackCheck | None = None
+    mandatory: bool = True
+
+    def violations(self, resources: Sequence[Declared], stack: str) -> Iterator[Violation]:
+        """What breaks this rule among the resources."""
+        if self.stack_check is not None:
+            for resource, message in self.stack_check(resources, stack):
+                yield Violation(self.name, self.mandatory, f"{resource.type} {resource.name}", message)
+        if self.resource_check is not None:
+            for resource in resources:
+                for message in self.resource_check(resource.type, resource.name, resource.props):
+                    yield Violation(self.name, self.mandatory, f"{resource.type} {resource.name}", message)
+
+
+def check(plan: Mapping[str, Any], stack: str) -> list[Violation]:
+    """The violations of a plan in the JSON form of `python -m offline`, mandatory ones first."""
+    resources = [Declared(item["type"], item["name"], item["inputs"]) for item in plan["resources"]]
+    resources.append(Declared(STACK_TYPE, stack, plan["outputs"]))
+    found = [violation for rule in RULES for violation in rule.violations(resources, stack)]
+    return sorted(found, key=lambda violation: not violation.mandatory)
+
+
+def serving_by_digest(type_: str, _name: str, props: Props) -> Iterator[str]:
+    """Models are served by digest only."""
+    for path, uri, in_form in model_uris(type_, props):
+        if in_form or is_unknown(uri):
+            continue
+        if kind_of(type_) == "Model":
+            wanted = "oci://host/path:sha256-<64 hex>, the digest spelled as a tag"
+        elif path.endswith("reference"):
+            wanted = "host/path@sha256:<64 hex>"
+        else:
+            wanted = "oci://host/path@sha256:<64 hex> (or oci+native://…)"
+        yield f"{path} is {uri!r}: write {wanted}"
+
+
+def models_by_digest(resources: Sequence[Declared], _stack: str) -> Iterator[tuple[Declared, str]]:
+    """A container that runs a model's image, as prepulling does, names it by digest."""
+    repositories = {
+        repository_of(uri)
+        for resource in resources
+        for _path, uri, in_form in model_uris(resource.type, resource.props)
+        if in_form
+    }
+    for resource in resources:
+        for path, image in named_images(resource.type, resource.props):
+            if repository_of(image) in repositories and path != "imageName" and not is_by_digest(image):
+                yield resource, f"{path} is {image!r}, a model's image: name it by the digest that is served"
+
+
+def server_images_by_digest(type_: str, _name: str, props: Props) -> Iterator[str]:
+    """Server images should be named by digest."""
+    if kind_of(type_):
+        for path, image in named_images(type_, props):
+            if not is_by_digest(image) and not is_unknown(image):
+                yield f"{path} is {image!r}, and a tag can move: name the image by digest in the stack's settings"
+
+
+def no_latest(type_: str, _name: str, props: Props) -> Iterator[str]:
+    """Nothing runs or builds `:latest` or an image without tag."""
+    for path, image in named_images(type_, props):
+        if is_by_digest(image) or is_unknown(image):
+            continue
+        if tag_of(image) in {"", "latest"}:
+            yield f"{path} is {image!r}, which means whatever was pushed last: name a digest, or at least a version"
+    if type_ == _RELEASE:
+        for path in latest_in_values(props):
+            yield f"{path} is latest: name a version or a digest"
+
+
+def gpu_boot_disk(type_: str, _name: str, props: Props) -> Iterator[str]:
+    """GPU nodes have a boot disk of at least 200 GB."""
+    if not _has_gpus(type_, props):
+        return
+    size = _boot_disk_gb(props)
+    if is_unknown(size):
+        return
+    if size is None:
+        yield f"no boot disk size is set, and GKE's default is 100 GB: set bootDisk.sizeGb to {disk.MINIMUM_GB} or more"
+    elif size < disk.MINIMUM_GB:
+        yield f"the boot disk has {size} GB: set bootDisk.sizeGb to {disk.MINIMUM_GB} or more"
+
+
+def disk_holds_images(resources: Sequence[Declared], _stack: str) -> Iterator[tuple[Declared, str]]:
+    """A pool's disk is large enough for the images of all models that run on it."""
+    thresholds = {
+        resource.name: _mapping(_mapping(resource.props.get("nodeConfig")).get("kubeletConfig"))
+        for resource in resources
+        if resource.type == _NODE_POOL
+    }
+    for stack in resources:
+        if stack.type != STACK_TYPE:
+            continue
+        models = [_mapping(model) for model in _mapping(stack.props.get("models")).values()]
+        for pool, settings in _mapping(stack.props.get("node_pools")).items():
+            sizes = [model.get("size_bytes") for model in models if model.get("node_pool") == pool]
+            size = _mapping(settings).get("disk_size_gb")
+            threshold = thresholds.get(pool, {}).get("imageGcHighThresholdPercent")
+            need = disk.needed_gb(
+                [known / _GB for known in sizes if isinstance(known, int | float)],
+                gc_high_percent=threshold if isinstance(threshold, int) else disk.GC_HIGH_PERCENT,
+            )
+            if isinstance(size, int | float) and size < need:
+                yield (
+                    stack,
+                    f"pool {pool!r} has {size:g} GB, and the images of its models, each on the disk twice, need "
+                    f"{need}: set bootDisk.sizeGb to {need} or more, or spread the models over pools",
+                )
+
+
+def no_authoritative_iam(type_: str, _name: str, _props: Props) -> Iterator[str]:
+    """No resource replaces bindings that others made."""
+    kind = type_.rsplit(":", 1)[-1].lower()
+    if type_.startswith("gcp:") and kind.endswith(("iambinding", "iampolicy")):
+        yield "it removes members that it does not know, Google's own agents too: use the …IAMMember resource"
+
+
+def no_public_members(type_: str, _name: str, props: Props) -> Iterator[str]:
+    """Nothing is granted to everybody."""
+    if not type_.startswith("gcp:"):
+        return
+    members = [props.get("member"), *(props.get("members") or [])]
+    for member in members:
+        if member in _PUBLIC:
+            yield f"{member} can be anybody: name the service accounts or groups that need {props.get('role')}"
+
+
+def own_node_account(type_: str, _name: str, props: Props) -> Iterator[str]:
+    """Nodes run as a service account of their own."""
+    has_default_pool = not props.get("removeDefaultNodePool") and not props.get("enableAutopilot")
+    if type_ != _NODE_POOL and not (type_ == _CLUSTER and has_default_pool):
+        return
+    account = _mapping(props.get("nodeConfig")).get("serviceAccount")
+    if not account or account == "default" or str(account).endswith("-compute@developer.gserviceaccount.com"):
+        yield (
+            f"nodes run as {account or 'the default account'}, which many other things share: set "
+            "nodeConfig.serviceAccount to an account of their own with roles/container.defaultNodeServiceAccount"
+        )
+
+
+def no_broad_roles(type_: str, _name: str, props: Props) -> Iterator[str]:
+    """Nobody gets a role that reaches beyond the job."""
+    role = props.get("role")
+    if type_.startswith("gcp:") and isinstance(role, str) and role in _BROAD_ROLES:
+        yield (
+            f"{role} for {props.get('member', 'its members')} reaches far beyond serving: nodes need "
+            "roles/container.defaultNodeServiceAccount and roles/artifactregistry.reader on the repository"
+        )
+
+
+def immutable_tags(type_: str, _name: str, props: Props) -> Iterator[str]:
+    """A tag in a repository of images means one digest for ever."""
+    if type_ != _REPOSITORY or str(props.get("format", "")).upper() != "DOCKER":
+        return
+    if props.get("mode") in {"REMOTE_REPOSITORY", "VIRTUAL_REPOSITORY"}:
+        return
+    value = _mapping(props.get("dockerConfig")).get("immutableTags")
+    if value is not True and not is_unknown(value):
+        yield "tags can move to another image: set dockerConfig.immutableTags to true"
+
+
+def offline_env(type_: str, _name: str, props: Props) -> Iterator[str]:
+    """Model servers never ask a model hub."""
+    kind = kind_of(type_)
+    if kind in {"ServingRuntime", "ClusterServingRuntime"}:
+        for path, container in containers(props):
+            if container.get("name") == "kserve-container":
+                yield from _missing_offline(_as_mapping(container.get("env")), f"{path}.env")
+    elif kind == "Model" and type_.startswith("kubernetes:kubeai.org/"):
+        yield from _missing_offline(_mapping(_mapping(props.get("spec")).get("env")), "spec.env")
+    elif kind == "InferenceService":
+        yield from _offline_in_service(_mapping(_mapping(props.get("spec")).get("predictor")))
+
+
+def gpu_pools_scale_to_zero(resources: Sequence[Declared], stack: str) -> Iterator[tuple[Declared, str]]:
+    """Outside production, GPU pools cost nothing while nobody asks."""
+    if stack.startswith("prod"):
+        return
+    for resource in resources:
+        autoscaling = _mapping(resource.props.get("autoscaling"))
+        if not _has_gpus(resource.type, resource.props):
+            continue
+        least = autoscaling.get("minNodeCount") or autoscaling.get("totalMinNodeCount") or 0
+        if not autoscaling:
+            yield resource, "it has a fixed number of GPU nodes: set minNodes 0 and maxNodes in its settings"
+        elif isinstance(least, int | float) and least > 0:
+            yield resource, f"it keeps {least:g} GPU nodes running: set minNodes to 0"
+
+
+def namespaces_labelled(type_: str, _name: str, props: Props) -> Iterator[str]:
+    """Every namespace enforces a Pod Security level."""
+    if type_ != "kubernetes:core/v1:Namespace":
+        return
+    level = _mapping(_mapping(props.get("metadata")).get("labels")).get(_POD_SECURITY)
+    if level not in {"baseline", "restricted"} and not is_unknown(level):
+        yield f"label {_POD_SECURITY} is {level or 'not set'}: set it to baseline or restricted"
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _has_gpus(type_: str, props: Props) -> bool:
+    return type_ == _NODE_POOL and bool(_mapping(props.get("nodeConfig")).get("guestAccelerators"))
+
+
+def _boot_disk_gb(props: Props) -> Any:
+    config = _mapping(props.get("nodeConfig"))
+    size = _mapping(config.get("bootDisk")).get("sizeGb")
+    return config.get("diskSizeGb") if size is None else size
+
+
+def _as_mapping(env: Any) -> dict[str, Any]:
+    entries = env if isinstance(env, Sequence) and not isinstance(env, str) else []
+    return {str(_mapping(entry).get("name")): _mapping(entry).get("value") for entry in entries}
+
+
+def _missing_offline(env: Mapping[str, Any], path: str) -> Iterator[str]:
+    missing = [f"{name}={value}" for name, value in _OFFLINE_ENV.items() if str(env.get(name)) != value]
+    if missing:
+        yield f"{path} lacks {' and '.join(missing)}: without it the server asks the hub when a file is missing"
+
+
+def _offline_in_service(predictor: Mapping[str, Any]) -> Iterator[str]:
+    """A custom predictor brings its own environment; a model may only not undo what its runtime sets."""
+    for path, container in containers({"containers": predictor.get("containers") or []}):
+        yield from _missing_offline(_as_mapping(container.get("env")), f"spec.predictor.{path}.env")
+    env = _as_mapping(_mapping(predictor.get("model")).get("env"))
+    for name, value in _OFFLINE_ENV.items():
+        if name in env and str(env[name]) != value:
+            yield f"spec.predictor.model.env sets {name}={env[name]}: leave it out, the runtime sets {value}"
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("serving-by-digest", "Models are served by digest only.", serving_by_digest),
+    Rule("model-image-by-digest", "Containers name model images by digest.", stack_check=models_by_digest),
+    Rule("no-latest", "No image is :latest or without tag.", no_latest),
+    Rule("gpu-boot-disk", f"GPU nodes have a boot disk of at least {disk.MINIMUM_GB} GB.", gpu_boot_disk),
+    Rule("disk-holds-images", "A pool's disk holds the images of its models.", stack_check=disk_holds_images),
+    Rule("no-authoritative-iam", "No IAMBinding and no IAMPolicy.", no_authoritative_iam),
+    Rule("no-public-members", "Nothing is granted to allUsers or allAuthenticatedUsers.", no_public_members),
+    Rule("own-node-account", "Nodes do not run as the default account.", own_node_account),
+    Rule("no-broad-roles", "No role reaches beyond the job.", no_broad_roles),
+    Rule("immutable-tags", "Repositories of images have immutable tags.", immutable_tags),
+    Rule("offline-env", "Model servers never ask a model hub.", offline_env),
+    Rule("namespaces-labelled", "Namespaces enforce a Pod Security level.", namespaces_labelled),
+    Rule(
+        "server-image-by-digest",
+        "Server images should be named by digest.",
+        server_images_by_digest,
+        mandatory=False,
+    ),
+    Rule(
+        "gpu-pools-scale-to-zero",
+        "Outside production, GPU pools scale to zero.",
+        stack_check=gpu_pools_scale_to_zero,
+        mandatory=False,
+    ),
+)
