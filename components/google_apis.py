@@ -1,0 +1,31 @@
+"""The Google APIs that a component needs, enabled as its children."""
+
+from collections.abc import Iterable
+
+import pulumi
+from pulumi_gcp import projects
+
+
+def enabled(component: pulumi.Resource, name: str, project: str, apis: Iterable[str]) -> list[pulumi.Resource]:
+    """Enable APIs of a project and return what has to be depended on.
+
+    They are never disabled again: other things of the project may have come to need them, and two stacks of one
+    project would disable each other's.
+
+    Args:
+        component: the parent of the resources.
+        name: the component's name, with which the resources' names begin.
+        project: Google project.
+        apis: names without `.googleapis.com`.
+    """
+    return [
+        projects.Service(
+            f"{name}-{api}",
+            service=f"{api}.googleapis.com",
+            project=project,
+            disable_on_destroy=False,
+            disable_dependent_services=False,
+            opts=pulumi.ResourceOptions(parent=component),
+        )
+        for api in apis
+    ]

@@ -1,0 +1,187 @@
+"""ModelRegistry: where the models' images live, and who may read and write them."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pulumi
+from pulumi_gcp import artifactregistry
+
+from components import google_apis, schema
+
+READER = "roles/artifactregistry.reader"
+WRITER = "roles/artifactregistry.writer"
+LAYOUT_PREFIX = "localhost"
+"""Stands before the images' names where there is no registry and images are only OCI layouts in folders."""
+_DAY_S = 86_400
+
+_PKG_DEV = re.compile(
+    r"(?P<location>[a-z0-9-]+)-docker\.pkg\.dev/(?P<project>([^/]+\.[^/]+/)?[^/]+)/(?P<repository>[^/]+)"
+)
+_GCR = re.compile(r"(?P<repository>((?P<place>us|eu|asia)\.)?gcr\.io)/(?P<project>([^/]+\.[^/]+/)?[^/]+)")
+_GCR_LOCATIONS = {None: "us", "us": "us", "eu": "europe", "asia": "asia"}
+"""Where the Artifact Registry repositories behind gcr.io are (Artifact Registry, "Transition from Container
+Registry")."""
+
+
+@dataclass(frozen=True)
+class GoogleRepository:
+    """An Artifact Registry repository that a URL points to. `project` is its id, `example.com:name` included."""
+
+    project: str
+    location: str
+    repository: str
+
+    @property
+    def name(self) -> str:
+        """The full resource name."""
+        return f"projects/{self.project}/locations/{self.location}/repositories/{self.repository}"
+
+
+def google_repository(url: str) -> GoogleRepository | None:
+    """The Artifact Registry repository of `host/path`, or None when another registry serves it."""
+    if found := _PKG_DEV.match(url):
+        return GoogleRepository(found["project"].replace("/", ":"), found["location"], found["repository"])
+    if found := _GCR.match(url):
+        location = _GCR_LOCATIONS[found["place"]]
+        return GoogleRepository(found["project"].replace("/", ":"), location, found["repository"])
+    return None
+
+
+@dataclass(frozen=True)
+class ModelRegistryArgs:
+    """What the registry is made of.
+
+    Attributes:
+        registry: the settings: create a repository, adopt one by URL, or neither (images stay in layout folders).
+        project: Google project of the stack, empty on the local target.
+        region: Google region of the stack, empty on the local target.
+        readers: node pool -> email of the service account of its nodes.
+    """
+
+    registry: schema.Registry
+    project: str = ""
+    region: str = ""
+    readers: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+
+
+class ModelRegistry(pulumi.ComponentResource):
+    """An Artifact Registry repository for model images, or an existing registry, with the nodes as its readers.
+
+    Deliberately binds roles on the repository only, one member at a time (additive): a binding on the project would
+    open every repository in it, and an authoritative one would remove what others have granted. The clean-up policies
+    never delete what carries a tag `sha256-…`: that is what serving refers to, and Artifact Registry cannot see it.
+    """
+
+    url: pulumi.Output[str]
+    """`host[:port]/path`, to which the images' names are appended."""
+    repository: pulumi.Output[str]
+    """Full name of the Artifact Registry repository, empty when the registry is not Google's."""
+
+    def __init__(self, name: str, args: ModelRegistryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("oci-model-serving:index:ModelRegistry", name, None, opts)
+        self._name, self._args = name, args
+        create, url = args.registry.create, args.registry.url
+        if create:
+            self._create(create)
+        else:
+            adopted = google_repository(url) if url else None
+            if adopted and args.registry.grant_readers:
+                self._grant_readers(_Target(adopted.project, adopted.location, adopted.repository))
+            self.url = pulumi.Output.from_input(url or LAYOUT_PREFIX)
+            self.repository = pulumi.Output.from_input(adopted.name if adopted else "")
+        self.register_outputs({"url": self.url, "repository": self.repository})
+
+    def _create(self, create: schema.RegistryCreate) -> None:
+        project = create.project or self._args.project
+        apis = ["artifactregistry", *(["containerscanning"] if create.scanning else [])] if create.enable_apis else []
+        enabled = google_apis.enabled(self, self._name, project, apis)
+        repository = artifactregistry.Repository(
+            self._name,
+            repository_id=create.repository,
+            location=create.location or self._args.region,
+            project=project,
+            format="DOCKER",
+            mode="STANDARD_REPOSITORY",
+            description="Model images, served by digest",
+            docker_config=artifactregistry.RepositoryDockerConfigArgs(immutable_tags=create.immutable_tags),
+            cleanup_policies=_cleanup(create.cleanup),
+            cleanup_policy_dry_run=create.cleanup.dry_run,
+            vulnerability_scanning_config=artifactregistry.RepositoryVulnerabilityScanningConfigArgs(
+                enablement_config="INHERITED" if create.scanning else "DISABLED"
+            ),
+            kms_key_name=create.kms_key,
+            labels=create.labels,
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=enabled, protect=create.protect, retain_on_delete=create.protect
+            ),
+        )
+        target = _Target(repository.project, repository.location, repository.repository_id, repository)
+        self._grant_readers(target)
+        for member in create.extra_readers:
+            self._bind(f"reader-{_digits(member)}", target, READER, member)
+        for member in create.writers:
+            self._bind(f"writer-{_digits(member)}", target, WRITER, member)
+        # A domain's project is example.com:name, in an image's name example.com/name.
+        path = repository.project.apply(lambda known: known.replace(":", "/"))
+        self.url = pulumi.Output.concat(repository.location, "-docker.pkg.dev/", path, "/", repository.repository_id)
+        self.repository = repository.id
+
+    def _grant_readers(self, target: "_Target") -> None:
+        for pool, email in self._args.readers.items():
+            self._bind(f"reader-{pool}", target, READER, pulumi.Output.concat("serviceAccount:", email))
+
+    def _bind(self, suffix: str, target: "_Target", role: str, member: pulumi.Input[str]) -> None:
+        artifactregistry.RepositoryIamMember(
+            f"{self._name}-{suffix}",
+            project=target.project,
+            location=target.location,
+            repository=target.repository,
+            role=role,
+            member=member,
+            # The bindings go with the repository; asking for them one by one would fail once it is gone.
+            opts=pulumi.ResourceOptions(parent=self, deleted_with=target.owner),
+        )
+
+
+@dataclass(frozen=True)
+class _Target:
+    """The repository that a role is bound on; `owner` is its resource where this stack creates it."""
+
+    project: pulumi.Input[str]
+    location: pulumi.Input[str]
+    repository: pulumi.Input[str]
+    owner: pulumi.Resource | None = None
+
+
+def _cleanup(cleanup: schema.RegistryCleanup) -> list[artifactregistry.RepositoryCleanupPolicyArgs]:
+    """Keep wins over delete in Artifact Registry, whatever the order ("Configure cleanup policies")."""
+    return [
+        artifactregistry.RepositoryCleanupPolicyArgs(
+            id="keep-digest-tags",
+            action="KEEP",
+            condition=artifactregistry.RepositoryCleanupPolicyConditionArgs(
+                tag_state="TAGGED", tag_prefixes=["sha256-"]
+            ),
+        ),
+        artifactregistry.RepositoryCleanupPolicyArgs(
+            id="keep-newest",
+            action="KEEP",
+            most_recent_versions=artifactregistry.RepositoryCleanupPolicyMostRecentVersionsArgs(
+                keep_count=cleanup.keep_newest
+            ),
+        ),
+        artifactregistry.RepositoryCleanupPolicyArgs(
+            id="delete-untagged",
+            action="DELETE",
+            condition=artifactregistry.RepositoryCleanupPolicyConditionArgs(
+                tag_state="UNTAGGED", older_than=f"{cleanup.delete_untagged_after_days * _DAY_S}s"
+            ),
+        ),
+    ]
+
+
+def _digits(member: str) -> str:
+    """A part of a resource's name for an IAM member, whose own letters URNs do not take."""
+    return hashlib.sha256(member.encode()).hexdigest()[:8]
