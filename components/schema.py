@@ -169,6 +169,7 @@ class RegistryCreate(_Model):
     extra_readers: Annotated[tuple[Member, ...], Field(strict=False, description="further IAM members that pull")] = ()
     writers: Annotated[tuple[Member, ...], Field(strict=False, description="IAM members that push")] = ()
     protect: Annotated[bool, Field(description="refuse to delete the repository, and keep it on destroy")] = False
+    enable_apis: Annotated[bool, Field(description="enable the Google APIs that the repository needs")] = True
 
 
 class Registry(_Model):
@@ -227,9 +228,16 @@ class ClusterCreate(_Model):
     services_range: Annotated[str | None, Field(description="secondary range of the subnetwork for services")] = None
     new_network: NewNetwork = NewNetwork()
     zones: Annotated[tuple[Zone, ...], Field(strict=False, description="node locations; none: the region's")] = ()
-    master_cidr: str = "172.16.0.0/28"
+    master_cidr: Annotated[
+        str | None, Field(description="/28 of the API server's private address; none: one of the nodes' subnetwork")
+    ] = None
+    dns_endpoint: Annotated[
+        bool, Field(description="reach the API server by its DNS name, guarded by IAM instead of by address")
+    ] = True
     private_endpoint: Annotated[bool, Field(description="no public address for the API server")] = False
-    authorized_networks: Annotated[dict[str, str], Field(description="name -> CIDR that may reach the API server")] = {}
+    authorized_networks: Annotated[
+        dict[str, str], Field(description="name -> CIDR that may reach the API server's public address")
+    ] = {}
     maintenance: MaintenanceWindow = MaintenanceWindow()
     deletion_protection: bool = True
     system_pool: SystemPool = SystemPool()
@@ -281,7 +289,9 @@ class NodePool(_Model):
 
     accelerator: Annotated[str, Field(description="accelerator type, as nvidia-l4")]
     count: Annotated[int, Field(ge=1, le=16, description="GPUs a node")] = 1
-    machine_type: Annotated[str | None, Field(description="default: the smallest with that accelerator")] = None
+    machine_type: Annotated[
+        str | None, Field(description="default: the first with those GPUs whose memory holds theirs")
+    ] = None
     zones: Annotated[tuple[Zone, ...], Field(strict=False, description="zones with that accelerator")] = ()
     boot_disk: BootDisk = BootDisk()
     min_nodes: Annotated[int, Field(ge=0, le=1000, description="nodes in all zones together")] = 0
