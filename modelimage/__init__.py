@@ -1,0 +1,57 @@
+"""Weights become one OCI image, without a daemon: packed, hashed and pushed in one pass.
+
+``python -m modelimage`` is the command line; the functions here are the same for Python. What Pulumi needs at plan
+time (``fingerprint``, ``folder_size_bytes``, ``ImageError``) is imported at once and is light; the rest is imported
+when it is first used, since HTTP and validation libraries take a noticeable part of a second to load.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from modelimage.errors import BadInputError, ImageError, NotFoundError
+from modelimage.fingerprints import fingerprint, folder_size_bytes
+
+if TYPE_CHECKING:
+    from modelimage.busybox import write_base as write_base
+    from modelimage.images import Image as Image
+    from modelimage.packer import pack as pack
+    from modelimage.tiny import write_tiny_model as write_tiny_model
+    from modelimage.transfer import Inspection as Inspection
+    from modelimage.transfer import copy as copy
+    from modelimage.transfer import inspect as inspect
+    from modelimage.transfer import tag as tag
+
+_LATER = {
+    "Image": "images",
+    "Inspection": "transfer",
+    "copy": "transfer",
+    "inspect": "transfer",
+    "pack": "packer",
+    "tag": "transfer",
+    "write_base": "busybox",
+    "write_tiny_model": "tiny",
+}
+
+__all__ = [
+    "BadInputError",
+    "Image",
+    "ImageError",
+    "Inspection",
+    "NotFoundError",
+    "copy",
+    "fingerprint",
+    "folder_size_bytes",
+    "inspect",
+    "pack",
+    "tag",
+    "write_base",
+    "write_tiny_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(f"modelimage.{_LATER[name]}"), name)
+    raise AttributeError(f"module 'modelimage' has no attribute {name!r}")

@@ -1,0 +1,7 @@
+"""``python -m modelimage``."""
+
+import sys
+
+from modelimage.cli import main
+
+sys.exit(main())

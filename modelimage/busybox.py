@@ -1,0 +1,91 @@
+"""A minimal base image from a static busybox, for where no registry that has one can be reached.
+
+KServe's modelcar needs ``sh``, ``ln`` and ``sleep`` in the image (it runs ``ln -sf /proc/$$/root/models /mnt/models &&
+sleep infinity``); the other applets are for whoever looks into a running container. Debian's package busybox-static
+installs a fitting binary as /bin/busybox. The same binary gives the same digest on any machine.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+from modelimage.documents import LAYER_TYPE, MANIFEST_TYPE, Descriptor, ImageConfig, write_config, write_manifest
+from modelimage.errors import BadInputError
+from modelimage.images import Image, LayerRecord, Session
+from modelimage.progress import Reporter
+from modelimage.references import LayoutReference
+from modelimage.stores import StoredManifest
+from modelimage.streams import Blob, digest_of
+
+_APPLETS = """
+sh ash ln sleep ls cat cp mv rm mkdir rmdir touch chmod chown readlink realpath stat find grep sed awk head
+tail wc sort uniq cut tr tee echo printf test [ true false env id whoami hostname uname date df du dd
+sha256sum md5sum cmp diff od hexdump tar gzip gunzip zcat ps kill top free mount umount vi less more xargs
+which basename dirname pwd yes seq timeout nc wget ping nslookup
+"""
+_ELF_X86_64 = (b"\x7fELF\x02\x01", 62)  # 64 bits, little-endian; e_machine 62 is x86-64 (System V ABI)
+
+
+def write_base(folder: str, busybox: str, *, reporter: Reporter | None = None) -> Image:
+    """Write the base image to an OCI image layout ``folder`` and return it.
+
+    Raises:
+        BadInputError: ``busybox`` is no static x86-64 program.
+        ImageError: the layout cannot be written.
+    """
+    binary = _static_binary(Path(busybox))
+    layer = _layer(binary)
+    descriptor = Descriptor(mediaType=LAYER_TYPE, digest=digest_of(layer), size=len(layer))
+    shell = ImageConfig(config={"Env": ["PATH=/bin"], "Cmd": ["sh"]})
+    config = write_config(shell, [(descriptor.digest, "busybox")])
+    content = write_manifest(config, digest_of(config), [descriptor], {"org.opencontainers.image.title": "busybox"})
+    manifest = StoredManifest(digest_of(content), MANIFEST_TYPE, content)
+    place = LayoutReference(Path(folder))
+    with Session.start(reporter).writing(place) as store:
+        store.prepare([(descriptor.digest, descriptor.size)])
+        written = store.write_blob(Blob.of("busybox", layer))
+        store.write_blob(Blob.of("the image's configuration", config))
+        store.write_manifest(manifest, ())
+    record = LayerRecord(descriptor.digest, descriptor.size, written.uploaded)
+    return Image(manifest.digest, str(place.at(manifest.digest)), descriptor.size, (record,))
+
+
+def _static_binary(path: Path) -> bytes:
+    remedy = "give a static busybox for x86-64, as /bin/busybox of Debian's busybox-static"
+    try:
+        binary = path.read_bytes()
+    except OSError as error:
+        raise BadInputError(f"--busybox {path}: cannot be read: {error.strerror}: {remedy}") from error
+    magic, machine = _ELF_X86_64
+    if not binary.startswith(magic) or int.from_bytes(binary[18:20], "little") != machine:
+        raise BadInputError(f"--busybox {path}: not a program for x86-64: {remedy}")
+    if _wants_interpreter(binary):
+        raise BadInputError(f"--busybox {path}: linked dynamically, so it would not run in an empty image: {remedy}")
+    return binary
+
+
+def _wants_interpreter(binary: bytes) -> bool:
+    """Tell whether the program headers hold a PT_INTERP (3): the dynamic loader's path."""
+    table = int.from_bytes(binary[32:40], "little")
+    entry, count = int.from_bytes(binary[54:56], "little"), int.from_bytes(binary[56:58], "little")
+    kinds = (binary[table + number * entry : table + number * entry + 4] for number in range(count))
+    return any(int.from_bytes(kind, "little") == 3 for kind in kinds)
+
+
+def _layer(binary: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, mode in (("bin", 0o755), ("tmp", 0o1777)):
+            folder = tarfile.TarInfo(name)
+            folder.type, folder.mode = tarfile.DIRTYPE, mode
+            archive.addfile(folder)
+        program = tarfile.TarInfo("bin/busybox")
+        program.mode, program.size = 0o755, len(binary)
+        archive.addfile(program, io.BytesIO(binary))
+        for applet in sorted(_APPLETS.split()):
+            link = tarfile.TarInfo(f"bin/{applet}")
+            link.type, link.mode, link.linkname = tarfile.SYMTYPE, 0o777, "busybox"
+            archive.addfile(link)
+    return buffer.getvalue()

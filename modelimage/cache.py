@@ -1,0 +1,99 @@
+"""What is remembered between runs: the digest of each layer that was hashed, and where it was pushed.
+
+With it a second push of the same folder reads no weights. An entry is one small file, written whole by rename, so
+that runs side by side and a killed run cannot harm it; the folder may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from modelimage.layers import Layer
+from modelimage.references import DIGEST
+
+RACY_SECONDS = 2.0
+"""A file changed this shortly before it was hashed is not remembered: a second change could leave the same time stamp
+behind, for file systems count time in steps of up to two seconds (FAT; ext4: one kernel tick). git guards its index
+in the same way (git documentation, "racy-git")."""
+
+_REPOSITORIES_KEPT = 8
+
+
+def default_folder() -> Path:
+    """Return the cache's folder by the XDG base directory specification."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The specification has relative paths ignored.
+    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "oci-model-serving"
+
+
+class LayerCache:
+    """Remembered layer digests below ``folder``. A cache that cannot be read or written is as good as an empty one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._layers = folder / "layers"
+        self._blobs = folder / "blobs"
+
+    def digest_of(self, layer: Layer) -> str | None:
+        """Return the digest that this very layer had when it was last hashed, if that is remembered."""
+        entry = _read(self._layers / layer.key)
+        digest = entry.get("digest")
+        known = entry.get("size") == layer.size and isinstance(digest, str) and DIGEST.fullmatch(digest)
+        return str(digest) if known else None
+
+    def remember(self, layer: Layer, digest: str, hashed_since: float) -> None:
+        """Keep ``digest``, hashed from ``hashed_since`` on (seconds since the epoch), unless a file was too young."""
+        if layer.changed_at is not None and layer.changed_at > hashed_since - RACY_SECONDS:
+            return
+        _write(self._layers / layer.key, {"digest": digest, "size": layer.size, "title": layer.title})
+
+    def forget(self, layer: Layer) -> None:
+        """Drop what is remembered of ``layer``: it has proved wrong."""
+        with suppress(OSError):
+            (self._layers / layer.key).unlink()
+
+    def repositories_with(self, digest: str) -> list[str]:
+        """Return the repositories (``HOST/REPO``) that were seen to hold the blob, the latest first."""
+        repositories = _read(self._blobs / digest.removeprefix("sha256:")).get("repositories", [])
+        return [name for name in repositories if isinstance(name, str)] if isinstance(repositories, list) else []
+
+    def seen_in(self, repository: str, digest: str) -> None:
+        """Keep that ``repository`` (``HOST/REPO``) holds the blob: another one on the host can mount it from there."""
+        known = self.repositories_with(digest)
+        if known[:1] == [repository]:
+            return
+        names = [repository, *(name for name in known if name != repository)][:_REPOSITORIES_KEPT]
+        _write(self._blobs / digest.removeprefix("sha256:"), {"repositories": names, "at": int(time.time())})
+
+
+def source_key(text: str) -> str:
+    """Return a file name for ``text``, whatever characters it has."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        entry = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+def _write(path: Path, entry: dict[str, Any]) -> None:
+    # Failing to remember costs time in the next run and nothing else.
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(entry, file)
+            Path(temporary).replace(path)
+        except OSError:
+            Path(temporary).unlink(missing_ok=True)
+            raise

@@ -1,0 +1,182 @@
+"""Who we are to a registry, by the means that are already there.
+
+In this order: MODELIMAGE_USERNAME and MODELIMAGE_PASSWORD (for the registry that is written to or inspected only, so
+that they never reach the host of a base), Docker's configuration with its credential helpers
+(``$DOCKER_CONFIG/config.json`` or ``~/.docker/config.json``), Google application default credentials for Artifact
+Registry (``*.pkg.dev``) and Container Registry (``gcr.io``), and nothing at all. Secrets stay in memory: they are
+never put in arguments, messages or files.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from modelimage.errors import ImageError
+
+USERNAME_VARIABLE = "MODELIMAGE_USERNAME"
+PASSWORD_VARIABLE = "MODELIMAGE_PASSWORD"  # noqa: S105 - the variable's name
+_HELPER_SECONDS = 60
+_DOCKER_HUB = "https://index.docker.io/v1/"
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A user and password for a registry, or an identity token to be traded for one. Never printed."""
+
+    username: str = field(repr=False)
+    password: str = field(repr=False)
+    identity_token: str | None = field(default=None, repr=False)
+
+    def basic(self) -> str:
+        """Return the value of an Authorization header of the Basic scheme."""
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+
+class Credentials:
+    """Finds the credential of one registry, afresh whenever it is asked: helpers' and Google's tokens expire.
+
+    ``use_environment`` says whether the two variables are meant for this host.
+    """
+
+    def __init__(self, host: str, *, use_environment: bool) -> None:
+        self._host, self._use_environment = host, use_environment
+        self._google: Any = None
+
+    def find(self, *, refresh: bool = False) -> Credential | None:
+        """Return the credential for the host, or None to stay anonymous.
+
+        ``refresh`` asks Google for a new token even if the old one looks valid.
+
+        Raises:
+            ImageError: a credential is configured and cannot be had; the message names the means, not the secret.
+        """
+        return self._from_environment() or self._from_docker() or self._from_google(refresh=refresh)
+
+    def _from_environment(self) -> Credential | None:
+        if not self._use_environment:
+            return None
+        username, password = os.environ.get(USERNAME_VARIABLE), os.environ.get(PASSWORD_VARIABLE)
+        if bool(username) != bool(password):
+            given, missing = (
+                (USERNAME_VARIABLE, PASSWORD_VARIABLE) if username else (PASSWORD_VARIABLE, USERNAME_VARIABLE)
+            )
+            raise ImageError(f"{given} is set and {missing} is not: set both, or none")
+        return Credential(username, password) if username and password else None
+
+    def _from_docker(self) -> Credential | None:
+        path = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+        try:
+            config = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise ImageError(f"{path}: cannot be read as Docker's configuration: repair or remove it") from error
+        if not isinstance(config, dict):
+            raise ImageError(f"{path}: not Docker's configuration (a JSON object): repair or remove it")
+        names = _spellings(self._host)
+        helpers = config.get("credHelpers") or {}
+        for name in names:
+            if name in helpers:
+                found = self._from_helper(str(helpers[name]), name)
+                if found or not self._is_google():
+                    return found
+        for name in names:
+            entry = (config.get("auths") or {}).get(name)
+            if entry and (found := _from_entry(entry, path, name)):
+                return found
+        store = config.get("credsStore")
+        if store:
+            for name in names:
+                if found := self._from_helper(str(store), name):
+                    return found
+        return None
+
+    def _from_helper(self, helper: str, server: str) -> Credential | None:
+        program = shutil.which(f"docker-credential-{helper}")
+        if program is None:
+            if self._is_google():
+                return None  # application default credentials do the same
+            raise ImageError(
+                f"Docker's configuration wants docker-credential-{helper} for {self._host}, which is not on PATH: "
+                f"install it, or set {USERNAME_VARIABLE} and {PASSWORD_VARIABLE}"
+            )
+        try:
+            answer = subprocess.run(
+                [program, "get"], input=server.encode(), capture_output=True, timeout=_HELPER_SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ImageError(f"docker-credential-{helper} did not answer for {self._host}: run it by hand") from error
+        if answer.returncode:
+            if b"credentials not found" in answer.stdout + answer.stderr:  # the helpers' protocol has no code for it
+                return None
+            raise ImageError(
+                f"docker-credential-{helper} failed for {self._host} (exit code {answer.returncode}): "
+                f"log in again, then `echo {server} | docker-credential-{helper} get` should answer"
+            )
+        try:
+            found = json.loads(answer.stdout)
+            return _credential(str(found["Username"]), str(found["Secret"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ImageError(f"docker-credential-{helper} answered for {self._host} with no credential") from error
+
+    def _is_google(self) -> bool:
+        name = self._host.split(":", 1)[0]
+        return name == "gcr.io" or name.endswith((".pkg.dev", ".gcr.io"))
+
+    def _from_google(self, *, refresh: bool) -> Credential | None:
+        if not self._is_google():
+            return None
+        import google.auth  # noqa: PLC0415 - a quarter of a second that only Google's registries need
+        import google.auth.exceptions  # noqa: PLC0415
+        import google.auth.transport.requests  # noqa: PLC0415
+
+        try:
+            if self._google is None:
+                self._google, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+            if refresh or not self._google.valid:
+                self._google.refresh(google.auth.transport.requests.Request())
+        except google.auth.exceptions.DefaultCredentialsError:
+            return None
+        except google.auth.exceptions.GoogleAuthError as error:
+            raise ImageError(
+                f"Google's application default credentials gave no token for {self._host}: "
+                f"run `gcloud auth application-default login`, or check the service account"
+            ) from error
+        # The user name that Artifact Registry documents for access tokens.
+        return Credential("oauth2accesstoken", str(self._google.token))
+
+
+def _spellings(host: str) -> list[str]:
+    """Return the keys under which Docker's tools file a host, the likeliest first."""
+    spellings = [host, f"https://{host}", f"http://{host}", f"https://{host}/v1/", f"https://{host}/v2/"]
+    return [_DOCKER_HUB, *spellings] if host == "docker.io" else spellings
+
+
+def _from_entry(entry: dict[str, Any], path: Path, name: str) -> Credential | None:
+    if token := entry.get("identitytoken"):
+        return _credential("<token>", str(token))
+    if entry.get("username") and entry.get("password"):
+        return _credential(str(entry["username"]), str(entry["password"]))
+    if not entry.get("auth"):
+        return None
+    try:
+        username, colon, password = base64.b64decode(str(entry["auth"]), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        colon = ""
+    if not colon:
+        # `from None`: the decoding error would carry the secret.
+        raise ImageError(f"{path}: auths.{name}.auth is not base64 of USER:PASSWORD: log in again") from None
+    return _credential(username, password.rstrip("\0"))
+
+
+def _credential(username: str, secret: str) -> Credential:
+    # Docker's convention: this user name marks an identity token (docker/cli, credential stores).
+    return Credential("", "", secret) if username == "<token>" else Credential(username, secret)

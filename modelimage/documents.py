@@ -1,0 +1,178 @@
+"""Manifests, indexes and image configurations: read as the OCI image specification (v1.1) has them, and written.
+
+Docker's own media types (schema 2) are read as well, since most bases are stored in them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from modelimage.errors import ImageError
+from modelimage.references import DIGEST
+
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
+_DOCKER_MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+_DOCKER_INDEX_TYPE = "application/vnd.docker.distribution.manifest.list.v2+json"
+MANIFEST_TYPES = (MANIFEST_TYPE, _DOCKER_MANIFEST_TYPE)
+INDEX_TYPES = (INDEX_TYPE, _DOCKER_INDEX_TYPE)
+PLATFORM = "linux/amd64"
+
+EPOCH = "1970-01-01T00:00:00Z"
+"""The creation time of every image: the time of packing would make each digest a new one."""
+
+SIZE_ANNOTATION = "oci-model-serving.size-bytes"
+"""Annotation with the sum of all layers in bytes, base included: what a node downloads."""
+
+_LAYER_TYPES = {
+    "application/vnd.docker.image.rootfs.diff.tar": LAYER_TYPE,
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": f"{LAYER_TYPE}+gzip",
+}
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+
+
+_D = TypeVar("_D", bound=_Document)
+
+
+class Platform(_Document):
+    """What a manifest of an index runs on."""
+
+    architecture: str = ""
+    os: str = ""
+
+
+class Descriptor(_Document):
+    """A reference to content: its type, its digest and its size in bytes."""
+
+    media_type: str = Field(alias="mediaType")
+    digest: Annotated[str, Field(pattern=f"^{DIGEST.pattern}$")]
+    size: Annotated[int, Field(ge=0)]
+    platform: Platform | None = None
+    annotations: dict[str, str] | None = None
+
+    def written(self) -> dict[str, Any]:
+        """Return the descriptor as it stands in a manifest."""
+        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+
+
+class Manifest(_Document):
+    """One image: its configuration and its layers, the lowest first."""
+
+    config: Descriptor
+    layers: list[Descriptor]
+    annotations: dict[str, str] | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """The sum of the layers in bytes, as they are stored and downloaded."""
+        return sum(layer.size for layer in self.layers)
+
+
+class Index(_Document):
+    """Several images under one name, one for each platform."""
+
+    manifests: list[Descriptor]
+
+
+class ImageConfig(_Document):
+    """An image's configuration; ``config`` is what a container made of it runs with."""
+
+    architecture: str = ""
+    os: str = ""
+    config: dict[str, Any] = Field(default_factory=dict)
+    rootfs: dict[str, Any] = Field(default_factory=dict)
+    history: list[dict[str, Any]] = Field(default_factory=list)
+
+    @property
+    def diff_ids(self) -> list[str]:
+        """The digests of the layers as they are unpacked."""
+        return [str(digest) for digest in self.rootfs.get("diff_ids") or []]
+
+
+def read_manifest(content: bytes, where: str) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        ImageError: the content is none; ``where`` is named.
+    """
+    return _read(Manifest, content, where, "an image manifest")
+
+
+def read_index(content: bytes, where: str) -> Index:
+    """Read an index; raises ImageError as ``read_manifest`` does."""
+    return _read(Index, content, where, "an image index")
+
+
+def read_config(content: bytes, where: str) -> ImageConfig:
+    """Read an image configuration; raises ImageError as ``read_manifest`` does."""
+    return _read(ImageConfig, content, where, "an image configuration")
+
+
+def _read(kind: type[_D], content: bytes, where: str, what: str) -> _D:
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ImageError(f"{where} is not {what}: {place or 'it'}: {first['msg']}") from error
+
+
+def encode(document: Mapping[str, Any]) -> bytes:
+    """Write a document in the one way that its digest is taken from."""
+    return json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
+
+
+def write_config(base: ImageConfig | None, layers: Sequence[tuple[str, str]]) -> bytes:
+    """Write the configuration of an image of ``layers`` (digest, what it holds) above ``base``.
+
+    An entrypoint is dropped: KServe's modelcar and ``docker run IMAGE ls`` give their own commands.
+    """
+    system, architecture = PLATFORM.split("/")
+    inherited = {key: value for key, value in (base.config if base else {}).items() if key != "Entrypoint"}
+    history = [*(base.history if base else [])]
+    history += [{"created": EPOCH, "created_by": "modelimage", "comment": comment} for _, comment in layers]
+    return encode(
+        {
+            "architecture": architecture,
+            "os": system,
+            "created": EPOCH,
+            "config": inherited,
+            "rootfs": {
+                "type": "layers",
+                "diff_ids": [*(base.diff_ids if base else []), *(digest for digest, _ in layers)],
+            },
+            "history": history,
+        }
+    )
+
+
+def write_manifest(config: bytes, config_digest: str, layers: Sequence[Descriptor], notes: Mapping[str, str]) -> bytes:
+    """Write the manifest of an image whose configuration is ``config``."""
+    annotations = {
+        **notes,
+        "org.opencontainers.image.created": EPOCH,
+        SIZE_ANNOTATION: str(sum(layer.size for layer in layers)),
+    }
+    return encode(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "config": {"mediaType": CONFIG_TYPE, "digest": config_digest, "size": len(config)},
+            "layers": [layer.written() for layer in layers],
+            "annotations": annotations,
+        }
+    )
+
+
+def as_oci(layer: Descriptor) -> Descriptor:
+    """Return a base's layer with the OCI name of its type; its bytes, and so its digest, stay."""
+    return layer.model_copy(update={"media_type": _LAYER_TYPES.get(layer.media_type, layer.media_type)})

@@ -1,0 +1,180 @@
+"""Images that exist: opening the store that a reference names, and picking an image for our platform out of it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelimage.cache import LayerCache, default_folder
+from modelimage.documents import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    PLATFORM,
+    ImageConfig,
+    Manifest,
+    read_config,
+    read_index,
+    read_manifest,
+)
+from modelimage.errors import BadInputError, ImageError
+from modelimage.layout import Layout, LayoutWriter
+from modelimage.patience import Patience, RetryPolicy
+from modelimage.progress import Reporter, Silent
+from modelimage.references import LayoutReference, Reference, RegistryReference, parse_pinned
+from modelimage.registry import Registry
+from modelimage.stores import Reader, Store, StoredManifest
+
+SCRATCH = "scratch"
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """A layer of a finished image; ``uploaded`` tells whether this run had to move its bytes."""
+
+    digest: str
+    size_bytes: int
+    uploaded: bool
+
+
+@dataclass(frozen=True)
+class Image:
+    """A finished image: its digest, its reference by that digest, and its layers with their sizes as stored."""
+
+    digest: str
+    reference: str
+    size_bytes: int
+    layers: tuple[LayerRecord, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what ``--json`` prints."""
+        return {
+            "digest": self.digest,
+            "reference": self.reference,
+            "size_bytes": self.size_bytes,
+            "layers": [
+                {"digest": layer.digest, "size_bytes": layer.size_bytes, "uploaded": layer.uploaded}
+                for layer in self.layers
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the parts of one run share: its way to report, its cache, its patience and its stop signal."""
+
+    reporter: Reporter
+    cache: LayerCache
+    patience: Patience
+
+    @property
+    def stop(self) -> threading.Event:
+        """The signal that ends the run early."""
+        return self.patience.stop
+
+    @classmethod
+    def start(
+        cls,
+        reporter: Reporter | None = None,
+        policy: RetryPolicy | None = None,
+        cache: Path | None = None,
+        stop: threading.Event | None = None,
+    ) -> Session:
+        """Begin a run; what is not given has the default that suits a script."""
+        reporter = reporter or Silent()
+        patience = Patience(policy or RetryPolicy(), stop or threading.Event(), reporter.note)
+        return cls(reporter, LayerCache(cache or default_folder()), patience)
+
+    @contextmanager
+    def reading(self, reference: Reference, *, own: bool) -> Iterator[Reader]:
+        """Open the store of an existing image; ``own`` as for Registry."""
+        if isinstance(reference, LayoutReference):
+            yield Layout(reference)
+            return
+        with self.registry(reference, own=own) as registry:
+            yield registry
+
+    @contextmanager
+    def writing(self, place: Reference) -> Iterator[Store]:
+        """Open the store that an image goes to."""
+        if isinstance(place, LayoutReference):
+            with LayoutWriter(place) as layout:
+                yield layout
+            return
+        with self.registry(place, own=True) as registry:
+            yield registry
+
+    def registry(self, reference: RegistryReference, *, own: bool) -> Registry:
+        """Open a repository; ``own`` as for Registry."""
+        return Registry(
+            reference,
+            own=own,
+            patience=self.patience,
+            sources=self.cache.repositories_with,
+        )
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """One image of our platform with its documents; ``digest`` is what it was asked for by."""
+
+    digest: str
+    stored: StoredManifest
+    manifest: Manifest
+    config: ImageConfig
+    config_content: bytes
+
+
+def load_image(store: Reader, name: str | None, where: str) -> StoredImage:
+    """Read the image that ``name`` means in ``store``; of several platforms it is linux/amd64.
+
+    Raises:
+        NotFoundError: there is no such image.
+        ImageError: it is damaged, of another platform, or not an image.
+    """
+    stored = store.manifest(name)
+    digest = stored.digest
+    if _kind(stored) in INDEX_TYPES:
+        fitting = [
+            entry
+            for entry in read_index(stored.content, where).manifests
+            if entry.platform and f"{entry.platform.os}/{entry.platform.architecture}" == PLATFORM
+        ]
+        if not fitting:
+            raise ImageError(f"{where}: has no image for {PLATFORM}: give one that has")
+        stored = store.manifest(fitting[0].digest)
+    if _kind(stored) not in MANIFEST_TYPES:
+        raise ImageError(f"{where}: its media type {stored.media_type!r} is not an image's: give an image")
+    manifest = read_manifest(stored.content, where)
+    content = b"".join(store.read_blob(manifest.config.digest, manifest.config.size))
+    config = read_config(content, where)
+    platform = f"{config.os}/{config.architecture}"
+    if platform != PLATFORM:
+        raise ImageError(f"{where}: is for {platform}, and models are served on {PLATFORM}: give an image for that")
+    return StoredImage(digest, stored, manifest, config, content)
+
+
+def _kind(stored: StoredManifest) -> str:
+    """Return the media type; some registries serve a wrong or no Content-Type, so the document's own word counts."""
+    own = json.loads(stored.content)
+    if isinstance(own, dict):
+        return str(own.get("mediaType") or stored.media_type)
+    raise ImageError(f"{stored.digest}: not a manifest: a JSON object belongs there")
+
+
+def parse_base(text: str) -> tuple[Reference, str] | None:
+    """Read the ``--base`` argument as a reference and its digest: None for ``scratch``.
+
+    Raises:
+        BadInputError: it is no reference, or carries no digest.
+    """
+    if text == SCRATCH:
+        return None
+    try:
+        return parse_pinned(text)
+    except BadInputError as error:
+        raise BadInputError(*(f"--base {problem}, or `scratch` for none" for problem in error.problems)) from error

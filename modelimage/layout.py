@@ -1,0 +1,272 @@
+"""An OCI image layout folder (image-spec v1.1, "image-layout"): written so that it looks whole only when it is.
+
+Every file is written under a temporary name, flushed to the disk and renamed; ``index.json``, which alone makes a
+folder an image, comes last. The folder holds one image: a new one takes its place, shares its blobs, and what only the
+old one needed is removed. Entries that other tools have named (``org.opencontainers.image.ref.name``) are kept.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO, final
+
+from modelimage.documents import INDEX_TYPE, INDEX_TYPES, PLATFORM, read_index, read_manifest
+from modelimage.errors import BadInputError, DigestMismatchError, ImageError, NotFoundError
+from modelimage.progress import readable
+from modelimage.references import LayoutReference
+from modelimage.sources import CHUNK_BYTES
+from modelimage.stores import StoredManifest
+from modelimage.streams import Blob, HashedPass, Written
+
+_LAYOUT_FILE = "oci-layout"
+_LAYOUT_VERSION = b'{"imageLayoutVersion":"1.0.0"}'
+_INDEX_FILE = "index.json"
+_TEMPORARY = ".partial-"
+_NAME_ANNOTATION = "org.opencontainers.image.ref.name"
+
+
+class Layout:
+    """An image layout folder as a place to read images from."""
+
+    def __init__(self, reference: LayoutReference) -> None:
+        self._reference = reference
+        self.folder = reference.folder
+        self._blobs = reference.folder / "blobs" / "sha256"
+
+    def manifest(self, name: str | None) -> StoredManifest:
+        """Return the manifest or index with this digest, or the only one that the folder lists."""
+        listed = self._listed()
+        name = name or self._reference.digest
+        if name is None:
+            if len(listed) != 1:
+                have = ", ".join(entry["digest"] for entry in listed) or "none"
+                raise NotFoundError(f"oci:{self.folder} holds {len(listed)} images: add @ and a digest (it has {have})")
+            name = str(listed[0]["digest"])
+        media_type = next((str(entry["mediaType"]) for entry in listed if entry["digest"] == name), None)
+        if media_type is None and not self._path(name).is_file():
+            raise NotFoundError(f"oci:{self.folder} has no image {name}: pack it there, or correct the reference")
+        content = self._content(name)
+        if media_type is None:
+            media_type = str(json.loads(content).get("mediaType", ""))
+        return StoredManifest(name, media_type, content)
+
+    def _content(self, digest: str) -> bytes:
+        content = b"".join(self.read_blob(digest, -1))
+        found = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        if found != digest:
+            raise DigestMismatchError(f"{self._path(digest)}: damaged: its digest is {found}: pack the image again")
+        return content
+
+    def read_blob(self, digest: str, size: int) -> Iterator[bytes]:
+        """Yield a blob's bytes; a negative ``size`` means whatever is there."""
+        path = self._path(digest)
+        try:
+            with path.open("rb", buffering=0) as file:
+                there = os.fstat(file.fileno()).st_size
+                if size >= 0 and there != size:
+                    raise ImageError(f"{path}: damaged: {there} bytes where {size} belong: pack the image again")
+                while data := file.read(CHUNK_BYTES):
+                    yield data
+        except OSError as error:
+            raise ImageError(f"{path}: cannot be read: {error.strerror}: pack the image again") from error
+
+    def _path(self, digest: str) -> Path:
+        return self._blobs / digest.removeprefix("sha256:")
+
+    def _listed(self) -> list[dict[str, Any]]:
+        path = self.folder / _INDEX_FILE
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError as error:
+            raise NotFoundError(
+                f"oci:{self.folder}: no image layout (there is no {_INDEX_FILE}): pack an image there first"
+            ) from error
+        except OSError as error:
+            raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
+        read_index(content, str(path))
+        entries: list[dict[str, Any]] = json.loads(content)["manifests"]
+        return entries
+
+
+@final
+class LayoutWriter(Layout):
+    """An image layout folder as a place to write one image to; a context manager that holds the folder's lock.
+
+    When the run fails, a folder that was made for it is removed again, and of an older one only the temporary files.
+
+    Raises:
+        BadInputError: on entry, when the folder holds something else than a layout.
+        ImageError: on entry, when another run is writing there or the folder cannot be made.
+    """
+
+    def __enter__(self) -> LayoutWriter:
+        """Make the folder where it is missing, and lock it."""
+        self._made = not self.folder.exists()
+        self._complete = False
+        if not self._made:
+            self._check_is_layout()
+        try:
+            self._blobs.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.folder, os.O_RDONLY)
+        except OSError as error:
+            raise ImageError(f"{self.folder}: cannot be written: {error.strerror}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise ImageError(f"oci:{self.folder}: another run is writing there: wait for it") from error
+        self._sweep()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take back what is not whole, and unlock."""
+        try:
+            self._sweep()
+            if self._made and not self._complete:
+                shutil.rmtree(self.folder, ignore_errors=True)
+        finally:
+            os.close(self._lock)
+
+    def _check_is_layout(self) -> None:
+        if not self.folder.is_dir():
+            raise BadInputError(f"oci:{self.folder}: a file is in the way: give a folder")
+        names = {entry.name for entry in self.folder.iterdir()}
+        # A killed run leaves blobs and no index: that is ours to complete.
+        if names and not names & {_LAYOUT_FILE} and names != {"blobs"}:
+            raise BadInputError(f"oci:{self.folder}: holds files and is no image layout: give an empty or a new folder")
+
+    def _sweep(self) -> None:
+        # Nobody else writes here while the lock is held: what has a temporary name is a killed run's.
+        for folder in (self.folder, self._blobs):
+            for path in folder.glob(f"{_TEMPORARY}*"):
+                path.unlink(missing_ok=True)
+
+    def prepare(self, blobs: Sequence[tuple[str | None, int]]) -> None:
+        """Check that the disk has room for the blobs that are not there yet."""
+        needed = sum(size for digest, size in blobs if digest is None or not self.has_blob(digest, size))
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise ImageError(
+                f"oci:{self.folder}: the disk has {readable(free)} free and the image needs up to {readable(needed)} "
+                f"more: make room, or give a folder on another disk"
+            )
+
+    def has_blob(self, digest: str, size: int) -> bool:
+        """Tell whether the blob is there: its name is given only to whole files."""
+        try:
+            return self._path(digest).stat().st_size == size
+        except OSError:
+            return False
+
+    def write_blob(self, blob: Blob) -> Written:
+        """Write a blob; nobody else checks it, so it is hashed even where its digest is known."""
+        if blob.digest is not None and self.has_blob(blob.digest, blob.size):
+            return Written(blob.digest, uploaded=False)
+        passed = HashedPass(blob)
+        with _Writing(self._blobs, blob.title) as (file, temporary):
+            for chunk in passed:
+                file.write(chunk)
+            if blob.digest is not None and passed.digest != blob.digest:
+                raise DigestMismatchError(f"{blob.title}: its digest is {passed.digest}, not {blob.digest}")
+            fresh = not self.has_blob(passed.digest, blob.size)
+            self._publish(file, temporary, self._path(passed.digest))
+        return Written(passed.digest, uploaded=fresh)
+
+    def write_manifest(self, manifest: StoredManifest, tags: tuple[str, ...]) -> None:  # noqa: ARG002 - no tags here
+        """Write a manifest and make it the folder's image; then remove what only the former image needed."""
+        self.write_blob(Blob.of("the manifest", manifest.content))
+        self._content(manifest.digest)
+        kept, replaced = self._former(manifest.digest)
+        entry = {
+            "mediaType": manifest.media_type,
+            "digest": manifest.digest,
+            "size": len(manifest.content),
+        }
+        if manifest.media_type not in INDEX_TYPES:
+            system, architecture = PLATFORM.split("/")
+            entry["platform"] = {"os": system, "architecture": architecture}
+        index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [entry, *kept]}
+        self._write_file(_LAYOUT_FILE, _LAYOUT_VERSION)
+        self._write_file(_INDEX_FILE, json.dumps(index, indent=2).encode() + b"\n")
+        self._complete = True
+        needed = self._needed_by(str(kept_entry["digest"]) for kept_entry in (entry, *kept))
+        for digest in self._needed_by(replaced) - needed:
+            self._path(digest).unlink(missing_ok=True)
+
+    def _former(self, digest: str) -> tuple[list[dict[str, Any]], list[str]]:
+        """Return the entries of other tools, which stay, and the digests of our former images, which go."""
+        try:
+            listed = self._listed()
+        except NotFoundError:
+            return [], []
+        others = [entry for entry in listed if entry["digest"] != digest]
+        kept = [entry for entry in others if _NAME_ANNOTATION in (entry.get("annotations") or {})]
+        return kept, [str(entry["digest"]) for entry in others if entry not in kept]
+
+    def _needed_by(self, digests: Iterator[str] | list[str]) -> set[str]:
+        needed: set[str] = set()
+        for digest in digests:
+            needed.add(digest)
+            # A former image that is damaged must not keep the new one from being finished.
+            with suppress(ImageError, ValueError):
+                stored = self.manifest(digest)
+                if stored.media_type in INDEX_TYPES:
+                    children = read_index(stored.content, digest).manifests
+                    needed |= self._needed_by([child.digest for child in children])
+                else:
+                    manifest = read_manifest(stored.content, digest)
+                    needed |= {manifest.config.digest, *(layer.digest for layer in manifest.layers)}
+        return needed
+
+    def _write_file(self, name: str, content: bytes) -> None:
+        with _Writing(self.folder, name) as (file, temporary):
+            file.write(content)
+            self._publish(file, temporary, self.folder / name)
+
+    def _publish(self, file: BinaryIO, temporary: Path, final: Path) -> None:
+        file.flush()
+        os.fsync(file.fileno())
+        temporary.replace(final)
+        folder = os.open(final.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # else a power cut may undo the rename and keep a later one
+        finally:
+            os.close(folder)
+
+
+class _Writing:
+    """A temporary file that is gone afterwards unless it was renamed, with the disk's errors put into words."""
+
+    def __init__(self, folder: Path, title: str) -> None:
+        self._folder, self._title = folder, title
+
+    def __enter__(self) -> tuple[BinaryIO, Path]:
+        try:
+            descriptor, name = tempfile.mkstemp(dir=self._folder, prefix=_TEMPORARY)
+            os.fchmod(descriptor, 0o644)
+        except OSError as error:
+            raise self._explained(error) from error
+        self._path = Path(name)
+        self._file = os.fdopen(descriptor, "wb")
+        return self._file, self._path
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        with suppress(OSError):
+            self._file.close()
+        self._path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise self._explained(error) from error
+
+    def _explained(self, error: OSError) -> ImageError:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        remedy = "make room, or give a folder on another disk" if full else "check the folder's permissions"
+        return ImageError(f"{self._title}: writing below {self._folder} failed: {error.strerror}: {remedy}")

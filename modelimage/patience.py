@@ -1,0 +1,91 @@
+"""Trying again: what may pass, how long to wait for it, and when to give up."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import tenacity
+
+from modelimage.errors import CancelledError, ImageError
+
+
+class TransientError(ImageError):
+    """Something failed in a manner that may pass; ``retry_after`` is what the other side asks for, in seconds."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class GaveUpError(ImageError):
+    """Something kept failing until patience ran out."""
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often and how long to try again: waits grow from ``first_seconds`` up to ``longest_seconds``, with jitter.
+
+    A Retry-After is obeyed instead where the other side gives one, up to ``retry_after_limit_seconds``. The defaults
+    bridge about a minute: a registry that restarts.
+    """
+
+    attempts: int = 8
+    first_seconds: float = 0.5
+    longest_seconds: float = 30.0
+    retry_after_limit_seconds: float = 300.0
+
+    def wait_seconds(self, attempt: int, error: BaseException | None) -> float:
+        """Return how long to wait after the ``attempt``-th failure."""
+        if isinstance(error, TransientError) and error.retry_after is not None:
+            return min(error.retry_after, self.retry_after_limit_seconds)
+        grown = min(self.first_seconds * 2.0 ** (attempt - 1), self.longest_seconds)
+        return grown * random.uniform(0.75, 1.25)  # noqa: S311 - spreads clients, guards nothing
+
+
+@dataclass(frozen=True)
+class Patience:
+    """A run's retry policy with its stop signal and its way to tell of each retry."""
+
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    stop: threading.Event = field(default_factory=threading.Event)
+    tell: Callable[[str], None] = lambda _: None
+
+    def at_most(self, attempts: int) -> Patience:
+        """Return the same with no more than ``attempts`` attempts."""
+        return replace(self, policy=replace(self.policy, attempts=min(attempts, self.policy.attempts)))
+
+    def retrying(self) -> tenacity.Retrying:
+        """Return the loop that repeats what it encloses while that raises TransientError.
+
+        Raises:
+            GaveUpError: from the loop, after the last attempt.
+            CancelledError: from the loop, when the run was stopped meanwhile.
+        """
+
+        def before_sleep(state: tenacity.RetryCallState) -> None:
+            self.tell(f"{_error(state)}: trying again ({state.attempt_number + 1} of {self.policy.attempts})")
+
+        def give_up(state: tenacity.RetryCallState) -> None:
+            error = _error(state)
+            if self.stop.is_set():
+                raise CancelledError("stopped") from error
+            raise GaveUpError(
+                f"{error}: gave up after {state.attempt_number} attempts; run the same command again to go on: "
+                f"what has arrived is not sent again"
+            ) from error
+
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(TransientError),
+            stop=tenacity.stop_after_attempt(self.policy.attempts) | tenacity.stop_when_event_set(self.stop),
+            wait=lambda state: self.policy.wait_seconds(state.attempt_number, _error(state)),
+            sleep=tenacity.sleep_using_event(self.stop),
+            before_sleep=before_sleep,
+            retry_error_callback=give_up,
+        )
+
+
+def _error(state: tenacity.RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None

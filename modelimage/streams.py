@@ -1,0 +1,76 @@
+"""Blobs as streams: hashed while they are sent, counted, and stopped when the run is stopped."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from modelimage.errors import ImageError
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Content on its way to a store: ``size`` bytes that ``chunks`` yields afresh at each call.
+
+    ``digest`` is given where it is known beforehand; the store then need not hash, only check where nobody else does.
+    ``title`` names the blob in errors.
+    """
+
+    title: str
+    size: int
+    chunks: Callable[[], Iterator[bytes]]
+    digest: str | None = None
+
+    @classmethod
+    def of(cls, title: str, content: bytes) -> Blob:
+        """Make a blob of bytes at hand."""
+        return cls(title, len(content), lambda: iter((content,)), digest_of(content))
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a store has after a write: the blob's digest, and whether its bytes had to be moved."""
+
+    digest: str
+    uploaded: bool
+
+
+def digest_of(content: bytes) -> str:
+    """Return the digest of bytes at hand."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+class HashedPass:
+    """One pass over a blob that hashes each chunk in a second thread while the caller sends it.
+
+    hashlib and sockets both let go of the interpreter's lock, so hashing and sending overlap; each byte is hashed
+    once. ``digest`` holds after the pass.
+
+    Raises:
+        ImageError: from the iteration, when the content is shorter or longer than its blob's size.
+    """
+
+    def __init__(self, blob: Blob) -> None:
+        self._blob = blob
+        self._hash = hashlib.sha256()
+        self._seen = 0
+
+    @property
+    def digest(self) -> str:
+        """The digest of what has passed so far."""
+        return f"sha256:{self._hash.hexdigest()}"
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the blob's chunks."""
+        with ThreadPoolExecutor(1, thread_name_prefix="hash") as hasher:
+            for chunk in self._blob.chunks():
+                hashing: Future[None] = hasher.submit(self._hash.update, chunk)
+                self._seen += len(chunk)
+                yield chunk
+                hashing.result()
+        if self._seen != self._blob.size:
+            raise ImageError(
+                f"{self._blob.title}: {self._seen} bytes came where {self._blob.size} were announced: run again"
+            )
