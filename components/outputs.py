@@ -16,7 +16,7 @@ from components.references import ImageReference
 CONTRACT_VERSION = 1
 
 
-class ContractError(Exception):
+class ContractError(pulumi.RunError):
     """A stack's outputs are not of this contract; the message says which stack, which key and what to do."""
 
 
@@ -67,7 +67,7 @@ class PlatformOutput(_Output):
 
 
 class ModelOutput(_Output):
-    """A served model. `image` is `host/path@sha256:…`; `size_bytes` is what a node downloads; `url` is without `/v1`."""
+    """A served model: `image` is `host/path@sha256:…`, `size_bytes` what a node downloads, `url` without `/v1`."""
 
     image: str
     digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")

@@ -10,7 +10,7 @@ from components.schema import NodePool
 SYSTEM = "system"
 """The pool without GPUs that a created cluster has; no GPU pool may be called so."""
 _POOL_NAME = 40
-_ACCOUNT_ID = 30
+ACCOUNT_ID = 30
 _DIGITS = 6
 
 
@@ -22,9 +22,9 @@ def account_id(cluster: str, key: str, pool: NodePool | None = None) -> str:
     if pool is not None and pool.service_account_id:
         return pool.service_account_id
     name = f"{cluster}-{key}"
-    if len(name) <= _ACCOUNT_ID:
+    if len(name) <= ACCOUNT_ID:
         return name if len(name) >= 6 else f"{name}-nodes"
-    return _shortened(name, _ACCOUNT_ID, _hash(name))
+    return _shortened(name, ACCOUNT_ID, _hash(name))
 
 
 def pool_name(key: str, replacing: dict[str, Any]) -> str:

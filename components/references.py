@@ -112,6 +112,15 @@ def is_repository(text: str) -> bool:
     return _REPOSITORY.fullmatch(text) is not None
 
 
+def is_by_digest(text: str) -> bool:
+    """Whether the text is `host[:port]/path@sha256:<64 hex>`."""
+    try:
+        ImageReference.parse(text)
+    except ReferenceError:
+        return False
+    return True
+
+
 def _tag_of(text: str) -> str:
     last = text.rpartition("/")[2]
     return last.partition(":")[2] if "/" in text else ""

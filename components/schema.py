@@ -20,7 +20,8 @@ BUSYBOX = "docker.io/library/busybox@sha256:9db7b59979c38555a39def84a31fb98b5296
 """busybox 1.37.0, the base of images that modelcar can run (it needs `sh`, `ln` and `sleep`)."""
 VLLM_IMAGE = "docker.io/vllm/vllm-openai:v0.23.0"
 """The runbook's engine. A tag, for want of a registry to resolve it against: set the digest in your own stack."""
-VLLM_CPU_IMAGE = "docker.io/substratusai/vllm:v0.23.0-cpu"
+VLLM_CPU_IMAGE = "public.ecr.aws/q9t5s3a7/vllm-cpu-release-repo:v0.23.0"
+"""vLLM's pre-built CPU image (vLLM documentation, "CPU", pre-built images), of the same version."""
 
 
 class Target(str, Enum):

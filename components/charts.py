@@ -1,0 +1,46 @@
+"""Helm releases of the platforms, from an OCI or HTTP repository or from a folder."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+_TIMEOUT_SECONDS = 900
+
+
+def release(
+    chart: str,
+    *,
+    repository: str,
+    version: str | None,
+    namespace: str,
+    values: Mapping[str, Any],
+    opts: pulumi.ResourceOptions,
+) -> k8s.helm.v3.Release:
+    """Install a chart under its own name and wait until its workloads are ready.
+
+    Args:
+        chart: name of the chart, also of the release.
+        repository: `oci://host/path` that holds the chart, `https://…` of a classic repository, or a folder that
+            holds the chart as a folder or archive (mirrors of air-gapped teams).
+        version: version of the chart; unused for a folder.
+        namespace: namespace of the release, made if it is not there.
+        values: the chart's values.
+        opts: resource options.
+    """
+    classic = repository.startswith(("http://", "https://"))
+    return k8s.helm.v3.Release(
+        chart,
+        name=chart,
+        chart=chart if classic else f"{repository.rstrip('/')}/{chart}",
+        repository_opts=k8s.helm.v3.RepositoryOptsArgs(repo=repository) if classic else None,
+        version=version if "://" in repository else None,
+        namespace=namespace,
+        create_namespace=True,
+        values=dict(values),
+        # A failed first install is undone, so that the next run starts from nothing instead of "name still in use".
+        atomic=True,
+        timeout=_TIMEOUT_SECONDS,
+        opts=opts,
+    )

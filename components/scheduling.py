@@ -1,0 +1,64 @@
+"""Where a model's pods run and what they get: from the node pool and the model's settings. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from components import accelerators
+from components.schema import Model, NodePool
+
+CPU_ONLY = ("2", "4Gi")
+"""CPU and memory of a model without a pool: enough for models of half a billion parameters on vLLM's CPU image."""
+GPU_TAINT = {"key": "nvidia.com/gpu", "operator": "Equal", "value": "present", "effect": "NoSchedule"}
+EFFECTS = {"NO_SCHEDULE": "NoSchedule", "PREFER_NO_SCHEDULE": "PreferNoSchedule", "NO_EXECUTE": "NoExecute"}
+
+
+@dataclass(frozen=True)
+class Scheduling:
+    """Node selector, tolerations, GPUs, CPU and memory (Kubernetes quantities) of one pod.
+
+    `surge` says whether the pool has room for one pod more than the model's replicas, so that a rollout may start the
+    new pod before the old one goes; without that room it would wait for ever.
+    """
+
+    gpus: int = 0
+    cpu: str = CPU_ONLY[0]
+    memory: str = CPU_ONLY[1]
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: Sequence[Mapping[str, str]] = ()
+    surge: bool = True
+
+
+def schedule(model: Model, pool: NodePool | None = None, node_labels: Mapping[str, str] | None = None) -> Scheduling:
+    """Place a model: on a pool, or on CPU nodes.
+
+    Args:
+        model: the model's settings.
+        pool: its node pool's settings.
+        node_labels: labels that select that pool's nodes.
+
+    Raises:
+        AcceleratorError: the pool's machine type is unknown.
+    """
+    if pool is None:
+        return Scheduling(cpu=model.resources.cpu or CPU_ONLY[0], memory=model.resources.memory or CPU_ONLY[1])
+    machine = accelerators.machine_for(pool.accelerator, pool.count, pool.machine_type)
+    gpus = pool.count if model.gpus is None else model.gpus
+    share = gpus / pool.count
+    # GKE keeps up to a tenth of large nodes and a quarter of small ones for itself (GKE documentation, "Node
+    # allocatable resources"), and the system's DaemonSets want about a core.
+    cpu = model.resources.cpu or str(max(1, int((machine.vcpus - 1) * share)))
+    memory = model.resources.memory or f"{max(1, int(machine.memory_gib * 0.75 * share))}Gi"
+    tolerations: list[Mapping[str, str]] = [GPU_TAINT]
+    for taint in pool.taints:
+        operator = {"operator": "Equal", "value": taint.value} if taint.value else {"operator": "Exists"}
+        tolerations.append({"key": taint.key, **operator, "effect": EFFECTS[taint.effect]})
+    nodes = pool.max_nodes * (len(pool.zones) or 1 if pool.per_zone else 1)
+    replicas = model.replicas.max or max(model.replicas.min, 1)
+    return Scheduling(
+        gpus=gpus,
+        cpu=cpu,
+        memory=memory,
+        node_selector=dict(node_labels or {}),
+        tolerations=tolerations,
+        surge=nodes * (pool.count // gpus) > replicas,
+    )

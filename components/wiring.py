@@ -1,0 +1,223 @@
+"""From settings to the components' arguments: which component needs what of the others."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+from components import accelerators
+from components.cluster import Cluster, ClusterArgs
+from components.inference_service import InferenceService, InferenceServiceArgs
+from components.kserve import GATEWAY, KServe, KServeArgs
+from components.kubeai import PULL_SECRET, KubeAI, KubeAIArgs
+from components.kubeai_model import KubeAIModel, KubeAIModelArgs
+from components.model_image import ModelImage, ModelImageArgs
+from components.node_pool import GpuNodePool, GpuNodePoolArgs
+from components.registry import ModelRegistry, ModelRegistryArgs
+from components.scheduling import EFFECTS, Scheduling, schedule
+from components.schema import Delivery, Model, Target
+from components.settings import Settings, kubernetes_name
+
+LOCAL = Path(".local")
+"""What the local stack leaves: images, manifests, the tiny model."""
+
+
+def cluster(settings: Settings) -> ClusterArgs:
+    """The cluster's arguments."""
+    return ClusterArgs(
+        cluster=settings.cluster,
+        project=settings.project,
+        region=settings.region,
+        needs_image_volume=settings.needs_image_volume,
+        needs_subpath=settings.needs_subpath,
+        needs_gateway=bool(settings.models_of("kserve")) and settings.kserve.gateway == "gke",
+        manifests=(LOCAL / "manifests").as_posix(),
+    )
+
+
+def node_pool(settings: Settings, key: str, made: Cluster) -> GpuNodePoolArgs:
+    """A node pool's arguments."""
+    return GpuNodePoolArgs(
+        key=key,
+        pool=settings.node_pools[key],
+        cluster=made,
+        image_sizes_gb={model: settings.image_sizes_gb.get(model) for model in settings.models_on(key)},
+    )
+
+
+def registry(settings: Settings, pools: Mapping[str, GpuNodePool]) -> ModelRegistryArgs:
+    """The registry's arguments: the nodes of every pool read it."""
+    return ModelRegistryArgs(
+        registry=settings.registry,
+        project=settings.project,
+        region=settings.region,
+        readers={key: pool.service_account for key, pool in pools.items()},
+    )
+
+
+def image(settings: Settings, key: str, made: ModelRegistry) -> ModelImageArgs:
+    """An image's arguments."""
+    model = settings.models[key]
+    local = settings.target is Target.LOCAL and not settings.registry.url
+    return ModelImageArgs(
+        key=key,
+        model=model,
+        registry_url=made.url,
+        base=settings.base_of(model),
+        layout=(LOCAL / "images" / kubernetes_name(key)).as_posix() if local else None,
+        google_project=settings.project,
+        google_region=settings.region,
+    )
+
+
+def platforms(settings: Settings, opts: pulumi.ResourceOptions, pools: Mapping[str, GpuNodePool]) -> dict[str, Any]:
+    """Install the platforms that models use."""
+    made: dict[str, Any] = {}
+    kserve_models = settings.models_of("kserve")
+    if kserve_models:
+        native = all(model.delivery is Delivery.NATIVE for model in kserve_models.values())
+        args = KServeArgs(settings.kserve, "restricted" if native else "baseline", settings.pull_secrets)
+        made["kserve"] = KServe("kserve", args, opts)
+    if settings.models_of("kubeai") and settings.platforms.kubeai:
+        profiles = {name: unit for name, (unit, _) in _profiles(settings, pools).items()}
+        made["kubeai"] = KubeAI("kubeai", KubeAIArgs(settings.platforms.kubeai, profiles, settings.pull_secrets), opts)
+    return made
+
+
+def serve(
+    settings: Settings,
+    key: str,
+    made: ModelImage,
+    pools: Mapping[str, GpuNodePool],
+    opts: pulumi.ResourceOptions,
+) -> InferenceService | KubeAIModel:
+    """Serve one model on its platform."""
+    model = settings.models[key]
+    pool = settings.node_pools.get(model.node_pool or "")
+    common: dict[str, Any] = {
+        "key": key,
+        "model": model,
+        "reference": made.reference,
+        "size_bytes": made.size_bytes,
+        "scheduling": _schedule(settings, model, pools),
+        "disk_size_gb": pool.boot_disk.size_gb if pool else None,
+        "await_ready": settings.awaits(model),
+    }
+    if model.delivery is not Delivery.KUBEAI or settings.platforms.kubeai is None:
+        args = InferenceServiceArgs(platform=settings.kserve, pull_secrets=tuple(settings.pull_secrets), **common)
+        return InferenceService(key, args, opts)
+    profile = next(name for name, (_, keys) in _profiles(settings, pools).items() if key in keys)
+    units = settings.gpus_of(model) if profile == model.node_pool else 1
+    return KubeAIModel(
+        key,
+        KubeAIModelArgs(
+            platform=settings.platforms.kubeai,
+            resource_profile=f"{profile}:{units}",
+            pull_secrets=(PULL_SECRET,) if settings.pull_secrets else (),
+            **common,
+        ),
+        opts,
+    )
+
+
+def _schedule(settings: Settings, model: Model, pools: Mapping[str, GpuNodePool]) -> Scheduling:
+    if model.node_pool is None:
+        return schedule(model)
+    return schedule(model, settings.node_pools[model.node_pool], pools[model.node_pool].labels)
+
+
+def _profiles(settings: Settings, pools: Mapping[str, GpuNodePool]) -> dict[str, tuple[Scheduling, list[str]]]:
+    """KubeAI's resource profiles and the models that use each: a pool's is for one GPU, with its share of the node.
+
+    A model with its own CPU or memory gets a profile of its own, since KubeAI takes both from the profile.
+    """
+    profiles: dict[str, tuple[Scheduling, list[str]]] = {}
+    for key, model in settings.models_of("kubeai").items():
+        own = bool(model.resources.cpu or model.resources.memory)
+        if own:
+            name, unit = kubernetes_name(key), model
+        elif model.node_pool:
+            name, unit = model.node_pool, model.model_copy(update={"gpus": 1})
+        else:
+            name, unit = "cpu", model
+        profiles.setdefault(name, (_schedule(settings, unit, pools), []))[1].append(key)
+    return profiles
+
+
+def outputs(
+    settings: Settings,
+    *,
+    cluster: Cluster,
+    registry: ModelRegistry,
+    pools: Mapping[str, GpuNodePool],
+    images: Mapping[str, ModelImage],
+    models: Mapping[str, InferenceService | KubeAIModel],
+) -> dict[str, Any]:
+    """The stack's outputs, less their version."""
+    return {
+        "registry_url": registry.url,
+        "node_service_accounts": {key: pool.service_account for key, pool in pools.items()},
+        "cluster": {"name": cluster.name, "location": cluster.location, "version": cluster.version},
+        "node_pools": {key: _node_pool_output(settings, key, pool) for key, pool in pools.items()},
+        "platforms": _platform_outputs(settings),
+        "models": {key: _model_output(settings, key, images[key], model) for key, model in models.items()},
+        "kubeconfig": cluster.kubeconfig,
+    }
+
+
+def _node_pool_output(settings: Settings, key: str, made: GpuNodePool) -> dict[str, Any]:
+    pool = settings.node_pools[key]
+    return {
+        "accelerator": pool.accelerator,
+        "count": pool.count,
+        "machine_type": accelerators.machine_for(pool.accelerator, pool.count, pool.machine_type).name,
+        "disk_size_gb": pool.boot_disk.size_gb,
+        "labels": made.labels,
+        "taints": [
+            {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"},
+            *({"key": taint.key, "value": taint.value, "effect": EFFECTS[taint.effect]} for taint in pool.taints),
+        ],
+        "min_nodes": pool.min_nodes,
+        "max_nodes": pool.max_nodes,
+        "spot": pool.spot,
+    }
+
+
+def _platform_outputs(settings: Settings) -> dict[str, Any]:
+    used: dict[str, Any] = {}
+    if settings.models_of("kserve"):
+        kserve = settings.kserve
+        gateway = {"gateway_name": GATEWAY, "gateway_namespace": kserve.namespace} if kserve.gateway != "none" else {}
+        used["kserve"] = {
+            "version": kserve.version,
+            "namespace": kserve.namespace,
+            "gateway": kserve.gateway,
+            "domain": kserve.domain,
+            **gateway,
+        }
+    if settings.models_of("kubeai") and settings.platforms.kubeai:
+        kubeai = settings.platforms.kubeai
+        used["kubeai"] = {"version": kubeai.version, "namespace": kubeai.namespace}
+    return used
+
+
+def _model_output(
+    settings: Settings, key: str, image: ModelImage, made: InferenceService | KubeAIModel
+) -> dict[str, Any]:
+    model = settings.models[key]
+    on_kubeai = model.delivery is Delivery.KUBEAI
+    return {
+        "image": image.reference.apply(str),
+        "digest": image.reference.apply(lambda reference: reference.digest),
+        "size_bytes": image.size_bytes,
+        "delivery": model.delivery.value,
+        "platform": model.delivery.platform,
+        "name": made.name,
+        "namespace": made.namespace,
+        "storage_uri": made.storage_uri,
+        "served_name": made.name if on_kubeai else model.served_name or key,
+        "url": made.url,
+        "paused": model.paused,
+        "node_pool": model.node_pool,
+    }
