@@ -1,0 +1,103 @@
+"""What a cold start costs: pause, wait for zero pods, resume, and divide the seconds that pass."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+import httpx
+
+from components.outputs import StackOutputs
+from smoke import manifests
+from smoke.checks import Check, NotHeldError, run
+from smoke.endpoint import open_endpoint
+from smoke.kube import JSON, KubeApi
+from smoke.pods import events_of, find_cause
+from smoke.scaling import Tell, pause, read_paused, resume, wait, wait_for_no_pods, wait_for_ready_pod
+from smoke.stack import Model
+from smoke.timeline import ColdStart, measure
+from smoke.validate import served_names
+
+STEP = "coldstart"
+_ANSWER_SECONDS = 10
+
+
+@dataclass
+class Measured:
+    """What was measured, by model key; filled while the checks run."""
+
+    coldstarts: dict[str, ColdStart]
+
+
+def coldstart(
+    api: KubeApi,
+    outputs: StackOutputs,
+    models: list[Model],
+    measured: Measured,
+    *,
+    address: str | None,
+    timeout: float,
+    tell: Tell,
+) -> Iterator[Check]:
+    """Measure a cold start of each model in turn; a model is left paused or running as it was found."""
+    for model in models:
+
+        def evidence(model: Model = model) -> str:
+            found = _measure(api, outputs, model, address=address, timeout=timeout, tell=tell)
+            measured.coldstarts[model.key] = found
+            return f"{found.total:.0f} s from resume to the first answer" if found.total is not None else "measured"
+
+        yield run(STEP, "resume", evidence, model=model.key)
+
+
+def _measure(
+    api: KubeApi, outputs: StackOutputs, model: Model, *, address: str | None, timeout: float, tell: Tell
+) -> ColdStart:
+    was_paused = read_paused(api, model.output)
+    try:
+        pause(api, model.output)
+        wait_for_no_pods(api, model.output, timeout=timeout, tell=tell)
+        resumed = datetime.now(timezone.utc)
+        resume(api, model.output)
+        try:
+            pod = wait_for_ready_pod(api, model.output, timeout=timeout, tell=tell)
+        except NotHeldError as late:
+            causes = find_cause(api, outputs, model.output)
+            raise NotHeldError(late.evidence, causes[0].remedy if causes else late.remedy, causes) from None
+        answered = _first_answer(api, outputs, model, address=address, timeout=timeout, tell=tell)
+        return measure(
+            pod,
+            events_of(api, model.output, [pod]),
+            _node(api, pod),
+            container=manifests.server_container(model.output),
+            repository=model.output.reference.repository,
+            resumed=resumed,
+            answered=answered,
+        )
+    finally:
+        # Also after a failure and Ctrl-C: nobody is left with a model that does not serve, or one that costs.
+        (pause if was_paused else resume)(api, model.output)
+
+
+def _first_answer(
+    api: KubeApi, outputs: StackOutputs, model: Model, *, address: str | None, timeout: float, tell: Tell
+) -> datetime:
+    with open_endpoint(api, outputs, model, address=address, timeout=_ANSWER_SECONDS) as endpoint:
+
+        def answers() -> bool:
+            try:
+                return model.output.served_name in served_names(endpoint)
+            except (NotHeldError, httpx.HTTPError):
+                return False  # the route or the Service does not know the new pod yet
+
+        wait(
+            answers,
+            timeout=timeout,
+            tell=tell,
+            what=f"{model.key}: waiting for {endpoint.route}",
+            remedy="run `python -m smoke --only validate` for what it answers",
+        )
+    return datetime.now(timezone.utc)
+
+
+def _node(api: KubeApi, pod: JSON) -> JSON | None:
+    return api.find(f"/api/v1/nodes/{pod['spec']['nodeName']}")

@@ -1,0 +1,116 @@
+"""How the checks are shown: a line each as they end, figures as a table, all of it as one JSON object."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from smoke.checks import Cause, Check, Status, all_hold
+from smoke.timeline import ColdStart
+
+_STYLES = {Status.PASS: "green", Status.FAIL: "bold red", Status.SKIP: "yellow"}
+_PHASES = {
+    "controller": "controller: resume to pod",
+    "node_provision": "node: pod to scheduled",
+    "server_image_pull": "pull of the server's image",
+    "image_pull": "pull of the model's image (download and unpack)",
+    "unpack": "of that unpack (not told by the API)",
+    "container_start": "container: mounts and start",
+    "server_start": "server: start to ready",
+    "endpoint": "endpoint: ready to first answer",
+    "total": "total",
+}
+
+
+class Report:
+    """Writes text for people: results to `out`, progress to `err`; no colour unless they are terminals."""
+
+    def __init__(self, out: TextIO, err: TextIO, *, quiet: bool) -> None:
+        # soft_wrap: a line that a script greps must stay one line.
+        self._out = Console(file=out, soft_wrap=True, highlight=False, emoji=False, markup=False)
+        self._err = Console(file=err, soft_wrap=True, highlight=False, emoji=False, markup=False)
+        self._quiet = quiet
+        self._told = ""
+
+    def check(self, check: Check) -> None:
+        """Show one check: its status, name and evidence, and what to do when it failed."""
+        if self._quiet:
+            self._err.print(f"{check.status.value} {_title(check)}")
+            return
+        line = Text()
+        line.append(check.status.value, style=_STYLES[check.status])
+        line.append(f"  {_title(check)}: {check.evidence}")
+        self._out.print(line)
+        if check.status is Status.FAIL:
+            self._out.print(f"      remedy: {check.remedy}")
+            for cause in check.causes:
+                self._out.print(f"      cause {cause.code}: {cause.evidence}")
+                if cause.remedy != check.remedy:
+                    self._out.print(f"        remedy: {cause.remedy}")
+
+    def tell(self, progress: str) -> None:
+        """Say how far a long step is; on a terminal in place, elsewhere only when the subject changes."""
+        subject = progress.partition(" (")[0]
+        if self._err.is_terminal:
+            self._err.print(f"\r{progress}", end="\033[K")
+        elif subject != self._told:
+            self._err.print(subject)
+        self._told = subject
+
+    def told(self) -> None:
+        """End the progress of a step."""
+        if self._told and self._err.is_terminal:
+            self._err.print("\r", end="\033[K")
+        self._told = ""
+
+    def coldstarts(self, coldstarts: Mapping[str, ColdStart]) -> None:
+        """Show the figures of cold starts as a table, one column a model."""
+        if self._quiet or not coldstarts:
+            return
+        table = Table("seconds", *coldstarts)
+        for field, title in _PHASES.items():
+            table.add_row(title, *(_figure(getattr(found, field)) for found in coldstarts.values()))
+        table.add_row("new node", *("yes" if found.node_is_new else "no" for found in coldstarts.values()))
+        self._out.print(table)
+        for key, found in coldstarts.items():
+            for pull in found.pulls:
+                size = f", {pull.size_bytes / 1e6 / pull.seconds:.0f} MB/s" if pull.size_bytes and pull.seconds else ""
+                self._out.print(f"  {key}: {pull.image} in {pull.seconds:.1f} s{size}")
+
+    def closing(self, checks: list[Check]) -> None:
+        """Say in one line how it went, and name what was skipped."""
+        if self._quiet:
+            return
+        counts = {status: [check for check in checks if check.status is status] for status in Status}
+        self._out.print(
+            f"{len(counts[Status.PASS])} held, {len(counts[Status.FAIL])} failed, {len(counts[Status.SKIP])} skipped"
+            + (f" ({', '.join(_title(check) for check in counts[Status.SKIP])})" if counts[Status.SKIP] else "")
+        )
+        if not counts[Status.PASS] and not counts[Status.FAIL]:
+            self._out.print("nothing was checked")
+
+
+def as_json(stack: str, checks: list[Check], coldstarts: Mapping[str, ColdStart]) -> str:
+    """Write everything as one JSON object."""
+    causes: dict[str, Cause] = {cause.code: cause for check in checks for cause in check.causes}
+    document: dict[str, Any] = {
+        "stack": stack,
+        "ok": all_hold(checks),
+        "checks": [check.as_json() for check in checks],
+        "diagnosis": [
+            {"code": cause.code, "evidence": cause.evidence, "remedy": cause.remedy} for cause in causes.values()
+        ],
+        "coldstart": {key: found.as_json() for key, found in coldstarts.items()},
+    }
+    return json.dumps(document)
+
+
+def _title(check: Check) -> str:
+    return f"{check.step}/{check.name}" + (f" [{check.model}]" if check.model else "")
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
