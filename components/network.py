@@ -1,0 +1,117 @@
+"""The network of a created cluster: one subnetwork for nodes, pods and services, and the way out."""
+
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_gcp import compute
+
+from components import schema
+
+PODS = "pods"
+SERVICES = "services"
+
+
+@dataclass(frozen=True)
+class Network:
+    """Where a cluster is: the network, its subnetwork and the names of that one's secondary ranges (none: GKE's)."""
+
+    network: pulumi.Input[str]
+    subnetwork: pulumi.Input[str]
+    pods_range: str | None
+    services_range: str | None
+    before: tuple[pulumi.Resource, ...] = ()
+    """What must exist before nodes do."""
+
+
+def given(create: schema.ClusterCreate) -> Network | None:
+    """The existing network that the settings name, or None."""
+    if not (create.network and create.subnetwork):
+        return None
+    return Network(create.network, create.subnetwork, create.pods_range, create.services_range)
+
+
+def create_network(
+    name: str,
+    create: schema.ClusterCreate,
+    *,
+    project: str,
+    region: str,
+    proxy_only: bool,
+    opts: pulumi.ResourceOptions,
+) -> Network:
+    """Create a network for a cluster.
+
+    Args:
+        name: the component's name, with which the resources' names begin.
+        create: the cluster's settings.
+        project: Google project.
+        region: of the subnetworks, the router and the NAT gateway.
+        proxy_only: whether GKE's regional gateways are used, whose proxies need a subnetwork of their own.
+        opts: parent and what comes before.
+    """
+    ranges = create.new_network
+    network = compute.Network(
+        name,
+        name=create.name,
+        project=project,
+        auto_create_subnetworks=False,
+        routing_mode="REGIONAL",
+        description=f"GKE cluster {create.name}",
+        opts=opts,
+    )
+    nodes = compute.Subnetwork(
+        f"{name}-nodes",
+        name=f"{create.name}-nodes",
+        project=project,
+        region=region,
+        network=network.id,
+        ip_cidr_range=ranges.nodes_cidr,
+        # Nodes have no public address; this is how they reach Artifact Registry without NAT.
+        private_ip_google_access=True,
+        secondary_ip_ranges=[
+            compute.SubnetworkSecondaryIpRangeArgs(range_name=PODS, ip_cidr_range=ranges.pods_cidr),
+            compute.SubnetworkSecondaryIpRangeArgs(range_name=SERVICES, ip_cidr_range=ranges.services_cidr),
+        ],
+        opts=opts,
+    )
+    before: list[pulumi.Resource] = []
+    if proxy_only:
+        before.append(
+            compute.Subnetwork(
+                f"{name}-proxy-only",
+                name=f"{create.name}-proxy-only",
+                project=project,
+                region=region,
+                network=network.id,
+                ip_cidr_range=ranges.proxy_only_cidr,
+                purpose="REGIONAL_MANAGED_PROXY",
+                role="ACTIVE",
+                opts=opts,
+            )
+        )
+    if ranges.nat:
+        before.append(_nat(name, create.name, network, project=project, region=region, opts=opts))
+    return Network(network.id, nodes.id, PODS, SERVICES, tuple(before))
+
+
+def _nat(
+    name: str,
+    cluster: str,
+    network: compute.Network,
+    *,
+    project: str,
+    region: str,
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Resource:
+    router = compute.Router(name, name=cluster, project=project, region=region, network=network.id, opts=opts)
+    return compute.RouterNat(
+        name,
+        name=cluster,
+        project=project,
+        region=region,
+        router=router.name,
+        nat_ip_allocate_option="AUTO_ONLY",
+        source_subnetwork_ip_ranges_to_nat="ALL_SUBNETWORKS_ALL_IP_RANGES",
+        log_config=compute.RouterNatLogConfigArgs(enable=True, filter="ERRORS_ONLY"),
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(deleted_with=router)),
+    )
