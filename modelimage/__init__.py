@@ -14,6 +14,7 @@ from modelimage.errors import BadInputError, ImageError, NotFoundError
 from modelimage.fingerprints import fingerprint, folder_size_bytes
 
 if TYPE_CHECKING:
+    from modelimage.build_context import write_context as write_context
     from modelimage.busybox import write_base as write_base
     from modelimage.images import Image as Image
     from modelimage.packer import pack as pack
@@ -31,6 +32,7 @@ _LATER = {
     "pack": "packer",
     "tag": "transfer",
     "write_base": "busybox",
+    "write_context": "build_context",
     "write_tiny_model": "tiny",
 }
 
@@ -47,6 +49,7 @@ __all__ = [
     "pack",
     "tag",
     "write_base",
+    "write_context",
     "write_tiny_model",
 ]
 

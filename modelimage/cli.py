@@ -1,4 +1,4 @@
-"""The command line: ``python -m modelimage pack | inspect | tag | copy | base | tiny``.
+"""The command line: ``python -m modelimage COMMAND``.
 
 Results go to stdout (one JSON object with ``--json``), everything else to stderr. Exit codes: 0 done, 1 failed, 2 bad
 arguments or input, 130 interrupted.
@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,6 +26,8 @@ _PACK_SOURCES = "a folder, hf://org/name@<40-hex commit> or gs://bucket/prefix"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     options = _parser().parse_args(arguments)
+    # Google's libraries warn of each Python version's end of life, at every start, among our own messages.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
     # `docker stop`, CI and Pulumi end a command by SIGTERM: clean up as after Ctrl-C.
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -116,6 +119,45 @@ def _copy(options: argparse.Namespace) -> dict[str, Any]:
         ).as_json()
 
 
+def _context(options: argparse.Namespace) -> dict[str, Any]:
+    from modelimage.build_context import write_context  # noqa: PLC0415
+
+    with reporting() as reporter:
+        return write_context(
+            options.source,
+            options.folder,
+            base=options.base,
+            allow=options.allow,
+            ignore=options.ignore,
+            cache=options.cache,
+            reporter=reporter,
+        ).as_json()
+
+
+def _cloudbuild(options: argparse.Namespace) -> dict[str, Any]:
+    from modelimage.cloud_build import BuildPlace, pack_in_cloud_build  # noqa: PLC0415
+
+    place = BuildPlace(
+        options.project,
+        options.region,
+        options.service_account,
+        options.machine_type,
+        options.timeout,
+        options.step_image,
+        options.hf_token_secret,
+    )
+    with reporting() as reporter:
+        return pack_in_cloud_build(
+            options.source,
+            options.destination,
+            place,
+            base=options.base,
+            allow=options.allow,
+            ignore=options.ignore,
+            reporter=reporter,
+        ).as_json()
+
+
 def _base(options: argparse.Namespace) -> dict[str, Any]:
     from modelimage.busybox import write_base  # noqa: PLC0415
 
@@ -160,6 +202,15 @@ def _parser() -> argparse.ArgumentParser:
     copy.add_argument("destination", metavar="DEST", help="HOST/REPO, HOST/REPO:TAG or oci:FOLDER")
     _add_transfer(copy)
 
+    context = _command(commands, "context", _context, "prepare a Docker build context with the same layers")
+    context.add_argument("source", metavar="SRC", help=_PACK_SOURCES)
+    context.add_argument("folder", metavar="FOLDER", help="the context to write, on the file system of the weights")
+    _add_base(context)
+    _add_cache(context)
+    _add_selection(context)
+
+    _add_cloudbuild(commands)
+
     base = _command(commands, "base", _base, "make a minimal base image for modelcars from a static busybox")
     base.add_argument("folder", metavar="FOLDER", help="the image layout folder to write")
     base.add_argument("--busybox", required=True, metavar="PATH", help="a static busybox for x86-64")
@@ -197,8 +248,38 @@ def _add_selection(command: argparse.ArgumentParser) -> None:
         )
 
 
+def _add_cloudbuild(commands: Any) -> None:
+    build = _command(commands, "cloudbuild", _cloudbuild, "pack in Google Cloud Build, away from this machine")
+    build.add_argument("source", metavar="SRC", help="hf://org/name@<40-hex commit> or gs://bucket/prefix")
+    build.add_argument("destination", metavar="DEST", help="HOST/REPO:TAG or HOST/REPO")
+    build.add_argument("--project", required=True, help="Google Cloud project that the build runs in")
+    build.add_argument("--region", required=True, help="region that the build runs in, as us-central1")
+    build.add_argument("--service-account", metavar="EMAIL", help="account of the build (default: the project's)")
+    build.add_argument("--machine-type", metavar="TYPE", help="as E2_HIGHCPU_8 (default: Cloud Build's own)")
+    build.add_argument(
+        "--timeout", type=int, default=7200, metavar="SECONDS", help="longest time of the build (default: 7200)"
+    )
+    build.add_argument(
+        "--step-image",
+        default="python:3.12-slim",
+        metavar="REF",
+        help="image with Python >= 3.10 and pip that the step runs in, best by digest (default: python:3.12-slim)",
+    )
+    build.add_argument(
+        "--hf-token-secret",
+        metavar="VERSION",
+        help="Secret Manager version with a Hugging Face token: projects/P/secrets/S/versions/V",
+    )
+    _add_base(build)
+    _add_selection(build)
+
+
 def _add_transfer(command: argparse.ArgumentParser) -> None:
     command.add_argument("--jobs", type=int, default=4, metavar="N", help="layers under way at once (default: 4)")
+    _add_cache(command)
+
+
+def _add_cache(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--cache",
         type=Path,

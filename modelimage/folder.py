@@ -86,7 +86,7 @@ class _Found:
         # The change time is in it as well: tools that keep the modification time (rsync -t, cp -p) still move it.
         identity = f"file:{self.real}:{was.st_dev}:{was.st_ino}:{was.st_size}:{was.st_mtime_ns}:{was.st_ctime_ns}"
         changed_at = max(was.st_mtime, was.st_ctime)
-        return SourceFile(self.path, was.st_size, identity, self._read, changed_at)
+        return SourceFile(self.path, was.st_size, identity, self._read, changed_at, self.real)
 
     def _read(self) -> Iterator[bytes]:
         try:

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import httpx2  # the HTTP library below huggingface_hub: its errors pass through
@@ -86,6 +87,28 @@ def open_hub(uri: str, selection: Selection, patience: Patience) -> Source:
         "org.opencontainers.image.revision": commit,
     }
     return Source(uri, files, annotations, tuple(notes))
+
+
+def fetch_snapshot(uri: str, selection: Selection) -> Path:
+    """Fetch a commit into huggingface_hub's cache, where that is needed, and return the snapshot's folder.
+
+    Raises:
+        BadInputError: the address is not pinned.
+        ImageError: the hub cannot be reached or refuses, or the disk is full.
+    """
+    repository, commit = parse_hub(uri)
+    try:
+        folder = huggingface_hub.snapshot_download(
+            repository,
+            revision=commit,
+            allow_patterns=list(selection.allow) or None,
+            ignore_patterns=list(selection.ignore) or None,
+            endpoint=os.environ.get("HF_ENDPOINT"),
+            library_name="oci-model-serving",
+        )
+    except (OSError, httpx2.HTTPError) as error:
+        raise _explained(error, f"fetching {uri}") from error
+    return Path(folder)
 
 
 def _list(repository: str, commit: str, patience: Patience) -> list[RepoFile]:

@@ -156,8 +156,8 @@ def plan_layers(files: Sequence[SourceFile], *, base_layers: int = 0) -> list[La
             )
         )
     ordered = sorted(files, key=lambda file: file.path)
-    shards = [file for file in ordered if _is_shard(file)]
-    small = [file for file in ordered if not _is_shard(file)]
+    shards = [file for file in ordered if is_shard(file)]
+    small = [file for file in ordered if not is_shard(file)]
     links = tuple((name, f"{MODEL_ROOT}/{name}") for name in sorted({file.path.split("/", 1)[0] for file in ordered}))
     small_groups = _pack_consecutive(small, LAYER_LIMIT_BYTES) or [()]
     slots = LAYER_COUNT_LIMIT - base_layers - len(small_groups)
@@ -167,7 +167,8 @@ def plan_layers(files: Sequence[SourceFile], *, base_layers: int = 0) -> list[La
     return layers
 
 
-def _is_shard(file: SourceFile) -> bool:
+def is_shard(file: SourceFile) -> bool:
+    """Tell whether a file is a layer of its own: weights by name, or anything large."""
     return is_weights(file.path) or file.size >= LARGE_FILE_BYTES
 
 

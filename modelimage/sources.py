@@ -10,6 +10,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from modelimage.errors import BadInputError
 from modelimage.patience import Patience
@@ -31,7 +32,7 @@ class SourceFile:
     ``read`` starts a fresh pass over the content and yields exactly ``size`` bytes or raises ImageError. ``identity``
     changes whenever the content may have: it is what a remembered digest hangs on. ``changed_at`` is when the file
     was last changed (seconds since the epoch), for sources whose identity can lag behind a change; None for sources
-    whose identity is the content's own.
+    whose identity is the content's own. ``local`` is where the file lies, if it is on a disk.
     """
 
     path: str
@@ -39,6 +40,7 @@ class SourceFile:
     identity: str
     read: Callable[[], Iterator[bytes]]
     changed_at: float | None = None
+    local: Path | None = None
 
 
 def _unchanged() -> None:

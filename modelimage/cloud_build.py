@@ -1,0 +1,305 @@
+"""Packing in Google Cloud Build: the same packer, run where the weights need not cross a laptop's line.
+
+The packer's own code travels inside the build request, as a zip archive in the step's arguments, and its requirements
+are installed at the versions that are installed here; nothing else has to exist beforehand. Limits of a step: 100
+arguments of 10,000 characters (Cloud Build, "Build configuration file schema").
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.metadata
+import io
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+from google.api_core.exceptions import GoogleAPICallError, NotFound, RequestRangeNotSatisfiable, RetryError
+from google.auth.exceptions import GoogleAuthError
+from google.cloud import storage
+from google.cloud.devtools import cloudbuild_v1
+from pydantic import BaseModel, Field, ValidationError
+
+from modelimage.errors import BadInputError, ImageError
+from modelimage.images import SCRATCH, parse_base
+from modelimage.packer import parse_destination
+from modelimage.progress import Reporter, Silent
+from modelimage.references import DIGEST, LayoutReference, RegistryReference
+from modelimage.transfer import Inspection, inspect
+
+DEFAULT_STEP_IMAGE = "python:3.12-slim"
+"""The official Python image of Docker Hub; teams that pin everything give their own copy by digest."""
+
+DEFAULT_TIMEOUT_SECONDS = 7200
+_MachineType: Any = cloudbuild_v1.BuildOptions.MachineType  # an enumeration, which its type stubs do not say
+MACHINE_TYPES = tuple(kind.name for kind in _MachineType if kind.value)
+
+_REQUIREMENTS = (
+    "google-auth",
+    "google-cloud-storage",
+    "httpx",
+    "huggingface_hub",
+    "pydantic",
+    "requests",
+    "tenacity",
+)
+_ARGUMENT_CHARACTERS = 9_000
+_ARCHIVE = "/workspace/modelimage.zip"
+# argv: how many arguments are parts of the archive, the parts, then the arguments of build_step.
+_LOADER = (
+    "import base64,os,sys;n=int(sys.argv[1]);"
+    f"open({_ARCHIVE!r},'wb').write(base64.b64decode(''.join(sys.argv[2:2+n])));"
+    f"os.environ['PYTHONPATH']={_ARCHIVE!r};"
+    "os.execv(sys.executable,[sys.executable,'-m','modelimage.build_step',*sys.argv[2+n:]])"
+)
+_POLL_SECONDS = 3.0
+_ENDED = frozenset({"SUCCESS", "FAILURE", "INTERNAL_ERROR", "TIMEOUT", "CANCELLED", "EXPIRED"})
+
+# Google's storage library has no types; seen as Any, its calls are checked by the tests alone.
+_storage: Any = storage
+
+
+class _Output(BaseModel):
+    """What the step leaves in $BUILDER_OUTPUT/output."""
+
+    digest: str = Field(pattern=f"^{DIGEST.pattern}$")
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class BuildPlace:
+    """Where and how the build runs.
+
+    ``service_account`` is an email, or None for the project's default; ``hf_token_secret`` is a Secret Manager version
+    (``projects/P/secrets/S/versions/V``) with a Hugging Face token; ``timeout_seconds`` bounds the whole build.
+    """
+
+    project: str
+    region: str
+    service_account: str | None = None
+    machine_type: str | None = None
+    timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS
+    step_image: str = DEFAULT_STEP_IMAGE
+    hf_token_secret: str | None = None
+
+    @property
+    def parent(self) -> str:
+        """The resource name that builds of this place are below."""
+        return f"projects/{self.project}/locations/{self.region}"
+
+
+def pack_in_cloud_build(
+    source: str,
+    destination: str,
+    place: BuildPlace,
+    *,
+    base: str = SCRATCH,
+    allow: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    reporter: Reporter | None = None,
+    client: Any = None,
+    log_client: Any = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Inspection:
+    """Pack ``source`` (hf:// or gs://) to ``destination`` in Cloud Build, and return the image as the registry has it.
+
+    The build's log goes to ``reporter``. ``client`` and ``log_client`` are Google's Cloud Build and storage clients
+    (by default with application default credentials).
+
+    Raises:
+        BadInputError: an argument cannot work.
+        ImageError: the build could not be started, failed, or left an image that the registry does not have.
+    """
+    reporter = reporter or Silent()
+    registry_place = _check(source, destination, base, place)
+    build = make_build(source, destination, place, base=base, allow=allow, ignore=ignore)
+    try:
+        client = client or cloudbuild_v1.CloudBuildClient()
+        log_client = log_client or _storage.Client(project=place.project)
+        operation = client.create_build(request={"parent": place.parent, "project_id": place.project, "build": build})
+        started = operation.metadata.build
+    except (GoogleAPICallError, GoogleAuthError, RetryError) as error:
+        raise _explained(error, f"starting a build in {place.parent}") from error
+    reporter.note(f"Cloud Build {started.id}: {started.log_url}")
+    name = f"{place.parent}/builds/{started.id}"
+    try:
+        ended = _follow(client, log_client, name, reporter, sleep)
+    except KeyboardInterrupt:
+        client.cancel_build(request={"name": name, "project_id": place.project, "id": started.id})
+        raise
+    output = _output_of(ended)
+    return inspect(str(registry_place.at(output.digest)), require_digest_tag=True, reporter=reporter)
+
+
+def _check(source: str, destination: str, base: str, place: BuildPlace) -> RegistryReference:
+    problems: list[str] = []
+    registry_place: RegistryReference | None = None
+    scheme = source.partition("://")[0]
+    try:
+        if scheme == "hf":
+            from modelimage.hub import parse_hub  # noqa: PLC0415 - loads huggingface_hub
+
+            parse_hub(source)
+        elif scheme == "gs":
+            from modelimage.bucket import parse_bucket  # noqa: PLC0415
+
+            parse_bucket(source)
+        else:
+            problems.append(f"{source!r}: Cloud Build cannot read this machine's disk: give hf://… or gs://…")
+    except BadInputError as error:
+        problems.extend(error.problems)
+    try:
+        parsed = parse_destination(destination)
+        if isinstance(parsed, LayoutReference):
+            problems.append(f"{destination!r}: a build's disk is gone after it: give HOST/REPO or HOST/REPO:TAG")
+        else:
+            registry_place = parsed
+    except BadInputError as error:
+        problems.extend(error.problems)
+    try:
+        parsed_base = parse_base(base)
+        if parsed_base is not None and isinstance(parsed_base[0], LayoutReference):
+            problems.append(f"--base {base}: Cloud Build cannot read this machine's disk: give one in a registry")
+    except BadInputError as error:
+        problems.extend(error.problems)
+    if place.machine_type is not None and place.machine_type not in MACHINE_TYPES:
+        problems.append(f"--machine-type {place.machine_type!r}: give one of {', '.join(MACHINE_TYPES)}")
+    if not 60 <= place.timeout_seconds <= 86_400:
+        problems.append(f"--timeout {place.timeout_seconds}: give 60 to 86400 seconds (Cloud Build's limit is a day)")
+    if problems or registry_place is None:
+        raise BadInputError(*problems)
+    return registry_place
+
+
+def make_build(
+    source: str,
+    destination: str,
+    place: BuildPlace,
+    *,
+    base: str = SCRATCH,
+    allow: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+) -> cloudbuild_v1.Build:
+    """Return the build that packs ``source``: one step, with the packer's code in its arguments."""
+    code = base64.b64encode(_archive()).decode()
+    parts = [code[start : start + _ARGUMENT_CHARACTERS] for start in range(0, len(code), _ARGUMENT_CHARACTERS)]
+    pins = [f"{name}=={importlib.metadata.version(name)}" for name in _REQUIREMENTS]
+    patterns = [f"--allow={pattern}" for pattern in allow] + [f"--ignore={pattern}" for pattern in ignore]
+    arguments = [source, destination, "--base", base, *patterns]
+    step = cloudbuild_v1.BuildStep(
+        id="pack",
+        name=place.step_image,
+        entrypoint="python",
+        # Cloud Build replaces $NAME in arguments; $$ is a dollar sign.
+        args=[
+            argument.replace("$", "$$")
+            for argument in ("-c", _LOADER, str(len(parts)), *parts, *pins, "--", *arguments)
+        ],
+        env=["PYTHONUNBUFFERED=1", "PIP_ROOT_USER_ACTION=ignore"],
+    )
+    build = cloudbuild_v1.Build(
+        steps=[step],
+        timeout={"seconds": place.timeout_seconds},
+        options=cloudbuild_v1.BuildOptions(
+            # A log in the project's own bucket can be followed, and is what builds with an own account require.
+            logging=cloudbuild_v1.BuildOptions.LoggingMode.GCS_ONLY,
+            default_logs_bucket_behavior=(
+                cloudbuild_v1.BuildOptions.DefaultLogsBucketBehavior.REGIONAL_USER_OWNED_BUCKET
+            ),
+        ),
+        tags=["oci-model-serving"],
+    )
+    if place.machine_type is not None:
+        build.options.machine_type = _MachineType[place.machine_type]
+    if place.service_account is not None:
+        build.service_account = f"projects/{place.project}/serviceAccounts/{place.service_account}"
+    if place.hf_token_secret is not None:
+        step.secret_env = ["HF_TOKEN"]
+        build.steps = [step]
+        build.available_secrets = cloudbuild_v1.Secrets(
+            secret_manager=[{"version_name": place.hf_token_secret, "env": "HF_TOKEN"}]
+        )
+    return build
+
+
+def _archive() -> bytes:
+    """Return this package as a zip archive that Python can import from; the same code gives the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path in sorted(Path(__file__).parent.glob("*.py")):
+            entry = zipfile.ZipInfo(f"modelimage/{path.name}")  # its time stamp is fixed
+            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+    return buffer.getvalue()
+
+
+def _follow(client: Any, log_client: Any, name: str, reporter: Reporter, sleep: Callable[[float], None]) -> Any:
+    """Wait for the build's end, handing on its log as it grows; return the build."""
+    log: _Log | None = None
+    while True:
+        try:
+            build = client.get_build(request={"name": name})
+        except (GoogleAPICallError, GoogleAuthError, RetryError) as error:
+            raise _explained(error, f"asking for {name}") from error
+        ended = build.status.name in _ENDED
+        if log is None and build.logs_bucket:
+            log = _Log(log_client, build.logs_bucket, build.id, reporter)
+        if log is not None:
+            log.hand_on(last=ended)
+        if ended:
+            if build.status.name != "SUCCESS":
+                said = build.status_detail or (build.failure_info.detail if build.failure_info else "")
+                raise ImageError(
+                    f"Cloud Build {build.id} ended as {build.status.name}{f': {said}' if said else ''}: "
+                    f"read its log at {build.log_url}"
+                )
+            return build
+        sleep(_POLL_SECONDS)
+
+
+class _Log:
+    """A build's log, an object that grows in a bucket: handed on line by line."""
+
+    def __init__(self, client: Any, bucket: str, build: str, reporter: Reporter) -> None:
+        self._blob = client.bucket(bucket.removeprefix("gs://").split("/")[0]).blob(f"log-{build}.txt")
+        self._reporter = reporter
+        self._read = 0
+        self._line = b""
+
+    def hand_on(self, *, last: bool) -> None:
+        """Report the lines that have come since the last time; with ``last`` an unfinished line as well."""
+        try:
+            content: bytes = self._blob.download_as_bytes(start=self._read, checksum=None)
+        except (NotFound, RequestRangeNotSatisfiable):
+            content = b""  # not begun, or nothing new
+        except (GoogleAPICallError, GoogleAuthError, requests.RequestException):
+            content = b""  # the log is a courtesy: the build goes on, and its address was told
+        self._read += len(content)
+        *lines, self._line = (self._line + content).split(b"\n")
+        if last and self._line:
+            lines.append(self._line)
+        for line in lines:
+            self._reporter.note(line.decode(errors="replace"))
+
+
+def _output_of(build: Any) -> _Output:
+    outputs = list(build.results.build_step_outputs) if build.results else []
+    try:
+        return _Output.model_validate_json(outputs[0])
+    except (IndexError, ValidationError) as error:
+        raise ImageError(
+            f"Cloud Build {build.id} ended well and left no digest: read its log at {build.log_url}"
+        ) from error
+
+
+def _explained(error: Exception, doing: str) -> ImageError:
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if isinstance(error, GoogleAuthError):
+        return ImageError(f"{doing}: no usable Google credentials: run `gcloud auth application-default login`")
+    return ImageError(
+        f"{doing}: Cloud Build answered: {text}: check that cloudbuild.googleapis.com is enabled in the project and "
+        f"that the account may create builds (roles/cloudbuild.builds.editor)"
+    )
