@@ -1,11 +1,14 @@
 """Cluster: the Kubernetes cluster that everything else is put into, created, adopted, or none at all."""
 
+# Annotations stay text: pulumi_gcp loads a service's classes (seconds of import) when one is first named.
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 
 import pulumi
+import pulumi_gcp as gcp
 import pulumi_kubernetes as k8s
-from pulumi_gcp import container
 
 from components import (
     adopted_cluster,
@@ -52,6 +55,23 @@ class ClusterArgs:
     manifests: str = ".local/manifests"
 
 
+@dataclass(frozen=True)
+class Place:
+    """What the settings say of the cluster, known before anything runs, for those who put node pools into it.
+
+    Attributes:
+        name: of the cluster.
+        project: Google project of the cluster.
+        alpha: an alpha cluster, whose nodes are neither upgraded nor repaired.
+        enable_apis: whether this stack enables the APIs of the project; not those of an adopted cluster's.
+    """
+
+    name: str
+    project: str
+    alpha: bool = False
+    enable_apis: bool = False
+
+
 class Cluster(pulumi.ComponentResource):
     """A GKE cluster to serve models on (created or adopted), a cluster by kubeconfig, or a folder of manifests.
 
@@ -69,8 +89,10 @@ class Cluster(pulumi.ComponentResource):
     kubeconfig: pulumi.Output[str]
     """Secret, although a GKE cluster's holds no credentials."""
     project: pulumi.Output[str]
-    resource: container.Cluster | None = None
+    resource: gcp.container.Cluster | None = None
     """The cluster, where this stack creates it: `deleted_with` for what goes with it."""
+    place: Place
+    """What of it is known in every plan."""
 
     def __init__(self, name: str, args: ClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("oci-model-serving:index:Cluster", name, None, opts)
@@ -116,6 +138,7 @@ class Cluster(pulumi.ComponentResource):
         cluster = self._cluster(create, net, project=project, location=location, account=account.email, enabled=enabled)
         pool = self._system_pool(create, cluster, account.email, bindings)
         self.resource = cluster
+        self.place = Place(create.name, project, alpha=create.alpha, enable_apis=create.enable_apis)
         self.name, self.location = cluster.name, cluster.location
         self.project = pulumi.Output.from_input(project)
         self.version = cluster.master_version.apply(lambda version: self._checked_version(version, alpha=create.alpha))
@@ -141,8 +164,8 @@ class Cluster(pulumi.ComponentResource):
         location: str,
         account: pulumi.Input[str],
         enabled: list[pulumi.Resource],
-    ) -> container.Cluster:
-        return container.Cluster(
+    ) -> gcp.container.Cluster:
+        return gcp.container.Cluster(
             self._name,
             name=create.name,
             project=project,
@@ -152,12 +175,12 @@ class Cluster(pulumi.ComponentResource):
             deletion_protection=create.deletion_protection,
             # Versions. An alpha cluster takes no part in a release channel.
             min_master_version=create.version,
-            release_channel=container.ClusterReleaseChannelArgs(
+            release_channel=gcp.container.ClusterReleaseChannelArgs(
                 channel="UNSPECIFIED" if create.alpha else create.channel
             ),
             enable_kubernetes_alpha=create.alpha,
-            maintenance_policy=container.ClusterMaintenancePolicyArgs(
-                recurring_window=container.ClusterMaintenancePolicyRecurringWindowArgs(
+            maintenance_policy=gcp.container.ClusterMaintenancePolicyArgs(
+                recurring_window=gcp.container.ClusterMaintenancePolicyRecurringWindowArgs(
                     start_time=create.maintenance.start_time,
                     end_time=create.maintenance.end_time,
                     recurrence=create.maintenance.recurrence,
@@ -167,49 +190,49 @@ class Cluster(pulumi.ComponentResource):
             network=net.network,
             subnetwork=net.subnetwork,
             networking_mode="VPC_NATIVE",
-            ip_allocation_policy=container.ClusterIpAllocationPolicyArgs(
+            ip_allocation_policy=gcp.container.ClusterIpAllocationPolicyArgs(
                 cluster_secondary_range_name=net.pods_range,
                 services_secondary_range_name=net.services_range,
             ),
             datapath_provider="ADVANCED_DATAPATH",
-            gateway_api_config=container.ClusterGatewayApiConfigArgs(
+            gateway_api_config=gcp.container.ClusterGatewayApiConfigArgs(
                 channel="CHANNEL_STANDARD" if create.gateway_api else "CHANNEL_DISABLED"
             ),
-            private_cluster_config=container.ClusterPrivateClusterConfigArgs(
+            private_cluster_config=gcp.container.ClusterPrivateClusterConfigArgs(
                 enable_private_nodes=True,
                 enable_private_endpoint=create.private_endpoint,
                 master_ipv4_cidr_block=create.master_cidr,
             ),
-            control_plane_endpoints_config=container.ClusterControlPlaneEndpointsConfigArgs(
-                dns_endpoint_config=container.ClusterControlPlaneEndpointsConfigDnsEndpointConfigArgs(
+            control_plane_endpoints_config=gcp.container.ClusterControlPlaneEndpointsConfigArgs(
+                dns_endpoint_config=gcp.container.ClusterControlPlaneEndpointsConfigDnsEndpointConfigArgs(
                     allow_external_traffic=create.dns_endpoint
                 )
             ),
             master_authorized_networks_config=_authorized_networks(create),
             # Identity and hardening.
-            workload_identity_config=container.ClusterWorkloadIdentityConfigArgs(
+            workload_identity_config=gcp.container.ClusterWorkloadIdentityConfigArgs(
                 workload_pool=f"{project}.svc.id.goog"
             ),
             enable_shielded_nodes=True,
             enable_legacy_abac=False,
             # What it tells about itself.
-            logging_config=container.ClusterLoggingConfigArgs(enable_components=["SYSTEM_COMPONENTS", "WORKLOADS"]),
-            monitoring_config=container.ClusterMonitoringConfigArgs(
+            logging_config=gcp.container.ClusterLoggingConfigArgs(enable_components=["SYSTEM_COMPONENTS", "WORKLOADS"]),
+            monitoring_config=gcp.container.ClusterMonitoringConfigArgs(
                 enable_components=["SYSTEM_COMPONENTS", "DCGM"],
-                managed_prometheus=container.ClusterMonitoringConfigManagedPrometheusArgs(enabled=True),
+                managed_prometheus=gcp.container.ClusterMonitoringConfigManagedPrometheusArgs(enabled=True),
             ),
-            cost_management_config=container.ClusterCostManagementConfigArgs(enabled=True),
-            cluster_autoscaling=container.ClusterClusterAutoscalingArgs(
+            cost_management_config=gcp.container.ClusterCostManagementConfigArgs(enabled=True),
+            cluster_autoscaling=gcp.container.ClusterClusterAutoscalingArgs(
                 enabled=False, autoscaling_profile="OPTIMIZE_UTILIZATION"
             ),
             # The API insists on a first pool. It exists for minutes and is not the Compute Engine account's.
             remove_default_node_pool=True,
             initial_node_count=1,
-            node_config=container.ClusterNodeConfigArgs(
+            node_config=gcp.container.ClusterNodeConfigArgs(
                 machine_type=create.system_pool.machine_type,
                 service_account=account,
                 oauth_scopes=[CLOUD_PLATFORM],
-                shielded_instance_config=container.ClusterNodeConfigShieldedInstanceConfigArgs(
+                shielded_instance_config=gcp.container.ClusterNodeConfigShieldedInstanceConfigArgs(
                     enable_secure_boot=True, enable_integrity_monitoring=True
                 ),
             ),
@@ -224,13 +247,13 @@ class Cluster(pulumi.ComponentResource):
     def _system_pool(
         self,
         create: schema.ClusterCreate,
-        cluster: container.Cluster,
+        cluster: gcp.container.Cluster,
         account: pulumi.Input[str],
         bindings: list[pulumi.Resource],
-    ) -> container.NodePool:
+    ) -> gcp.container.NodePool:
         system = create.system_pool
         account_id = pool_names.account_id(create.name, pool_names.SYSTEM)
-        return container.NodePool(
+        return gcp.container.NodePool(
             f"{self._name}-{pool_names.SYSTEM}",
             name=pool_names.pool_name(pool_names.SYSTEM, {"serviceAccount": account_id}),
             cluster=cluster.name,
@@ -238,28 +261,34 @@ class Cluster(pulumi.ComponentResource):
             project=cluster.project,
             version=cluster.master_version,
             initial_node_count=1,
-            autoscaling=container.NodePoolAutoscalingArgs(
+            autoscaling=gcp.container.NodePoolAutoscalingArgs(
                 total_min_node_count=system.min_nodes,
                 total_max_node_count=system.max_nodes,
                 location_policy="BALANCED",
             ),
-            management=container.NodePoolManagementArgs(auto_repair=not create.alpha, auto_upgrade=not create.alpha),
-            upgrade_settings=container.NodePoolUpgradeSettingsArgs(strategy="SURGE", max_surge=1, max_unavailable=0),
-            node_config=container.NodePoolNodeConfigArgs(
+            management=gcp.container.NodePoolManagementArgs(
+                auto_repair=not create.alpha, auto_upgrade=not create.alpha
+            ),
+            upgrade_settings=gcp.container.NodePoolUpgradeSettingsArgs(
+                strategy="SURGE", max_surge=1, max_unavailable=0
+            ),
+            node_config=gcp.container.NodePoolNodeConfigArgs(
                 machine_type=system.machine_type,
                 image_type="COS_CONTAINERD",
-                boot_disk=container.NodePoolNodeConfigBootDiskArgs(
+                boot_disk=gcp.container.NodePoolNodeConfigBootDiskArgs(
                     size_gb=system.disk_size_gb, disk_type="pd-balanced"
                 ),
                 service_account=account,
                 oauth_scopes=[CLOUD_PLATFORM],
                 metadata=NODE_METADATA,
-                gvnic=container.NodePoolNodeConfigGvnicArgs(enabled=True),
-                shielded_instance_config=container.NodePoolNodeConfigShieldedInstanceConfigArgs(
+                gvnic=gcp.container.NodePoolNodeConfigGvnicArgs(enabled=True),
+                shielded_instance_config=gcp.container.NodePoolNodeConfigShieldedInstanceConfigArgs(
                     enable_secure_boot=True, enable_integrity_monitoring=True
                 ),
-                workload_metadata_config=container.NodePoolNodeConfigWorkloadMetadataConfigArgs(mode="GKE_METADATA"),
-                kubelet_config=container.NodePoolNodeConfigKubeletConfigArgs(
+                workload_metadata_config=gcp.container.NodePoolNodeConfigWorkloadMetadataConfigArgs(
+                    mode="GKE_METADATA"
+                ),
+                kubelet_config=gcp.container.NodePoolNodeConfigKubeletConfigArgs(
                     insecure_kubelet_readonly_port_enabled="FALSE"
                 ),
             ),
@@ -276,7 +305,8 @@ class Cluster(pulumi.ComponentResource):
 
     def _adopt(self, name: str, location: str) -> None:
         project = self._args.cluster.project or self._args.project
-        found = container.get_cluster_output(
+        self.place = Place(name, project)
+        found = gcp.container.get_cluster_output(
             name=name, location=location, project=project, opts=pulumi.InvokeOutputOptions(parent=self)
         )
         checked = found.apply(lambda result: self._checked(name, result))
@@ -285,7 +315,7 @@ class Cluster(pulumi.ComponentResource):
         self.version = checked.apply(lambda result: str(result.master_version))
         self._connect(checked.apply(_adopted_kubeconfig), f"{project}/{location}/{name}", [])
 
-    def _checked(self, name: str, result: container.GetClusterResult) -> container.GetClusterResult:
+    def _checked(self, name: str, result: gcp.container.GetClusterResult) -> gcp.container.GetClusterResult:
         args, reported = self._args, _reported(result)
         problems = adopted_cluster.problems(
             reported,
@@ -311,6 +341,7 @@ class Cluster(pulumi.ComponentResource):
 
     def _local(self) -> None:
         cluster = self._args.cluster
+        self.place = Place("local", "")
         self.name = self.location = pulumi.Output.from_input("local")
         self.version = self.project = pulumi.Output.from_input("")
         mine = pulumi.ResourceOptions(parent=self)
@@ -366,23 +397,25 @@ def _region(location: str) -> str:
     return "-".join(parts[:2])
 
 
-def _authorized_networks(create: schema.ClusterCreate) -> container.ClusterMasterAuthorizedNetworksConfigArgs | None:
+def _authorized_networks(
+    create: schema.ClusterCreate,
+) -> gcp.container.ClusterMasterAuthorizedNetworksConfigArgs | None:
     """Who may reach the API server's public address: those named; nobody else where the DNS endpoint serves.
 
     Without names and without the DNS endpoint the list is left off, since it would shut out everybody.
     """
     if not (create.authorized_networks or create.dns_endpoint):
         return None
-    return container.ClusterMasterAuthorizedNetworksConfigArgs(
+    return gcp.container.ClusterMasterAuthorizedNetworksConfigArgs(
         cidr_blocks=[
-            container.ClusterMasterAuthorizedNetworksConfigCidrBlockArgs(display_name=name, cidr_block=cidr)
+            gcp.container.ClusterMasterAuthorizedNetworksConfigCidrBlockArgs(display_name=name, cidr_block=cidr)
             for name, cidr in sorted(create.authorized_networks.items())
         ],
         gcp_public_cidrs_access_enabled=False,
     )
 
 
-def _reported(result: container.GetClusterResult) -> adopted_cluster.Reported:
+def _reported(result: gcp.container.GetClusterResult) -> adopted_cluster.Reported:
     policies = result.network_policies or []
     return adopted_cluster.Reported(
         version=result.master_version,
@@ -394,7 +427,7 @@ def _reported(result: container.GetClusterResult) -> adopted_cluster.Reported:
     )
 
 
-def _adopted_kubeconfig(result: container.GetClusterResult) -> str:
+def _adopted_kubeconfig(result: gcp.container.GetClusterResult) -> str:
     endpoints = [
         dns.endpoint
         for config in result.control_plane_endpoints_configs or []

@@ -1,4 +1,4 @@
-"""How large a GPU node's boot disk must be, and what may be provisioned on it.
+"""How large a GPU node's boot disk must be, and what may be provisioned on it. Pure.
 
 A pulled image is on the disk twice: containerd keeps the blobs of its layers in the content store and unpacks them
 into a snapshot (containerd, "Data flow"). The kubelet starts to delete images when the disk is filled to the pool's
@@ -8,14 +8,9 @@ pulled and deleted in turns. What remains has to hold the node's system and the 
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
-
-import pulumi
 
 from components.accelerators import Machine
 from components.schema import BootDisk
-
-_T = TypeVar("_T")
 
 MINIMUM_GB = 200
 SYSTEM_GB = 40
@@ -33,19 +28,20 @@ _IOPS_PER_MIB_S = (4, 256)
 160,000, 2,400 MiB/s; a MiB/s takes between 4 and 256 IOPS."""
 
 
-class DiskError(pulumi.RunError):
-    """An image does not fit the nodes that would pull it; the message has the size that would do."""
-
-
-def needed_gb(image_sizes_gb: Iterable[float], *, gc_high_percent: int = GC_HIGH_PERCENT) -> int:
-    """The boot disk that holds these images at once: each counted twice, and the system, below the threshold.
+def used_gb(image_sizes_gb: Iterable[float], *, gc_high_percent: int = GC_HIGH_PERCENT) -> int:
+    """The disk that just holds these images at once: each counted twice, and the system, below the threshold.
 
     Args:
         image_sizes_gb: sizes of the images as stored in the registry, in GB.
         gc_high_percent: how full, in percent, the disk may be before images are deleted.
     """
     held = 2 * math.fsum(image_sizes_gb) + SYSTEM_GB
-    return max(MINIMUM_GB, math.ceil(round(held * 100 / gc_high_percent, 6)))
+    return math.ceil(round(held * 100 / gc_high_percent, 6))
+
+
+def needed_gb(image_sizes_gb: Iterable[float], *, gc_high_percent: int = GC_HIGH_PERCENT) -> int:
+    """The boot disk to have for these images, in GB: what they use, and no less than the minimum for any model."""
+    return max(MINIMUM_GB, used_gb(image_sizes_gb, gc_high_percent=gc_high_percent))
 
 
 def problems(
@@ -85,30 +81,6 @@ def too_small(
         f"sizeGb is {size_gb}, the images that may land on a node ({images}) need {needed}: twice their size and "
         f"{SYSTEM_GB} GB for the system, at most {gc_high_percent} % full; write sizeGb: {needed} or more"
     )
-
-
-def fitting(
-    reference: pulumi.Output[_T], size_bytes: pulumi.Input[int], disk_size_gb: int | None, key: str
-) -> pulumi.Output[_T]:
-    """The image of a model, once its size is known to fit the boot disk: for sizes that only the build tells.
-
-    Args:
-        reference: the image.
-        size_bytes: what a node downloads for it.
-        disk_size_gb: boot disk of the nodes, None for nodes whose disk is not this program's.
-        key: the model's key.
-
-    Raises:
-        DiskError: from the output, when the disk is too small.
-    """
-
-    def checked(image: _T, size: int) -> _T:
-        problem = too_small(disk_size_gb, {key: size / 1e9}) if disk_size_gb is not None else None
-        if problem:
-            raise DiskError(f"models.{key}: on the node pool's boot disk, {problem}")
-        return image
-
-    return pulumi.Output.all(reference, size_bytes).apply(lambda known: checked(known[0], known[1]))
 
 
 def type_of(boot_disk: BootDisk, machine: Machine) -> str:

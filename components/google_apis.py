@@ -1,9 +1,12 @@
 """The Google APIs that a component needs, enabled as its children."""
 
+# Annotations stay text: pulumi_gcp loads a service's classes (seconds of import) when one is first named.
+from __future__ import annotations
+
 from collections.abc import Iterable
 
 import pulumi
-from pulumi_gcp import projects
+import pulumi_gcp as gcp
 
 
 def enabled(component: pulumi.Resource, name: str, project: str, apis: Iterable[str]) -> list[pulumi.Resource]:
@@ -19,7 +22,7 @@ def enabled(component: pulumi.Resource, name: str, project: str, apis: Iterable[
         apis: names without `.googleapis.com`.
     """
     return [
-        projects.Service(
+        gcp.projects.Service(
             f"{name}-{api}",
             service=f"{api}.googleapis.com",
             project=project,

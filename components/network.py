@@ -1,9 +1,12 @@
 """The network of a created cluster: one subnetwork for nodes, pods and services, and the way out."""
 
+# Annotations stay text: pulumi_gcp loads a service's classes (seconds of import) when one is first named.
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import pulumi
-from pulumi_gcp import compute
+import pulumi_gcp as gcp
 
 from components import schema
 
@@ -50,7 +53,7 @@ def create_network(
         opts: parent and what comes before.
     """
     ranges = create.new_network
-    network = compute.Network(
+    network = gcp.compute.Network(
         name,
         name=create.name,
         project=project,
@@ -59,7 +62,7 @@ def create_network(
         description=f"GKE cluster {create.name}",
         opts=opts,
     )
-    nodes = compute.Subnetwork(
+    nodes = gcp.compute.Subnetwork(
         f"{name}-nodes",
         name=f"{create.name}-nodes",
         project=project,
@@ -69,15 +72,15 @@ def create_network(
         # Nodes have no public address; this is how they reach Artifact Registry without NAT.
         private_ip_google_access=True,
         secondary_ip_ranges=[
-            compute.SubnetworkSecondaryIpRangeArgs(range_name=PODS, ip_cidr_range=ranges.pods_cidr),
-            compute.SubnetworkSecondaryIpRangeArgs(range_name=SERVICES, ip_cidr_range=ranges.services_cidr),
+            gcp.compute.SubnetworkSecondaryIpRangeArgs(range_name=PODS, ip_cidr_range=ranges.pods_cidr),
+            gcp.compute.SubnetworkSecondaryIpRangeArgs(range_name=SERVICES, ip_cidr_range=ranges.services_cidr),
         ],
         opts=opts,
     )
     before: list[pulumi.Resource] = []
     if proxy_only:
         before.append(
-            compute.Subnetwork(
+            gcp.compute.Subnetwork(
                 f"{name}-proxy-only",
                 name=f"{create.name}-proxy-only",
                 project=project,
@@ -97,14 +100,14 @@ def create_network(
 def _nat(
     name: str,
     cluster: str,
-    network: compute.Network,
+    network: gcp.compute.Network,
     *,
     project: str,
     region: str,
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Resource:
-    router = compute.Router(name, name=cluster, project=project, region=region, network=network.id, opts=opts)
-    return compute.RouterNat(
+    router = gcp.compute.Router(name, name=cluster, project=project, region=region, network=network.id, opts=opts)
+    return gcp.compute.RouterNat(
         name,
         name=cluster,
         project=project,
@@ -112,6 +115,6 @@ def _nat(
         router=router.name,
         nat_ip_allocate_option="AUTO_ONLY",
         source_subnetwork_ip_ranges_to_nat="ALL_SUBNETWORKS_ALL_IP_RANGES",
-        log_config=compute.RouterNatLogConfigArgs(enable=True, filter="ERRORS_ONLY"),
+        log_config=gcp.compute.RouterNatLogConfigArgs(enable=True, filter="ERRORS_ONLY"),
         opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(deleted_with=router)),
     )

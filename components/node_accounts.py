@@ -1,7 +1,10 @@
 """The identity of a node pool: a service account that may do what a GKE node does, and nothing else."""
 
+# Annotations stay text: pulumi_gcp loads a service's classes (seconds of import) when one is first named.
+from __future__ import annotations
+
 import pulumi
-from pulumi_gcp import projects, serviceaccount
+import pulumi_gcp as gcp
 
 NODE_ROLE = "roles/container.defaultNodeServiceAccount"
 """Logs, metrics and autoscaling metadata (GKE, "Use least privilege IAM service accounts"). It cannot read images."""
@@ -11,7 +14,7 @@ STREAMING_ROLE = "roles/serviceusage.serviceUsageConsumer"
 
 def node_account(
     name: str, account_id: str, *, project: str, pool: str, streaming: bool, opts: pulumi.ResourceOptions
-) -> tuple[serviceaccount.Account, list[pulumi.Resource]]:
+) -> tuple[gcp.serviceaccount.Account, list[pulumi.Resource]]:
     """Create the service account of a pool's nodes, and return it with the bindings that the nodes need.
 
     Args:
@@ -22,7 +25,7 @@ def node_account(
         streaming: whether the nodes stream images or have them preloaded.
         opts: parent and what comes before.
     """
-    account = serviceaccount.Account(
+    account = gcp.serviceaccount.Account(
         name,
         account_id=account_id,
         display_name=f"GKE nodes of pool {pool}",
@@ -31,7 +34,7 @@ def node_account(
     )
     roles = {"node": NODE_ROLE, **({"streaming": STREAMING_ROLE} if streaming else {})}
     bindings: list[pulumi.Resource] = [
-        projects.IAMMember(f"{name}-{short}", project=project, role=role, member=account.member, opts=opts)
+        gcp.projects.IAMMember(f"{name}-{short}", project=project, role=role, member=account.member, opts=opts)
         for short, role in roles.items()
     ]
     return account, bindings

@@ -1,21 +1,24 @@
 """GpuNodePool: the GPU nodes of a kind, their identity, and a disk that holds the images."""
 
+# Annotations stay text: pulumi_gcp loads a service's classes (seconds of import) when one is first named.
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
-from pulumi_gcp import container
+import pulumi_gcp as gcp
 
 from components import accelerators, disk, google_apis, node_accounts, pool_names, schema
-from components.cluster import CLOUD_PLATFORM, NODE_METADATA
+from components.cluster import CLOUD_PLATFORM, NODE_METADATA, Cluster
+from components.scheduling import EFFECTS
 
 POOL_LABEL = "oci-model-serving/pool"
 """Selects the nodes of a pool by its key, which outlives a replacement (GKE's own label holds the pool's name)."""
 ACCELERATOR_LABEL = "cloud.google.com/gke-accelerator"
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 """GKE puts it on GPU nodes by itself (GKE, "Run GPUs in Standard node pools"), so it is not among the pool's taints."""
-_EFFECTS = {"NO_SCHEDULE": "NoSchedule", "PREFER_NO_SCHEDULE": "PreferNoSchedule", "NO_EXECUTE": "NoExecute"}
 _RESERVATION_KEY = "compute.googleapis.com/reservation-name"
 
 
@@ -30,29 +33,15 @@ class GpuNodePoolArgs:
     Attributes:
         key: the pool's key.
         pool: its settings.
-        cluster_name: name of the cluster.
-        location: region or zone of the cluster.
-        project: Google project of the cluster.
-        version: Kubernetes version that new nodes start with; the release channel upgrades them.
-        account_id: id of the nodes' service account (`pool_names.account_id`).
+        cluster: the cluster that gets the nodes. They start with its version; the release channel upgrades them.
         image_sizes_gb: model -> size of its image in GB, of the models that may land on a node; an Output where it is
             known after the build, None where it is not known at all.
-        cluster: the cluster's resource where this stack creates it; the pool goes with it.
-        alpha: an alpha cluster, whose nodes are neither upgraded nor repaired.
-        enable_apis: enable the API that image streaming needs.
     """
 
     key: str
     pool: schema.NodePool
-    cluster_name: pulumi.Input[str]
-    location: pulumi.Input[str]
-    project: str
-    version: pulumi.Input[str]
-    account_id: str
+    cluster: Cluster
     image_sizes_gb: Mapping[str, pulumi.Input[float] | None] = field(default_factory=dict)
-    cluster: pulumi.Resource | None = None
-    alpha: bool = False
-    enable_apis: bool = True
 
 
 class GpuNodePool(pulumi.ComponentResource):
@@ -66,49 +55,42 @@ class GpuNodePool(pulumi.ComponentResource):
     """Name of the pool in GKE."""
     service_account: pulumi.Output[str]
     """Email of the nodes' service account."""
-    labels: pulumi.Output[dict[str, str]]
+    labels: dict[str, str]
     """Node selector for the pool's nodes."""
-    taints: pulumi.Output[list[dict[str, str]]]
+    taints: list[dict[str, str]]
     """Taints of the nodes, as Kubernetes spells them, GKE's own included."""
-    machine_type: pulumi.Output[str]
+    machine_type: str
     disk_size_gb: pulumi.Output[int]
     """Boot disk in GB, once the sizes of all images are known to fit."""
     disk_needed_gb: pulumi.Output[int]
-    """What the images need of it, in GB."""
+    """What the images of known size need of it, in GB."""
 
     def __init__(self, name: str, args: GpuNodePoolArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("oci-model-serving:index:GpuNodePool", name, None, opts)
         self._args = args
         self._machine = accelerators.machine_for(args.pool.accelerator, args.pool.count, args.pool.machine_type)
-        streaming = _streams(args.pool)
+        place, streaming = args.cluster.place, _streams(args.pool)
+        self._account_id = pool_names.account_id(place.name, args.key, args.pool)
         enabled = google_apis.enabled(
-            self, name, args.project, ("containerfilesystem",) if streaming and args.enable_apis else ()
+            self, name, place.project, ("containerfilesystem",) if streaming and place.enable_apis else ()
         )
         account, bindings = node_accounts.node_account(
             name,
-            args.account_id,
-            project=args.project,
+            self._account_id,
+            project=place.project,
             pool=args.key,
             streaming=streaming,
             opts=pulumi.ResourceOptions(parent=self),
         )
         pool = self._pool(name, account.email, [*bindings, *enabled])
-        self.name = pool.name
-        self.service_account = account.email
-        self.labels = pulumi.Output.from_input(
-            {POOL_LABEL: args.key, ACCELERATOR_LABEL: self._machine.accelerator},
-        )
-        self.taints = pulumi.Output.from_input(
-            [
-                GPU_TAINT,
-                *(
-                    {"key": taint.key, "value": taint.value, "effect": _EFFECTS[taint.effect]}
-                    for taint in args.pool.taints
-                ),
-            ]
-        )
-        self.machine_type = pulumi.Output.from_input(self._machine.name)
-        sizes = pulumi.Output.all(**{key: size for key, size in args.image_sizes_gb.items() if size is not None})
+        self.name, self.service_account = pool.name, account.email
+        self.labels = {POOL_LABEL: args.key, ACCELERATOR_LABEL: self._machine.accelerator}
+        self.taints = [
+            GPU_TAINT,
+            *({"key": taint.key, "value": taint.value, "effect": EFFECTS[taint.effect]} for taint in args.pool.taints),
+        ]
+        self.machine_type = self._machine.name
+        sizes = pulumi.Output.from_input({key: size for key, size in args.image_sizes_gb.items() if size is not None})
         self.disk_needed_gb = sizes.apply(self._fitting)
         self.disk_size_gb = self.disk_needed_gb.apply(lambda _: args.pool.boot_disk.size_gb)
         self.register_outputs(
@@ -134,74 +116,75 @@ class GpuNodePool(pulumi.ComponentResource):
         problem = disk.too_small(pool.boot_disk.size_gb, sizes, gc_high_percent=threshold)
         if problem:
             raise NodePoolError(f"nodePools.{self._args.key}.bootDisk: {problem}")
-        needed = disk.needed_gb(sizes.values(), gc_high_percent=threshold)
-        headroom = pool.boot_disk.size_gb - needed
+        used = disk.used_gb(sizes.values(), gc_high_percent=threshold)
         pulumi.log.info(
-            f"boot disk {pool.boot_disk.size_gb} GB; the images need {needed} GB, headroom {headroom} GB", resource=self
+            f"nodePools.{self._args.key}: boot disk {pool.boot_disk.size_gb} GB, for {len(sizes)} images of known size "
+            f"{used} GB are needed, headroom {pool.boot_disk.size_gb - used} GB",
+            resource=self,
         )
-        return needed
+        return used
 
-    def _pool(self, name: str, account: pulumi.Input[str], before: list[pulumi.Resource]) -> container.NodePool:
-        args, pool = self._args, self._args.pool
-        repaired = not (args.alpha or _on_request(pool))
-        return container.NodePool(
+    def _pool(self, name: str, account: pulumi.Input[str], before: list[pulumi.Resource]) -> gcp.container.NodePool:
+        args, pool, cluster = self._args, self._args.pool, self._args.cluster
+        repaired = not (cluster.place.alpha or _on_request(pool))
+        return gcp.container.NodePool(
             name,
-            name=pool_names.pool_name(args.key, pool_names.replacing(pool, self._machine, args.account_id)),
-            cluster=args.cluster_name,
-            location=args.location,
-            project=args.project,
-            version=args.version,
+            name=pool_names.pool_name(args.key, pool_names.replacing(pool, self._machine, self._account_id)),
+            cluster=cluster.name,
+            location=cluster.location,
+            project=cluster.project,
+            version=cluster.version,
             node_locations=list(pool.zones) or None,
             max_pods_per_node=pool.max_pods_per_node,
             initial_node_count=_initial_nodes(pool),
             autoscaling=_autoscaling(pool),
-            management=container.NodePoolManagementArgs(auto_repair=repaired, auto_upgrade=not args.alpha),
+            management=gcp.container.NodePoolManagementArgs(auto_repair=repaired, auto_upgrade=not cluster.place.alpha),
             # A scarce GPU cannot be had twice: the node goes before its successor comes. Nodes that are made on request
             # are upgraded in a way of their own, which GKE chooses.
             upgrade_settings=None
             if _on_request(pool)
-            else container.NodePoolUpgradeSettingsArgs(strategy="SURGE", max_surge=0, max_unavailable=1),
-            queued_provisioning=container.NodePoolQueuedProvisioningArgs(enabled=True)
+            else gcp.container.NodePoolUpgradeSettingsArgs(strategy="SURGE", max_surge=0, max_unavailable=1),
+            queued_provisioning=gcp.container.NodePoolQueuedProvisioningArgs(enabled=True)
             if pool.queued_provisioning
             else None,
             node_config=self._node_config(account),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=before,
-                deleted_with=args.cluster,
+                deleted_with=cluster.resource,
                 # The channel upgrades the nodes; the settings only say what they start with.
                 ignore_changes=["version", "initialNodeCount"],
             ),
         )
 
-    def _node_config(self, account: pulumi.Input[str]) -> container.NodePoolNodeConfigArgs:
+    def _node_config(self, account: pulumi.Input[str]) -> gcp.container.NodePoolNodeConfigArgs:
         pool, machine = self._args.pool, self._machine
-        return container.NodePoolNodeConfigArgs(
+        return gcp.container.NodePoolNodeConfigArgs(
             machine_type=machine.name,
             image_type="COS_CONTAINERD",
             guest_accelerators=[
-                container.NodePoolNodeConfigGuestAcceleratorArgs(
+                gcp.container.NodePoolNodeConfigGuestAcceleratorArgs(
                     type=machine.accelerator,
                     count=machine.count,
                     gpu_driver_installation_config=(
-                        container.NodePoolNodeConfigGuestAcceleratorGpuDriverInstallationConfigArgs(
+                        gcp.container.NodePoolNodeConfigGuestAcceleratorGpuDriverInstallationConfigArgs(
                             gpu_driver_version=pool.driver_version
                         )
                     ),
                 )
             ],
-            boot_disk=container.NodePoolNodeConfigBootDiskArgs(
+            boot_disk=gcp.container.NodePoolNodeConfigBootDiskArgs(
                 size_gb=pool.boot_disk.size_gb,
                 disk_type=disk.type_of(pool.boot_disk, machine),
                 provisioned_iops=pool.boot_disk.provisioned_iops,
                 provisioned_throughput=pool.boot_disk.provisioned_throughput,
             ),
             secondary_boot_disks=[
-                container.NodePoolNodeConfigSecondaryBootDiskArgs(disk_image=image, mode="CONTAINER_IMAGE_CACHE")
+                gcp.container.NodePoolNodeConfigSecondaryBootDiskArgs(disk_image=image, mode="CONTAINER_IMAGE_CACHE")
                 for image in pool.secondary_boot_disks
             ]
             or None,
-            gcfs_config=container.NodePoolNodeConfigGcfsConfigArgs(enabled=True) if _streams(pool) else None,
+            gcfs_config=gcp.container.NodePoolNodeConfigGcfsConfigArgs(enabled=True) if _streams(pool) else None,
             spot=pool.spot,
             flex_start=pool.flex_start or None,
             max_run_duration=f"{pool.max_run_duration}s" if pool.max_run_duration else None,
@@ -212,20 +195,20 @@ class GpuNodePool(pulumi.ComponentResource):
             labels={**pool.labels, POOL_LABEL: self._args.key},
             resource_labels={"managed-by": "pulumi", "part-of": "oci-model-serving", "node-pool": self._args.key},
             taints=[
-                container.NodePoolNodeConfigTaintArgs(key=taint.key, value=taint.value, effect=taint.effect)
+                gcp.container.NodePoolNodeConfigTaintArgs(key=taint.key, value=taint.value, effect=taint.effect)
                 for taint in pool.taints
             ],
-            sandbox_config=container.NodePoolNodeConfigSandboxConfigArgs(type=pool.sandbox.upper())
+            sandbox_config=gcp.container.NodePoolNodeConfigSandboxConfigArgs(type=pool.sandbox.upper())
             if pool.sandbox
             else None,
-            gvnic=container.NodePoolNodeConfigGvnicArgs(enabled=True),
-            shielded_instance_config=container.NodePoolNodeConfigShieldedInstanceConfigArgs(
+            gvnic=gcp.container.NodePoolNodeConfigGvnicArgs(enabled=True),
+            shielded_instance_config=gcp.container.NodePoolNodeConfigShieldedInstanceConfigArgs(
                 enable_integrity_monitoring=True,
                 # GKE installs signed drivers; what others install is not signed, and would not load.
                 enable_secure_boot=pool.driver_version != "INSTALLATION_DISABLED",
             ),
-            workload_metadata_config=container.NodePoolNodeConfigWorkloadMetadataConfigArgs(mode="GKE_METADATA"),
-            kubelet_config=container.NodePoolNodeConfigKubeletConfigArgs(
+            workload_metadata_config=gcp.container.NodePoolNodeConfigWorkloadMetadataConfigArgs(mode="GKE_METADATA"),
+            kubelet_config=gcp.container.NodePoolNodeConfigKubeletConfigArgs(
                 max_parallel_image_pulls=pool.max_parallel_image_pulls,
                 image_gc_high_threshold_percent=pool.image_gc_high_threshold_percent,
                 image_gc_low_threshold_percent=pool.image_gc_low_threshold_percent,
@@ -258,7 +241,7 @@ def _initial_nodes(pool: schema.NodePool) -> int:
     return pool.min_nodes // len(pool.zones) if pool.zones else 0
 
 
-def _autoscaling(pool: schema.NodePool) -> container.NodePoolAutoscalingArgs:
+def _autoscaling(pool: schema.NodePool) -> gcp.container.NodePoolAutoscalingArgs:
     anywhere = pool.spot or _on_request(pool) or pool.reservation is not None
     # ANY takes capacity, and reservations, where they are; BALANCED waits for a zone that has none.
     counts: dict[str, Any] = (
@@ -266,14 +249,14 @@ def _autoscaling(pool: schema.NodePool) -> container.NodePoolAutoscalingArgs:
         if pool.per_zone
         else {"total_min_node_count": pool.min_nodes, "total_max_node_count": pool.max_nodes}
     )
-    return container.NodePoolAutoscalingArgs(location_policy="ANY" if anywhere else "BALANCED", **counts)
+    return gcp.container.NodePoolAutoscalingArgs(location_policy="ANY" if anywhere else "BALANCED", **counts)
 
 
-def _reservation(pool: schema.NodePool) -> container.NodePoolNodeConfigReservationAffinityArgs | None:
+def _reservation(pool: schema.NodePool) -> gcp.container.NodePoolNodeConfigReservationAffinityArgs | None:
     if pool.reservation:
-        return container.NodePoolNodeConfigReservationAffinityArgs(
+        return gcp.container.NodePoolNodeConfigReservationAffinityArgs(
             consume_reservation_type="SPECIFIC_RESERVATION", key=_RESERVATION_KEY, values=[pool.reservation]
         )
     if _on_request(pool):
-        return container.NodePoolNodeConfigReservationAffinityArgs(consume_reservation_type="NO_RESERVATION")
+        return gcp.container.NodePoolNodeConfigReservationAffinityArgs(consume_reservation_type="NO_RESERVATION")
     return None

@@ -1,12 +1,15 @@
 """ModelRegistry: where the models' images live, and who may read and write them."""
 
+# Annotations stay text: pulumi_gcp loads a service's classes (seconds of import) when one is first named.
+from __future__ import annotations
+
 import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pulumi
-from pulumi_gcp import artifactregistry
+import pulumi_gcp as gcp
 
 from components import google_apis, schema
 
@@ -97,7 +100,7 @@ class ModelRegistry(pulumi.ComponentResource):
         project = create.project or self._args.project
         apis = ["artifactregistry", *(["containerscanning"] if create.scanning else [])] if create.enable_apis else []
         enabled = google_apis.enabled(self, self._name, project, apis)
-        repository = artifactregistry.Repository(
+        repository = gcp.artifactregistry.Repository(
             self._name,
             repository_id=create.repository,
             location=create.location or self._args.region,
@@ -105,10 +108,10 @@ class ModelRegistry(pulumi.ComponentResource):
             format="DOCKER",
             mode="STANDARD_REPOSITORY",
             description="Model images, served by digest",
-            docker_config=artifactregistry.RepositoryDockerConfigArgs(immutable_tags=create.immutable_tags),
+            docker_config=gcp.artifactregistry.RepositoryDockerConfigArgs(immutable_tags=create.immutable_tags),
             cleanup_policies=_cleanup(create.cleanup),
             cleanup_policy_dry_run=create.cleanup.dry_run,
-            vulnerability_scanning_config=artifactregistry.RepositoryVulnerabilityScanningConfigArgs(
+            vulnerability_scanning_config=gcp.artifactregistry.RepositoryVulnerabilityScanningConfigArgs(
                 enablement_config="INHERITED" if create.scanning else "DISABLED"
             ),
             kms_key_name=create.kms_key,
@@ -128,12 +131,12 @@ class ModelRegistry(pulumi.ComponentResource):
         self.url = pulumi.Output.concat(repository.location, "-docker.pkg.dev/", path, "/", repository.repository_id)
         self.repository = repository.id
 
-    def _grant_readers(self, target: "_Target") -> None:
+    def _grant_readers(self, target: _Target) -> None:
         for pool, email in self._args.readers.items():
             self._bind(f"reader-{pool}", target, READER, pulumi.Output.concat("serviceAccount:", email))
 
-    def _bind(self, suffix: str, target: "_Target", role: str, member: pulumi.Input[str]) -> None:
-        artifactregistry.RepositoryIamMember(
+    def _bind(self, suffix: str, target: _Target, role: str, member: pulumi.Input[str]) -> None:
+        gcp.artifactregistry.RepositoryIamMember(
             f"{self._name}-{suffix}",
             project=target.project,
             location=target.location,
@@ -155,27 +158,27 @@ class _Target:
     owner: pulumi.Resource | None = None
 
 
-def _cleanup(cleanup: schema.RegistryCleanup) -> list[artifactregistry.RepositoryCleanupPolicyArgs]:
+def _cleanup(cleanup: schema.RegistryCleanup) -> list[gcp.artifactregistry.RepositoryCleanupPolicyArgs]:
     """Keep wins over delete in Artifact Registry, whatever the order ("Configure cleanup policies")."""
     return [
-        artifactregistry.RepositoryCleanupPolicyArgs(
+        gcp.artifactregistry.RepositoryCleanupPolicyArgs(
             id="keep-digest-tags",
             action="KEEP",
-            condition=artifactregistry.RepositoryCleanupPolicyConditionArgs(
+            condition=gcp.artifactregistry.RepositoryCleanupPolicyConditionArgs(
                 tag_state="TAGGED", tag_prefixes=["sha256-"]
             ),
         ),
-        artifactregistry.RepositoryCleanupPolicyArgs(
+        gcp.artifactregistry.RepositoryCleanupPolicyArgs(
             id="keep-newest",
             action="KEEP",
-            most_recent_versions=artifactregistry.RepositoryCleanupPolicyMostRecentVersionsArgs(
+            most_recent_versions=gcp.artifactregistry.RepositoryCleanupPolicyMostRecentVersionsArgs(
                 keep_count=cleanup.keep_newest
             ),
         ),
-        artifactregistry.RepositoryCleanupPolicyArgs(
+        gcp.artifactregistry.RepositoryCleanupPolicyArgs(
             id="delete-untagged",
             action="DELETE",
-            condition=artifactregistry.RepositoryCleanupPolicyConditionArgs(
+            condition=gcp.artifactregistry.RepositoryCleanupPolicyConditionArgs(
                 tag_state="UNTAGGED", older_than=f"{cleanup.delete_untagged_after_days * _DAY_S}s"
             ),
         ),
