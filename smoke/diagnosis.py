@@ -5,7 +5,7 @@ statuses in tests/smoke/statuses say for each where it was seen.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,7 +116,9 @@ def _complaints(case: Case) -> Iterator[_Complaint]:
         if condition.get("status") == "False" and condition.get("type") == "PodScheduled":
             yield _Complaint("scheduler", condition.get("message", ""))
     for event in case.events:
-        if event.get("type") == "Warning" or event.get("reason") in {"NotTriggerScaleUp", "FailedScaleUp"}:
+        # The scheduler's older messages are of nodes as they were; its last word is the condition above.
+        told = event.get("type") == "Warning" and (event.get("reason") != "FailedScheduling" or not status)
+        if told or event.get("reason") in {"NotTriggerScaleUp", "FailedScaleUp"}:
             yield _Complaint("event", f"{event.get('reason', '')}: {event.get('message', '')}")
 
 
@@ -294,6 +296,8 @@ def _pull_causes_beside(causes: Mapping[str, Cause]) -> Iterator[str]:
     """Name the causes that follow from another one found, and would only distract from it."""
     if "no-models-folder" in causes:
         yield "image-volume-refused"
+    if "wrong-platform" in causes:
+        yield "digest-not-found"
     if {"quota", "stockout", "pool-at-maximum"} & causes.keys():
         yield from ("no-matching-node", "untolerated-taint", "no-accelerator", "insufficient-resources")
     elif "no-accelerator" in causes:
@@ -358,8 +362,3 @@ def _crashes(case: Case) -> Iterator[Cause]:
 def _short(text: str, length: int = 300) -> str:
     text = " ".join(text.split())
     return text if len(text) <= length else f"{text[: length // 3]} … {text[-(length - length // 3) :]}"
-
-
-def involved(event: JSON, names: Iterable[str]) -> bool:
-    """Whether an event is about one of the named objects."""
-    return (event.get("involvedObject") or event.get("regarding") or {}).get("name") in set(names)

@@ -1,0 +1,143 @@
+"""An HTTP server that answers as a Kubernetes API server from objects in memory.
+
+It keeps objects by path, lists and selects by labels, applies merge patches, and answers what a test has set for a
+method and path instead. The refusals that tests set are copies of what kube-apiserver 1.35 says.
+"""
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import yaml
+
+JSON = dict[str, Any]
+Answer = tuple[int, Any]
+
+
+@dataclass
+class RecordedApi:
+    """The server's state; `answers` go before `objects`, `patched` is called after each patch."""
+
+    url: str = ""
+    objects: dict[str, JSON] = field(default_factory=dict)
+    answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    requests: list[tuple[str, str, JSON]] = field(default_factory=list)
+    patched: Callable[[str, JSON], None] = lambda _path, _object: None
+
+    @property
+    def kubeconfig(self) -> str:
+        """The text of a kubeconfig for it."""
+        return yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "c", "cluster": {"server": self.url}}],
+                "users": [{"name": "u", "user": {"token": "very-secret-token"}}],
+                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": "c",
+            }
+        )
+
+    def answer(self, method: str, path: str, body: JSON) -> Answer:
+        """Answer one request."""
+        parts = urlsplit(path)
+        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+        self.requests.append((method, path, body))
+        if (method, parts.path) in self.answers:
+            return self.answers[method, parts.path]
+        if method == "GET":
+            return self._get(parts.path, query)
+        if method == "POST":
+            return 201, body
+        found = self.objects.get(parts.path)
+        if found is None:
+            return not_found(parts.path)
+        if method == "DELETE":
+            del self.objects[parts.path]
+            return 200, {"kind": "Status", "status": "Success"}
+        merge(found, body)
+        self.patched(parts.path, found)
+        return 200, found
+
+    def _get(self, path: str, query: dict[str, str]) -> Answer:
+        if path in self.objects:
+            return 200, self.objects[path]
+        if not path.rstrip("/").endswith(
+            ("pods", "events", "nodes", "networkpolicies", "inferenceservices", "models/")
+        ):
+            return not_found(path)
+        items = [found for key, found in self.objects.items() if key.rpartition("/")[0] == path]
+        wanted = [pair.split("=", 1) for pair in query.get("labelSelector", "").split(",") if pair]
+        return 200, {
+            "items": [
+                item
+                for item in items
+                if all(item["metadata"].get("labels", {}).get(key) == value for key, value in wanted)
+            ]
+        }
+
+
+def merge(target: JSON, patch: JSON) -> None:
+    """Apply a JSON merge patch (RFC 7396) in place."""
+    for key, value in patch.items():
+        if value is None:
+            target.pop(key, None)
+        elif isinstance(value, dict):
+            merge(target.setdefault(key, {}), value)
+        else:
+            target[key] = value
+
+
+def not_found(path: str) -> Answer:
+    return 404, {"kind": "Status", "reason": "NotFound", "message": f"{path} not found", "code": 404}
+
+
+def forbidden(message: str) -> Answer:
+    return 403, {"kind": "Status", "reason": "Forbidden", "message": message, "code": 403}
+
+
+def invalid(message: str) -> Answer:
+    return 422, {"kind": "Status", "reason": "Invalid", "message": message, "code": 422}
+
+
+@contextlib.contextmanager
+def serve() -> Iterator[RecordedApi]:
+    """Run a server on loopback until the context ends."""
+    state = RecordedApi()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(state))
+    state.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield state
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _handler(state: RecordedApi) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _any(self) -> None:
+            raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status, body = state.answer(self.command, self.path, json.loads(raw) if raw else {})
+            data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "text/plain" if isinstance(body, str) else "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = do_PATCH = do_DELETE = _any
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    return Handler

@@ -1,0 +1,144 @@
+"""Stack outputs and the objects that a cluster would hold for them."""
+
+from typing import Any
+
+from components.outputs import StackOutputs, parse
+
+from smoke.stack import Model
+
+DIGEST = "sha256:" + "a" * 64
+REPOSITORY = "us-central1-docker.pkg.dev/demo/models/qwen"
+IMAGE = f"{REPOSITORY}@{DIGEST}"
+KEY = "qwen2.5-0.5b-instruct"
+NAME = "qwen2-5-0-5b-instruct"
+ACCOUNT = "oci-l4@demo.iam.gserviceaccount.com"
+URIS = {
+    "modelcar": f"oci://{IMAGE}",
+    "native": f"oci+native://{IMAGE}",
+    "kubeai": f"oci://{REPOSITORY}:sha256-{'a' * 64}",
+}
+JSON = dict[str, Any]
+
+
+def raw_outputs(delivery: str = "modelcar", **model: Any) -> JSON:
+    """Outputs as the engine prints them, with one model."""
+    platform = "kubeai" if delivery == "kubeai" else "kserve"
+    namespace = "kubeai" if platform == "kubeai" else "models"
+    return {
+        "contract_version": 1,
+        "registry_url": REPOSITORY.rpartition("/")[0],
+        "node_service_accounts": {"l4": ACCOUNT},
+        "cluster": {"name": "demo", "location": "us-central1", "version": "1.35.8"},
+        "node_pools": {
+            "l4": {
+                "accelerator": "nvidia-l4",
+                "count": 1,
+                "machine_type": "g2-standard-8",
+                "disk_size_gb": 200,
+                "labels": {"oci-model-serving/pool": "l4"},
+                "taints": [{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}],
+                "min_nodes": 0,
+                "max_nodes": 2,
+                "spot": True,
+            }
+        },
+        "platforms": {
+            "kserve": {
+                "version": "v0.20.0",
+                "namespace": "kserve",
+                "gateway": "gke",
+                "gateway_name": "kserve-ingress-gateway",
+                "gateway_namespace": "kserve",
+                "domain": "example.com",
+            }
+        },
+        "models": {
+            KEY: {
+                "image": IMAGE,
+                "digest": DIGEST,
+                "size_bytes": 1_000_000_000,
+                "delivery": delivery,
+                "platform": platform,
+                "name": NAME,
+                "namespace": namespace,
+                "storage_uri": URIS[delivery],
+                "served_name": KEY,
+                "url": f"http://{NAME}-{namespace}.example.com",
+                "paused": False,
+                "node_pool": "l4",
+                **model,
+            }
+        },
+    }
+
+
+def outputs(delivery: str = "modelcar", **model: Any) -> StackOutputs:
+    """The same, parsed."""
+    return parse(raw_outputs(delivery, **model))
+
+
+def model(delivery: str = "modelcar", **changed: Any) -> Model:
+    """The model of those outputs."""
+    return Model(KEY, outputs(delivery, **changed).models[KEY])
+
+
+def pod(delivery: str = "modelcar", name: str = "p-1", **container: Any) -> JSON:
+    """A healthy pod of the model as a cluster would show it."""
+    server = "server" if delivery == "kubeai" else "kserve-container"
+    label = {"model": NAME} if delivery == "kubeai" else {"serving.kserve.io/inferenceservice": NAME}
+    env = [{"name": "HF_HUB_OFFLINE", "value": "1"}, {"name": "TRANSFORMERS_OFFLINE", "value": "1"}]
+    found: JSON = {
+        "metadata": {
+            "name": name,
+            "namespace": "kubeai" if delivery == "kubeai" else "models",
+            "labels": {**label, "app": "vllm"},
+            "creationTimestamp": "2026-11-22T10:00:01Z",
+        },
+        "spec": {"nodeName": "n-1", "containers": [{"name": server, "image": "vllm", "env": env, **container}]},
+        "status": {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-22T10:04:00Z"}],
+            "containerStatuses": [
+                {
+                    "name": server,
+                    "restartCount": 0,
+                    "imageID": "docker.io/vllm/vllm-openai@sha256:" + "c" * 64,
+                    "state": {"running": {"startedAt": "2026-11-22T10:03:00Z"}},
+                }
+            ],
+        },
+    }
+    if delivery == "modelcar":
+        found["spec"]["containers"].append({"name": "modelcar", "image": IMAGE})
+        found["status"]["containerStatuses"].append({"name": "modelcar", "restartCount": 0, "imageID": IMAGE})
+    else:
+        reference = IMAGE if delivery == "native" else URIS["kubeai"].removeprefix("oci://")
+        found["spec"]["volumes"] = [{"name": "model", "image": {"reference": reference}}]
+    return found
+
+
+def path_of_pods(delivery: str = "modelcar") -> str:
+    return f"/api/v1/namespaces/{'kubeai' if delivery == 'kubeai' else 'models'}/pods"
+
+
+def served(delivery: str = "modelcar") -> tuple[str, JSON]:
+    """The path of the object that serves the model, and the object, ready."""
+    if delivery == "kubeai":
+        path = f"/apis/kubeai.org/v1/namespaces/kubeai/models/{NAME}"
+        body: JSON = {
+            "apiVersion": "kubeai.org/v1",
+            "kind": "Model",
+            "spec": {"minReplicas": 1, "replicas": 1, "url": URIS["kubeai"]},
+            "status": {"replicas": {"all": 1, "ready": 1}},
+        }
+    else:
+        path = f"/apis/serving.kserve.io/v1beta1/namespaces/models/inferenceservices/{NAME}"
+        body = {
+            "apiVersion": "serving.kserve.io/v1beta1",
+            "kind": "InferenceService",
+            "spec": {"predictor": {"model": {"storageUri": URIS[delivery]}}},
+            "status": {
+                "conditions": [{"type": "PredictorReady", "status": "True"}, {"type": "Ready", "status": "True"}]
+            },
+        }
+    return path, {**body, "metadata": {"name": NAME, "annotations": {}, "labels": {}}}

@@ -1,0 +1,226 @@
+"""What runs is compared with what the stack says."""
+
+from typing import Any
+
+import pytest
+
+from smoke import deployed as module
+from smoke.checks import Check, Status
+from smoke.deployed import deployed
+from smoke.image import ImageFiles
+from smoke.kube import Executed, KubeApi
+from tests.smoke import stacks
+from tests.smoke.recorded_api import RecordedApi, merge
+
+DELIVERIES = ["modelcar", "native", "kubeai"]
+FILES = {"config.json": 659, "model.safetensors": 988097824}
+LISTINGS = {
+    "modelcar": "659 ./config.json\n988097824 ./model.safetensors\n",
+    "native": "659 ./config.json\n988097824 ./model.safetensors\n",
+    "kubeai": "659 ./config.json\n988097824 ./model.safetensors\n1131168 ./bin/busybox\n"
+    "659 ./models/config.json\n988097824 ./models/model.safetensors\n",
+}
+
+
+def deploy(cluster: RecordedApi, delivery: str) -> None:
+    path, body = stacks.served(delivery)
+    cluster.objects[path] = body
+    cluster.objects[f"{stacks.path_of_pods(delivery)}/p-1"] = stacks.pod(delivery)
+
+
+def checks(
+    api: KubeApi,
+    monkeypatch: pytest.MonkeyPatch,
+    delivery: str,
+    *,
+    listing: str | None = None,
+    files: ImageFiles | None = None,
+    **model: Any,
+) -> dict[str, Check]:
+    said = LISTINGS[delivery] if listing is None else listing
+    monkeypatch.setattr(api, "execute", lambda *_, **__: Executed(0, said, ""))
+    monkeypatch.setattr(module, "files_of", lambda _: files or ImageFiles(FILES, complete=True))
+    found = deployed(api, stacks.outputs(delivery, **model), [stacks.model(delivery, **model)])
+    return {check.name: check for check in found}
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_a_healthy_model_holds(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch, delivery: str
+) -> None:
+    deploy(cluster, delivery)
+
+    found = checks(api, monkeypatch, delivery)
+
+    assert {name: check.status for name, check in found.items()} == dict.fromkeys(
+        ("ready", "digest", "restarts", "files"), Status.PASS
+    )
+    assert stacks.DIGEST in found["digest"].evidence
+    assert "2 files, 988098483 bytes" in found["files"].evidence
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_another_digest_fails_with_both(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch, delivery: str
+) -> None:
+    deploy(cluster, delivery)
+    other = "sha256:" + "b" * 64
+
+    found = checks(api, monkeypatch, delivery, digest=other, image=f"{stacks.REPOSITORY}@{other}")["digest"]
+
+    assert found.status is Status.FAIL
+    assert stacks.DIGEST in found.evidence
+    assert other in found.evidence
+
+
+def test_a_condition_that_does_not_hold_is_shown_with_its_message(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(cluster, "modelcar")
+    path, _ = stacks.served("modelcar")
+    message = 'Deployment "x" exceeded its progress deadline'
+    merge(
+        cluster.objects[path],
+        {
+            "status": {
+                "conditions": [
+                    {"type": "Ready", "status": "False", "reason": "MinimumReplicasUnavailable", "message": message}
+                ]
+            }
+        },
+    )
+
+    found = checks(api, monkeypatch, "modelcar")["ready"]
+
+    assert found.status is Status.FAIL
+    assert message in found.evidence
+
+
+def test_a_failing_model_is_diagnosed_from_its_pods_and_events(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(cluster, "modelcar")
+    path, _ = stacks.served("modelcar")
+    merge(cluster.objects[path], {"status": {"conditions": []}})
+    events = "/api/v1/namespaces/models/events"
+    cluster.objects[f"{events}/e-1"] = {
+        "metadata": {"name": "e-1"},
+        "type": "Warning",
+        "reason": "Failed",
+        "message": f'Failed to pull image "{stacks.IMAGE}": unexpected status from HEAD request: 403 Forbidden',
+        "involvedObject": {"kind": "Pod", "name": "p-1"},
+    }
+
+    found = checks(api, monkeypatch, "modelcar")["ready"]
+
+    assert [cause.code for cause in found.causes] == ["pull-forbidden"]
+    assert stacks.ACCOUNT in found.remedy
+
+
+def test_an_unready_kubeai_model_fails_with_its_replicas(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(cluster, "kubeai")
+    path, _ = stacks.served("kubeai")
+    merge(cluster.objects[path], {"status": {"replicas": {"ready": 0}}})
+
+    found = checks(api, monkeypatch, "kubeai")["ready"]
+
+    assert found.status is Status.FAIL
+    assert "0 of 1 replicas ready" in found.evidence
+
+
+def test_an_absent_object_fails_with_the_command_that_deploys_it(api: KubeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = checks(api, monkeypatch, "modelcar")
+
+    assert {check.status for check in found.values()} == {Status.FAIL}
+    assert "pulumi up" in found["ready"].remedy
+
+
+def test_restarts_are_counted_by_container(api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy(cluster, "modelcar")
+    cluster.objects[f"{stacks.path_of_pods()}/p-1"]["status"]["containerStatuses"][0]["restartCount"] = 2
+
+    found = checks(api, monkeypatch, "modelcar")["restarts"]
+
+    assert found.status is Status.FAIL
+    assert "p-1/kserve-container 2 times" in found.evidence
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_an_empty_mount_fails_with_the_runtime_as_its_cause(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch, delivery: str
+) -> None:
+    deploy(cluster, delivery)
+    cluster.objects["/api/v1/nodes/n-1"] = {
+        "metadata": {"name": "n-1"},
+        "status": {"nodeInfo": {"containerRuntimeVersion": "containerd://2.0.6"}},
+    }
+
+    found = checks(api, monkeypatch, delivery, listing="")["files"]
+
+    assert found.status is Status.FAIL
+    assert [cause.code for cause in found.causes] == ["empty-mount"]
+    assert "containerd://2.0.6" in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("listing", "said"),
+    [
+        ("659 ./config.json\n", "model.safetensors is missing"),
+        ("659 ./config.json\n12 ./model.safetensors\n", "model.safetensors has 12 bytes, not 988097824"),
+        (LISTINGS["modelcar"] + "7 ./extra.bin\n", "extra.bin is not in the image"),
+    ],
+)
+def test_files_that_differ_from_the_image_are_named(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch, listing: str, said: str
+) -> None:
+    deploy(cluster, "modelcar")
+
+    found = checks(api, monkeypatch, "modelcar", listing=listing)["files"]
+
+    assert found.status is Status.FAIL
+    assert said in found.evidence
+
+
+def test_kubeais_root_without_links_fails_though_the_folder_is_there(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(cluster, "kubeai")
+
+    found = checks(api, monkeypatch, "kubeai", listing="659 ./models/config.json\n")["files"]
+
+    assert found.status is Status.FAIL
+    assert "config.json is missing" in found.evidence
+
+
+def test_files_beyond_what_could_be_listed_of_the_image_are_no_failure(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(cluster, "modelcar")
+    partly = ImageFiles({"config.json": 659}, complete=False)
+
+    assert checks(api, monkeypatch, "modelcar", files=partly)["files"].status is Status.PASS
+
+
+def test_a_paused_model_is_skipped_as_ready_and_has_no_pods_to_check(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, body = stacks.served("modelcar")
+    merge(body, {"metadata": {"annotations": {"serving.kserve.io/stop": "true"}}})
+    cluster.objects[path] = body
+
+    found = checks(api, monkeypatch, "modelcar", paused=True)
+
+    assert {check.status for check in found.values()} == {Status.SKIP}
+
+
+def test_an_unreachable_api_server_fails_the_check_with_the_error(
+    cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = KubeApi(cluster.kubeconfig.replace(cluster.url, "http://127.0.0.1:1"))
+
+    found = checks(away, monkeypatch, "modelcar")
+
+    assert {check.status for check in found.values()} == {Status.FAIL}
+    assert "ConnectError" in found["ready"].evidence

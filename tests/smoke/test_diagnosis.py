@@ -1,0 +1,99 @@
+"""Recorded statuses and events become the cause and the remedy that a person needs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smoke.diagnosis import Case, containerd_version, diagnose, empty_mount
+
+STATUSES = sorted((Path(__file__).parent / "statuses").glob("*.json"))
+ACCOUNT = "oci-l4@demo.iam.gserviceaccount.com"
+
+
+def case(file: Path | str, **known: Any) -> Case:
+    path = file if isinstance(file, Path) else Path(__file__).parent / "statuses" / f"{file}.json"
+    recorded = json.loads(path.read_text())
+    return Case(recorded["pod"], recorded["events"], recorded["nodes"], **known)
+
+
+@pytest.mark.parametrize("file", STATUSES, ids=lambda file: file.stem)
+def test_a_recorded_status_has_exactly_its_cause(file: Path) -> None:
+    causes = diagnose(case(file))
+
+    assert [cause.code for cause in causes] == json.loads(file.read_text())["expect"]
+    assert all(cause.evidence and cause.remedy for cause in causes)
+
+
+def test_a_refused_pull_from_artifact_registry_names_the_binding_and_the_account() -> None:
+    (cause,) = diagnose(case("forbidden-artifact-registry", account=ACCOUNT))
+
+    assert "roles/artifactregistry.reader" in cause.remedy
+    assert "us-central1-docker.pkg.dev/demo/models/qwen2.5-0.5b-instruct" in cause.remedy
+    assert f"serviceAccount:{ACCOUNT}" in cause.remedy
+
+
+def test_a_refused_pull_from_another_registry_names_its_pull_secret_and_no_role() -> None:
+    (cause,) = diagnose(case("forbidden-manifest"))
+
+    assert "pullSecrets" in cause.remedy
+    assert "roles/" not in cause.remedy
+
+
+def test_a_full_disk_names_the_size_that_the_image_needs() -> None:
+    (cause,) = diagnose(case("disk-pressure", image_bytes=140_000_000_000, pool="h100"))
+
+    # (2 x 140 GB + 40 GB for the system) / 85 %
+    assert "nodePools.h100.bootDisk.sizeGb to 377 or more" in cause.remedy
+
+
+def test_a_full_disk_of_a_small_image_asks_for_no_less_than_200_gb() -> None:
+    (cause,) = diagnose(case("disk-pressure", image_bytes=1_000_000_000))
+
+    assert "sizeGb to 200 or more" in cause.remedy
+
+
+def test_a_pool_at_its_maximum_names_the_setting_to_raise() -> None:
+    (cause,) = diagnose(case("pool-at-maximum", pool="l4"))
+
+    assert "nodePools.l4.maxNodes" in cause.remedy
+
+
+def test_an_empty_mount_names_the_runtime_of_the_node() -> None:
+    node = {"metadata": {"name": "n"}, "status": {"nodeInfo": {"containerRuntimeVersion": "containerd://1.7.24"}}}
+
+    cause = empty_mount("/model", node)
+
+    assert "containerd://1.7.24" in cause.evidence
+    assert "2.1" in cause.remedy
+
+
+@pytest.mark.parametrize(
+    ("runtime", "version"),
+    [("containerd://2.2.3+unknown", (2, 2)), ("containerd://v1.7.24", (1, 7)), ("cri-o://1.33.0", None), ("", None)],
+)
+def test_a_nodes_containerd_is_read_and_other_runtimes_are_left_alone(
+    runtime: str, version: tuple[int, int] | None
+) -> None:
+    assert containerd_version({"status": {"nodeInfo": {"containerRuntimeVersion": runtime}}}) == version
+
+
+text = st.text(max_size=200)
+
+
+@given(reason=text, message=text, event=text)
+def test_no_text_of_a_status_breaks_the_diagnosis(reason: str, message: str, event: str) -> None:
+    pod = {
+        "metadata": {"name": "p"},
+        "status": {
+            "reason": reason,
+            "containerStatuses": [{"name": "c", "state": {"waiting": {"reason": reason, "message": message}}}],
+        },
+    }
+
+    causes = diagnose(Case(pod, [{"type": "Warning", "reason": reason, "message": event}]))
+
+    assert all(cause.remedy for cause in causes)

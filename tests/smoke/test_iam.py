@@ -1,0 +1,117 @@
+"""Whether a node account may pull, by the policies that Google's APIs answer with."""
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import google.auth
+import google.auth.exceptions
+import pytest
+
+from components.references import ImageReference
+from smoke.checks import NotHeldError, NotRunError
+from smoke.iam import RegistryPolicies, google_token
+from tests.smoke.stacks import ACCOUNT, DIGEST, IMAGE
+
+REFERENCE = ImageReference.parse(IMAGE)
+REPOSITORY_POLICY = "/v1/projects/demo/locations/us-central1/repositories/models:getIamPolicy"
+PROJECT_POLICY = "/v1/projects/demo:getIamPolicy"
+MEMBER = f"serviceAccount:{ACCOUNT}"
+
+
+def binding(role: str, member: str = MEMBER, **more: Any) -> dict[str, Any]:
+    return {"bindings": [{"role": role, "members": [member], **more}]}
+
+
+@contextlib.contextmanager
+def google_apis(answers: dict[str, tuple[int, Any]]) -> Iterator[RegistryPolicies]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.headers["Authorization"] == "Bearer token"
+            status, body = answers.get(self.path, (404, {}))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        yield RegistryPolicies(lambda: "token", artifact_registry=address, resource_manager=address)
+        server.shutdown()
+        thread.join()
+
+
+def test_a_binding_on_the_repository_is_enough() -> None:
+    with google_apis({REPOSITORY_POLICY: (200, binding("roles/artifactregistry.reader"))}) as policies:
+        assert "roles/artifactregistry.reader on models" in policies.check_reader(REFERENCE, ACCOUNT)
+
+
+def test_a_binding_on_the_project_is_enough() -> None:
+    answers = {REPOSITORY_POLICY: (200, {}), PROJECT_POLICY: (200, binding("roles/editor"))}
+    with google_apis(answers) as policies:
+        assert "on the project demo" in policies.check_reader(REFERENCE, ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {},
+        binding("roles/artifactregistry.reader", "serviceAccount:other@demo.iam.gserviceaccount.com"),
+        binding("roles/logging.logWriter"),
+        binding("roles/artifactregistry.reader", condition={"expression": "request.time < timestamp('2026-01-01')"}),
+    ],
+    ids=["no binding", "another account", "another role", "a condition"],
+)
+def test_no_binding_fails_and_names_the_one_that_is_missing(policy: dict[str, Any]) -> None:
+    with (
+        google_apis({REPOSITORY_POLICY: (200, policy), PROJECT_POLICY: (200, {})}) as policies,
+        pytest.raises(NotHeldError) as failed,
+    ):
+        policies.check_reader(REFERENCE, ACCOUNT)
+
+    assert f"roles/artifactregistry.reader on models to {MEMBER}" in failed.value.remedy
+
+
+def test_an_unreadable_project_policy_is_said() -> None:
+    with (
+        google_apis({REPOSITORY_POLICY: (200, {}), PROJECT_POLICY: (403, {})}) as policies,
+        pytest.raises(NotHeldError, match="could not be read: 403"),
+    ):
+        policies.check_reader(REFERENCE, ACCOUNT)
+
+
+def test_an_unreadable_repository_policy_is_no_failure_of_the_account() -> None:
+    with google_apis({REPOSITORY_POLICY: (403, {})}) as policies, pytest.raises(NotRunError, match="may not read"):
+        policies.check_reader(REFERENCE, ACCOUNT)
+
+
+def test_an_absent_repository_fails() -> None:
+    with google_apis({}) as policies, pytest.raises(NotHeldError, match="there is no projects/demo"):
+        policies.check_reader(REFERENCE, ACCOUNT)
+
+
+def test_another_registry_is_skipped_without_asking_for_credentials() -> None:
+    def token() -> str:
+        raise AssertionError
+
+    with pytest.raises(NotRunError, match="not Artifact Registry"):
+        RegistryPolicies(token).check_reader(ImageReference.parse(f"localhost:5000/models/x@{DIGEST}"), ACCOUNT)
+
+
+def test_without_google_credentials_the_reason_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(**_: object) -> None:
+        raise google.auth.exceptions.DefaultCredentialsError("no credentials were found")
+
+    monkeypatch.setattr(google.auth, "default", none)
+
+    with pytest.raises(NotRunError, match="gcloud auth application-default login"):
+        google_token()
