@@ -1,0 +1,98 @@
+"""The Pulumi engine: find it, or fetch it with the SDK's own installer; run it on a stack."""
+
+import multiprocessing
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from pulumi.automation import PulumiCommand
+
+INSTALL_SECONDS = 60
+_LOCAL_PASSPHRASE = "local"  # noqa: S105 - the local stack keeps no secret worth one
+
+
+def find() -> str | None:
+    """The path of `pulumi`: on PATH, or where the SDK's installer puts it, or none."""
+    return shutil.which("pulumi") or _installed()
+
+
+def install() -> str | None:
+    """Let the SDK's installer fetch the CLI, for at most a minute; the path of `pulumi`, or none."""
+    # The installer has no bound of its own: without a way out it would try for minutes.
+    process = multiprocessing.get_context("spawn").Process(target=_install, daemon=True)
+    process.start()
+    process.join(INSTALL_SECONDS)
+    if process.is_alive():
+        process.terminate()
+        process.join()
+    return _installed()
+
+
+def run(pulumi_path: str, command: str, stack: str, *, arguments: Sequence[str], local: bool) -> int:
+    """Run `pulumi up` or `pulumi preview` on a stack that is made if it is not there.
+
+    Without a configured backend the state goes to `.local/state`. The local stack gets a passphrase and a copy of its
+    settings, since the engine writes its encryption salt into the file that it reads.
+
+    Args:
+        pulumi_path: the CLI.
+        command: `up` or `preview`.
+        stack: name of the stack.
+        arguments: further arguments of the command.
+        local: whether the stack's target is local.
+
+    Returns:
+        The exit code of the first command that failed, or 0.
+    """
+    environment = dict(os.environ, PULUMI_SKIP_UPDATE_CHECK="true")
+    if not _has_backend(pulumi_path, environment):
+        state = Path(".local", "state").absolute()
+        state.mkdir(parents=True, exist_ok=True)
+        environment["PULUMI_BACKEND_URL"] = state.as_uri()
+    settings: list[str] = []
+    if local:
+        if not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"} & environment.keys():
+            environment["PULUMI_CONFIG_PASSPHRASE"] = _LOCAL_PASSPHRASE
+        settings = ["--config-file", str(_settings_copy(stack))]
+    select = [pulumi_path, "stack", "select", "--create", stack, "--non-interactive"]
+    code = subprocess.run([*select, *settings], env=environment, check=False).returncode
+    if code:
+        return code
+    line = [pulumi_path, command, "--stack", stack, *settings, *arguments]
+    return subprocess.run(line, env=environment, check=False).returncode
+
+
+def _settings_copy(stack: str) -> Path:
+    source, copy = Path(f"Pulumi.{stack}.yaml"), Path(".local", f"Pulumi.{stack}.yaml")
+    salt = ""
+    if copy.is_file():
+        lines = copy.read_text().splitlines(keepends=True)
+        salt = "".join(line for line in lines if line.startswith("encryptionsalt:"))
+    text = source.read_text()
+    copy.parent.mkdir(exist_ok=True)
+    copy.write_text(text if "\nencryptionsalt:" in text or text.startswith("encryptionsalt:") else salt + text)
+    return copy
+
+
+def _has_backend(pulumi_path: str, environment: dict[str, str]) -> bool:
+    who = [pulumi_path, "whoami", "--non-interactive"]
+    return subprocess.run(who, env=environment, capture_output=True, check=False).returncode == 0
+
+
+def _installed() -> str | None:
+    """What an earlier run of the installer left, in its own default folder."""
+    for folder in sorted((Path.home() / ".pulumi" / "versions").glob("*"), reverse=True):
+        path = folder / "bin" / "pulumi"
+        if path.is_file() and os.access(path, os.X_OK):
+            return str(path)
+    return None
+
+
+def _install() -> None:
+    # What goes wrong is told by its absence: the caller falls back and says so in one line.
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    PulumiCommand.install()
