@@ -17,15 +17,12 @@ images = {
     key: ModelImage(key, wiring.image(settings, key, registry), pulumi.ResourceOptions(depends_on=[registry]))
     for key in settings.models
 }
-platforms = wiring.platforms(
-    settings, pulumi.ResourceOptions(providers=[cluster.provider], depends_on=[cluster]), pools
-)
+platforms = wiring.platforms(settings, pulumi.ResourceOptions(providers=[cluster.provider], depends_on=[cluster]))
 models = {
     key: wiring.serve(
         settings,
         key,
         image,
-        pools,
         pulumi.ResourceOptions(
             providers=[cluster.provider],
             depends_on=[registry, image, platforms[settings.models[key].delivery.platform], *pools.values()],

@@ -136,25 +136,35 @@ def parse(outputs: Mapping[str, Any], *, stack: str = "the stack") -> StackOutpu
 
 
 def read(stack: pulumi.StackReference) -> pulumi.Output[StackOutputs]:
-    """Read another stack's outputs; a ContractError fails the consumer's run with the remedy."""
-    return pulumi.Output.all(stack.outputs, stack.name).apply(lambda read: parse(read[0] or {}, stack=str(read[1])))
+    """Read another stack's outputs; a ContractError fails the consumer's run with the remedy.
+
+    `kubeconfig` is left out: with it the whole value would be a secret. `stack.get_output("kubeconfig")` has it.
+    """
+    keys = [key for key in StackOutputs.model_fields if key != "kubeconfig"]
+    values = pulumi.Output.all(**{key: stack.get_output(key) for key in keys})
+
+    def parsed(known: Mapping[str, Any], name: str) -> StackOutputs:
+        return parse({key: value for key, value in known.items() if value is not None}, stack=name)
+
+    return pulumi.Output.all(values, stack.name).apply(lambda read: parsed(read[0], str(read[1])))
 
 
 def read_image(stack: pulumi.StackReference, key: str) -> pulumi.Output[tuple[ImageReference, int]]:
     """One model's image and its size in bytes, for promotion: depends on nothing else of the other stack.
 
-    The values are read plainly rather than by `read`, so that a producer with a part still unknown (an image that a
-    preview has not built) leaves only that part unknown.
+    Only two outputs are looked at, so that neither the producer's secrets nor its unknowns (an image that a preview has
+    not built) reach the digest.
     """
 
-    def image(outputs: Mapping[str, Any], name: str) -> tuple[ImageReference, int]:
-        _check_version(outputs.get("contract_version"), name)
-        models = outputs.get("models") or {}
-        if key not in models:
-            raise ContractError(_no_model(name, key, models))
-        return ImageReference.parse(models[key]["image"]), int(models[key]["size_bytes"])
+    def image(version: object, models: Mapping[str, Any] | None, name: str) -> tuple[ImageReference, int]:
+        _check_version(version, name)
+        if key not in (models or {}):
+            raise ContractError(_no_model(name, key, models or {}))
+        return ImageReference.parse(models[key]["image"]), int(models[key]["size_bytes"])  # type: ignore[index]
 
-    return pulumi.Output.all(stack.outputs, stack.name).apply(lambda read: image(read[0] or {}, str(read[1])))
+    return pulumi.Output.all(stack.get_output("contract_version"), stack.get_output("models"), stack.name).apply(
+        lambda read: image(read[0], read[1], str(read[2]))
+    )
 
 
 def export(outputs: Mapping[str, pulumi.Input[Any]]) -> None:

@@ -6,16 +6,15 @@ from typing import Any
 
 import pulumi
 
-from components import accelerators
 from components.cluster import Cluster, ClusterArgs
 from components.inference_service import InferenceService, InferenceServiceArgs
 from components.kserve import GATEWAY, KServe, KServeArgs
 from components.kubeai import PULL_SECRET, KubeAI, KubeAIArgs
 from components.kubeai_model import KubeAIModel, KubeAIModelArgs
 from components.model_image import ModelImage, ModelImageArgs
-from components.node_pool import GpuNodePool, GpuNodePoolArgs
+from components.node_pool import POOL_LABEL, GpuNodePool, GpuNodePoolArgs
 from components.registry import ModelRegistry, ModelRegistryArgs
-from components.scheduling import EFFECTS, Scheduling, schedule
+from components.scheduling import Scheduling, schedule
 from components.schema import Delivery, Model, Target
 from components.settings import Settings, kubernetes_name
 
@@ -71,7 +70,7 @@ def image(settings: Settings, key: str, made: ModelRegistry) -> ModelImageArgs:
     )
 
 
-def platforms(settings: Settings, opts: pulumi.ResourceOptions, pools: Mapping[str, GpuNodePool]) -> dict[str, Any]:
+def platforms(settings: Settings, opts: pulumi.ResourceOptions) -> dict[str, Any]:
     """Install the platforms that models use."""
     made: dict[str, Any] = {}
     kserve_models = settings.models_of("kserve")
@@ -80,7 +79,7 @@ def platforms(settings: Settings, opts: pulumi.ResourceOptions, pools: Mapping[s
         args = KServeArgs(settings.kserve, "restricted" if native else "baseline", settings.pull_secrets)
         made["kserve"] = KServe("kserve", args, opts)
     if settings.models_of("kubeai") and settings.platforms.kubeai:
-        profiles = {name: unit for name, (unit, _) in _profiles(settings, pools).items()}
+        profiles = {name: unit for name, (unit, _) in _profiles(settings).items()}
         made["kubeai"] = KubeAI("kubeai", KubeAIArgs(settings.platforms.kubeai, profiles, settings.pull_secrets), opts)
     return made
 
@@ -89,7 +88,6 @@ def serve(
     settings: Settings,
     key: str,
     made: ModelImage,
-    pools: Mapping[str, GpuNodePool],
     opts: pulumi.ResourceOptions,
 ) -> InferenceService | KubeAIModel:
     """Serve one model on its platform."""
@@ -100,14 +98,14 @@ def serve(
         "model": model,
         "reference": made.reference,
         "size_bytes": made.size_bytes,
-        "scheduling": _schedule(settings, model, pools),
+        "scheduling": _schedule(settings, model),
         "disk_size_gb": pool.boot_disk.size_gb if pool else None,
         "await_ready": settings.awaits(model),
     }
     if model.delivery is not Delivery.KUBEAI or settings.platforms.kubeai is None:
         args = InferenceServiceArgs(platform=settings.kserve, pull_secrets=tuple(settings.pull_secrets), **common)
         return InferenceService(key, args, opts)
-    profile = next(name for name, (_, keys) in _profiles(settings, pools).items() if key in keys)
+    profile = next(name for name, (_, keys) in _profiles(settings).items() if key in keys)
     units = settings.gpus_of(model) if profile == model.node_pool else 1
     return KubeAIModel(
         key,
@@ -121,13 +119,13 @@ def serve(
     )
 
 
-def _schedule(settings: Settings, model: Model, pools: Mapping[str, GpuNodePool]) -> Scheduling:
+def _schedule(settings: Settings, model: Model) -> Scheduling:
     if model.node_pool is None:
         return schedule(model)
-    return schedule(model, settings.node_pools[model.node_pool], pools[model.node_pool].labels)
+    return schedule(model, settings.node_pools[model.node_pool], {POOL_LABEL: model.node_pool})
 
 
-def _profiles(settings: Settings, pools: Mapping[str, GpuNodePool]) -> dict[str, tuple[Scheduling, list[str]]]:
+def _profiles(settings: Settings) -> dict[str, tuple[Scheduling, list[str]]]:
     """KubeAI's resource profiles and the models that use each: a pool's is for one GPU, with its share of the node.
 
     A model with its own CPU or memory gets a profile of its own, since KubeAI takes both from the profile.
@@ -141,7 +139,7 @@ def _profiles(settings: Settings, pools: Mapping[str, GpuNodePool]) -> dict[str,
             name, unit = model.node_pool, model.model_copy(update={"gpus": 1})
         else:
             name, unit = "cpu", model
-        profiles.setdefault(name, (_schedule(settings, unit, pools), []))[1].append(key)
+        profiles.setdefault(name, (_schedule(settings, unit), []))[1].append(key)
     return profiles
 
 
@@ -171,13 +169,10 @@ def _node_pool_output(settings: Settings, key: str, made: GpuNodePool) -> dict[s
     return {
         "accelerator": pool.accelerator,
         "count": pool.count,
-        "machine_type": accelerators.machine_for(pool.accelerator, pool.count, pool.machine_type).name,
-        "disk_size_gb": pool.boot_disk.size_gb,
+        "machine_type": made.machine_type,
+        "disk_size_gb": made.disk_size_gb,
         "labels": made.labels,
-        "taints": [
-            {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"},
-            *({"key": taint.key, "value": taint.value, "effect": EFFECTS[taint.effect]} for taint in pool.taints),
-        ],
+        "taints": made.taints,
         "min_nodes": pool.min_nodes,
         "max_nodes": pool.max_nodes,
         "spot": pool.spot,
