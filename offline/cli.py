@@ -25,7 +25,7 @@ from offline.table import NOT_AN_ENGINE, print_table
 from offline.values import dumps
 from policy.rules import check
 
-_KNOWN = {SettingsError: 2, ContractError: 2, ImageError: 1, pulumi.RunError: 1}
+_KNOWN = {SettingsError: 2, ContractError: 2, pulumi.RunError: 1}
 """Errors of the program whose text is the whole message, and the exit code that each gives."""
 _DESCRIPTION = """Runs the project's Pulumi program in this process, without engine, cloud or cluster, and shows what
 it would do. Nothing is deployed and no state is recorded. `python -m offline diff BASE HEAD` compares two plans."""
@@ -78,7 +78,8 @@ def _policy(plan: Plan) -> bool:
 
 
 def _diff(options: argparse.Namespace) -> int:
-    folder = find_project(Path.cwd()).folder if not Path(options.base).is_file() else Path.cwd()
+    sources = (options.base, options.head)
+    folder = Path.cwd() if all(Path(source).is_file() for source in sources) else find_project(Path.cwd()).folder
     base = plan_of(options.base, options.stack, folder)
     difference = compare(base, plan_of(options.head, options.stack, folder))
     if options.format == "json":
@@ -165,6 +166,6 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 def _exit_code(error: BaseException) -> int | None:
     """The exit code of an error whose text is a complete message; none for an unexpected one."""
-    if isinstance(error, OfflineError):
+    if isinstance(error, OfflineError | ImageError):
         return error.exit_code
     return next((code for known, code in _KNOWN.items() if isinstance(error, known)), None)

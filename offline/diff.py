@@ -1,16 +1,19 @@
 """The difference between two plans: what a change of settings or code would add, remove, change and replace."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from offline.mermaid import escape
+from offline.recording import COMMAND_TYPE
 from offline.replacements import replaces
 from offline.table import short_type
 
 _Key = tuple[str, str, str]
 _COLLAPSE_ABOVE_ROWS = 20
 _MISSING = "(not set)"
+_INTERPRETER = re.compile(r"^('[^']*'|\S+) -m modelimage\b")
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,15 @@ def as_markdown(diff: PlanDiff, stack: str) -> str:
 
 
 def _by_key(plan: Mapping[str, Any]) -> dict[_Key, dict[str, Any]]:
-    return {(item["type"], item["name"], item.get("parent") or ""): item["inputs"] for item in plan["resources"]}
+    return {(item["type"], item["name"], item.get("parent") or ""): _comparable(item) for item in plan["resources"]}
+
+
+def _comparable(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs, without the place of this machine's interpreter: a worktree has another one."""
+    inputs = dict(item["inputs"])
+    if item["type"] == COMMAND_TYPE and isinstance(inputs.get("create"), str):
+        inputs["create"] = _INTERPRETER.sub("python -m modelimage", inputs["create"])
+    return inputs
 
 
 def _differences(before: Any, after: Any, path: str) -> Iterator[tuple[str, Any, Any]]:

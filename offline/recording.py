@@ -137,8 +137,9 @@ def record(
             organization=organization,
             dry_run=preview,
             callbacks=None,
-            parallel=None,
-            root_directory=None,
+            # Not set by the mocks themselves: a failed run's leftovers would fail the next one in this process.
+            outputs=set(),
+            lock=threading.Lock(),
         )
         configure(settings)
         loop = asyncio.new_event_loop()
@@ -350,8 +351,7 @@ class _Monitor(mocks.MockMonitor):
             return resource_pb2.ResourceInvokeResponse(**{"return": _struct(result)})
         with self._lock:
             self._lookups.append(request.tok.split(":")[-1])
-        unknown = {"id": KnownAfter(request.tok)}
-        return resource_pb2.ResourceInvokeResponse(**{"return": _struct(unknown)})
+        return resource_pb2.ResourceInvokeResponse(unknown=True)
 
     def _recorded(
         self, request: Any, urn: str, properties: Any, *, read: bool = False, component: bool = False

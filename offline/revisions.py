@@ -24,11 +24,9 @@ def plan_of(source: str, stack: str, folder: Path) -> dict[str, Any]:
     path = Path(source)
     if path.is_file():
         return load(path)
-    root = Path(_git(folder, "rev-parse", "--show-toplevel", problem="is no git repository").strip())
-    commit = _git(
-        folder, "rev-parse", "--verify", "--quiet", f"{source}^{{commit}}",
-        problem=f"{source!r} is neither a file with a plan nor a git revision",
-    ).strip()  # fmt: skip
+    neither = f"{source!r} is neither a file with a plan nor a git revision"
+    root = Path(_git(folder, "rev-parse", "--show-toplevel", problem=neither).strip())
+    commit = _git(folder, "rev-parse", "--verify", "--quiet", f"{source}^{{commit}}", problem=neither).strip()
     with _worktree(root, commit) as tree:
         return _plan_in(tree / folder.resolve().relative_to(root.resolve()), source, stack)
 

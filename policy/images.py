@@ -14,6 +14,11 @@ _SERVING = ("InferenceService", "InferenceGraph", "TrainedModel", "LLMInferenceS
 _COMPONENTS = ("predictor", "transformer", "explainer", "model")
 
 
+def mapping(value: Any) -> Props:
+    """The value if it is a mapping, else an empty one: a plan may hold `known after …` anywhere."""
+    return value if isinstance(value, Mapping) else {}
+
+
 def is_unknown(value: Any) -> bool:
     """Whether only a real run knows the value; no rule can judge it before."""
     return isinstance(value, str) and value.startswith("known after ")
@@ -45,7 +50,7 @@ def repository_of(image: str) -> str:
 def model_uris(type_: str, props: Props) -> Iterator[tuple[str, str, bool]]:
     """Path, text, and whether the text is in the only form that serves by digest, of each model's location."""
     kind = kind_of(type_)
-    spec = props.get("spec") or {}
+    spec = mapping(props.get("spec"))
     if type_.startswith("kubernetes:kubeai.org/") and kind == "Model":
         url = str(spec.get("url") or "")
         yield "spec.url", url, bool(_OCI_DIGEST_TAG.fullmatch(url))
@@ -72,23 +77,21 @@ def named_images(type_: str, props: Props) -> Iterator[tuple[str, str]]:
             yield f"{path}.image", container["image"]
     if type_ == "docker:index/image:Image" and isinstance(props.get("imageName"), str):
         yield "imageName", props["imageName"]
-    if type_.startswith("kubernetes:kubeai.org/") and isinstance((props.get("spec") or {}).get("image"), str):
-        yield "spec.image", props["spec"]["image"]
+    server = mapping(props.get("spec")).get("image")
+    if type_.startswith("kubernetes:kubeai.org/") and isinstance(server, str):
+        yield "spec.image", server
 
 
 def latest_in_values(props: Props) -> Iterator[str]:
     """The paths in a chart's values that name the tag `latest`; charts leave out what their own default says."""
-    for path, key, value in _walk(props.get("values") or {}, "values"):
+    for path, key, value in _walk(props.get("values"), "values"):
         if isinstance(value, str) and ((key == "tag" and value == "latest") or value.endswith(":latest")):
             yield path
 
 
 def _serving_uris(spec: Props) -> Iterator[tuple[str, str]]:
     for name in _COMPONENTS:
-        component = spec.get(name) or {}
-        if not isinstance(component, Mapping):
-            continue
-        for path, key, value in _walk(component, f"spec.{name}"):
+        for path, key, value in _walk(mapping(spec.get(name)), f"spec.{name}"):
             if not isinstance(value, str):
                 continue
             is_environment = key == "value" and value.startswith(("oci://", "oci+"))
@@ -100,9 +103,9 @@ def _image_volumes(props: Props) -> Iterator[tuple[str, str]]:
     for path, key, value in _walk(props, ""):
         if key == "volumes" and isinstance(value, Sequence):
             for index, volume in enumerate(value):
-                image = volume.get("image") if isinstance(volume, Mapping) else None
-                if isinstance(image, Mapping) and isinstance(image.get("reference"), str):
-                    yield f"{path}[{index}].image.reference", image["reference"]
+                reference = mapping(mapping(volume).get("image")).get("reference")
+                if isinstance(reference, str):
+                    yield f"{path}[{index}].image.reference", reference
 
 
 def _walk(value: Any, path: str) -> Iterator[tuple[str, str, Any]]:

@@ -15,6 +15,7 @@ from policy.images import (
     is_unknown,
     kind_of,
     latest_in_values,
+    mapping,
     model_uris,
     named_images,
     repository_of,
@@ -159,17 +160,17 @@ def gpu_boot_disk(type_: str, _name: str, props: Props) -> Iterator[str]:
 def disk_holds_images(resources: Sequence[Declared], _stack: str) -> Iterator[tuple[Declared, str]]:
     """A pool's disk is large enough for the images of all models that run on it."""
     thresholds = {
-        resource.name: _mapping(_mapping(resource.props.get("nodeConfig")).get("kubeletConfig"))
+        resource.name: mapping(mapping(resource.props.get("nodeConfig")).get("kubeletConfig"))
         for resource in resources
         if resource.type == _NODE_POOL
     }
     for stack in resources:
         if stack.type != STACK_TYPE:
             continue
-        models = [_mapping(model) for model in _mapping(stack.props.get("models")).values()]
-        for pool, settings in _mapping(stack.props.get("node_pools")).items():
+        models = [mapping(model) for model in mapping(stack.props.get("models")).values()]
+        for pool, settings in mapping(stack.props.get("node_pools")).items():
             sizes = [model.get("size_bytes") for model in models if model.get("node_pool") == pool]
-            size = _mapping(settings).get("disk_size_gb")
+            size = mapping(settings).get("disk_size_gb")
             threshold = thresholds.get(pool, {}).get("imageGcHighThresholdPercent")
             need = disk.needed_gb(
                 [known / _GB for known in sizes if isinstance(known, int | float)],
@@ -194,9 +195,10 @@ def no_public_members(type_: str, _name: str, props: Props) -> Iterator[str]:
     """Nothing is granted to everybody."""
     if not type_.startswith("gcp:"):
         return
-    members = [props.get("member"), *(props.get("members") or [])]
+    several = props.get("members")
+    members = [props.get("member"), *(several if isinstance(several, Sequence) else [])]
     for member in members:
-        if member in _PUBLIC:
+        if isinstance(member, str) and member in _PUBLIC:
             yield f"{member} can be anybody: name the service accounts or groups that need {props.get('role')}"
 
 
@@ -205,7 +207,7 @@ def own_node_account(type_: str, _name: str, props: Props) -> Iterator[str]:
     has_default_pool = not props.get("removeDefaultNodePool") and not props.get("enableAutopilot")
     if type_ != _NODE_POOL and not (type_ == _CLUSTER and has_default_pool):
         return
-    account = _mapping(props.get("nodeConfig")).get("serviceAccount")
+    account = mapping(props.get("nodeConfig")).get("serviceAccount")
     if not account or account == "default" or str(account).endswith("-compute@developer.gserviceaccount.com"):
         yield (
             f"nodes run as {account or 'the default account'}, which many other things share: set "
@@ -229,7 +231,7 @@ def immutable_tags(type_: str, _name: str, props: Props) -> Iterator[str]:
         return
     if props.get("mode") in {"REMOTE_REPOSITORY", "VIRTUAL_REPOSITORY"}:
         return
-    value = _mapping(props.get("dockerConfig")).get("immutableTags")
+    value = mapping(props.get("dockerConfig")).get("immutableTags")
     if value is not True and not is_unknown(value):
         yield "tags can move to another image: set dockerConfig.immutableTags to true"
 
@@ -242,9 +244,9 @@ def offline_env(type_: str, _name: str, props: Props) -> Iterator[str]:
             if container.get("name") == "kserve-container":
                 yield from _missing_offline(_as_mapping(container.get("env")), f"{path}.env")
     elif kind == "Model" and type_.startswith("kubernetes:kubeai.org/"):
-        yield from _missing_offline(_mapping(_mapping(props.get("spec")).get("env")), "spec.env")
+        yield from _missing_offline(mapping(mapping(props.get("spec")).get("env")), "spec.env")
     elif kind == "InferenceService":
-        yield from _offline_in_service(_mapping(_mapping(props.get("spec")).get("predictor")))
+        yield from _offline_in_service(mapping(mapping(props.get("spec")).get("predictor")))
 
 
 def gpu_pools_scale_to_zero(resources: Sequence[Declared], stack: str) -> Iterator[tuple[Declared, str]]:
@@ -252,7 +254,7 @@ def gpu_pools_scale_to_zero(resources: Sequence[Declared], stack: str) -> Iterat
     if stack.startswith("prod"):
         return
     for resource in resources:
-        autoscaling = _mapping(resource.props.get("autoscaling"))
+        autoscaling = mapping(resource.props.get("autoscaling"))
         if not _has_gpus(resource.type, resource.props):
             continue
         least = autoscaling.get("minNodeCount") or autoscaling.get("totalMinNodeCount") or 0
@@ -266,28 +268,24 @@ def namespaces_labelled(type_: str, _name: str, props: Props) -> Iterator[str]:
     """Every namespace enforces a Pod Security level."""
     if type_ != "kubernetes:core/v1:Namespace":
         return
-    level = _mapping(_mapping(props.get("metadata")).get("labels")).get(_POD_SECURITY)
+    level = mapping(mapping(props.get("metadata")).get("labels")).get(_POD_SECURITY)
     if level not in {"baseline", "restricted"} and not is_unknown(level):
         yield f"label {_POD_SECURITY} is {level or 'not set'}: set it to baseline or restricted"
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def _has_gpus(type_: str, props: Props) -> bool:
-    return type_ == _NODE_POOL and bool(_mapping(props.get("nodeConfig")).get("guestAccelerators"))
+    return type_ == _NODE_POOL and bool(mapping(props.get("nodeConfig")).get("guestAccelerators"))
 
 
 def _boot_disk_gb(props: Props) -> Any:
-    config = _mapping(props.get("nodeConfig"))
-    size = _mapping(config.get("bootDisk")).get("sizeGb")
+    config = mapping(props.get("nodeConfig"))
+    size = mapping(config.get("bootDisk")).get("sizeGb")
     return config.get("diskSizeGb") if size is None else size
 
 
 def _as_mapping(env: Any) -> dict[str, Any]:
     entries = env if isinstance(env, Sequence) and not isinstance(env, str) else []
-    return {str(_mapping(entry).get("name")): _mapping(entry).get("value") for entry in entries}
+    return {str(mapping(entry).get("name")): mapping(entry).get("value") for entry in entries}
 
 
 def _missing_offline(env: Mapping[str, Any], path: str) -> Iterator[str]:
@@ -300,7 +298,7 @@ def _offline_in_service(predictor: Mapping[str, Any]) -> Iterator[str]:
     """A custom predictor brings its own environment; a model may only not undo what its runtime sets."""
     for path, container in containers({"containers": predictor.get("containers") or []}):
         yield from _missing_offline(_as_mapping(container.get("env")), f"spec.predictor.{path}.env")
-    env = _as_mapping(_mapping(predictor.get("model")).get("env"))
+    env = _as_mapping(mapping(predictor.get("model")).get("env"))
     for name, value in _OFFLINE_ENV.items():
         if name in env and str(env[name]) != value:
             yield f"spec.predictor.model.env sets {name}={env[name]}: leave it out, the runtime sets {value}"

@@ -1,0 +1,99 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from offline.config import find_project, read_config
+from offline.errors import InputError
+
+from .conftest import MakeProject
+
+DECLARED = """
+  target: {type: string, default: gke}
+  models: {type: object, default: {}}
+  gcp:region: {value: us-central1}
+  plain: literal
+"""
+
+
+def test_defaults_of_the_project_fill_what_the_stack_leaves_out(project: MakeProject) -> None:
+    project("", DECLARED, dev="config:\n  oci-model-serving:target: local\n")
+    config = read_config(find_project(Path.cwd()), "dev")
+    assert config.values == {
+        "oci-model-serving:target": "local",
+        "oci-model-serving:models": "{}",
+        "gcp:region": "us-central1",
+        "oci-model-serving:plain": "literal",
+    }
+
+
+def test_structured_values_are_json_as_the_engine_hands_them_over(project: MakeProject) -> None:
+    project(
+        "", dev="config:\n  oci-model-serving:pools: {l4: {count: 1, spot: true, version: '1.35', when: 2026-01-01}}\n"
+    )
+    config = read_config(find_project(Path.cwd()), "dev")
+    pools = json.loads(config.values["oci-model-serving:pools"])
+    assert pools == {"l4": {"count": 1, "spot": True, "version": "1.35", "when": "2026-01-01"}}
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [("true", "true"), ("yes", "yes"), ("12", "12"), ("1.5", "1.5"), ("on", "on")]
+)
+def test_scalars_become_the_text_that_the_engine_gives(project: MakeProject, written: str, read: str) -> None:
+    project("", dev=f"config:\n  a:b: {written}\n")
+    assert read_config(find_project(Path.cwd()), "dev").values == {"a:b": read}
+
+
+def test_ciphertext_is_replaced_wherever_it_is_nested(project: MakeProject) -> None:
+    project(
+        "",
+        dev="""
+        config:
+          a:token: {secure: v1:AAAA}
+          a:pulls: {private: {server: r.example, password: {secure: v1:BBBB}}, list: [{secure: v1:CCCC}]}
+          a:plain: {secure: not-text, other: 1}
+        """,
+    )
+    config = read_config(find_project(Path.cwd()), "dev")
+    assert config.secret_keys == {"a:token", "a:pulls"}
+    assert config.values["a:token"] == "[secret]"
+    assert json.loads(config.values["a:pulls"]) == {
+        "private": {"server": "r.example", "password": "[secret]"},
+        "list": ["[secret]"],
+    }
+    assert json.loads(config.values["a:plain"]) == {"secure": "not-text", "other": 1}
+
+
+def test_all_missing_keys_are_named_at_once(project: MakeProject) -> None:
+    project("", "{first: {type: string}, second: {type: object}, aws:region: {type: string}}", dev="config: {}\n")
+    with pytest.raises(InputError, match=r"(?s)'first' is not set.*'second' is not set") as raised:
+        read_config(find_project(Path.cwd()), "dev")
+    assert "aws" not in str(raised.value)
+
+
+def test_a_secret_key_in_plain_text_is_refused(project: MakeProject) -> None:
+    project("", "{pw: {type: string, secret: true}}", dev="config:\n  oci-model-serving:pw: hunter2\n")
+    with pytest.raises(InputError, match="config set --secret") as raised:
+        read_config(find_project(Path.cwd()), "dev")
+    assert "hunter2" not in str(raised.value)
+
+
+def test_an_unknown_stack_is_answered_with_those_that_exist(project: MakeProject) -> None:
+    project("", dev="config: {}\n", prod="config: {}\n")
+    with pytest.raises(InputError, match=r"stacks here: dev, prod"):
+        read_config(find_project(Path.cwd()), "staging")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("- a\n", "must be a mapping"), ("config: [1]\n", "must be a mapping"), ("a: [\n", "not YAML")],
+)
+def test_a_file_of_another_form_is_named(project: MakeProject, content: str, said: str) -> None:
+    project("", dev=content)
+    with pytest.raises(InputError, match=rf"Pulumi\.dev\.yaml.*{said}"):
+        read_config(find_project(Path.cwd()), "dev")
+
+
+def test_a_folder_without_project_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no Pulumi\.yaml"):
+        find_project(tmp_path)

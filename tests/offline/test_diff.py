@@ -1,0 +1,223 @@
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offline.cli import main
+from offline.diff import as_markdown, as_text, compare, marker
+
+from .conftest import MakeProject
+
+POOL = "gcp:container/nodePool:NodePool"
+ISVC = "kubernetes:serving.kserve.io/v1beta1:InferenceService"
+
+
+def plan(*resources: tuple[str, str, dict[str, Any]], **outputs: Any) -> dict[str, Any]:
+    listed = [{"type": type_, "name": name, "parent": None, "inputs": inputs} for type_, name, inputs in resources]
+    return {"resources": listed, "outputs": outputs}
+
+
+def service(digest: str) -> tuple[str, str, dict[str, Any]]:
+    uri = f"oci://r.example/m@sha256:{digest * 64}"
+    return ISVC, "m", {"metadata": {"name": "m"}, "spec": {"predictor": {"model": {"storageUri": uri}}}}
+
+
+def test_a_changed_digest_is_exactly_one_change() -> None:
+    diff = compare(plan(service("a"), (POOL, "l4", {"name": "l4"})), plan(service("b"), (POOL, "l4", {"name": "l4"})))
+    assert diff.counts() == {"create": 0, "update": 1, "replace": 0, "delete": 0}
+    (change,) = diff.resources[0].changes
+    assert change.path == "spec.predictor.model.storageUri"
+    assert (change.before[-3:], change.after[-3:], change.replaces) == ("aaa", "bbb", False)
+    assert diff.outputs == []
+
+
+def test_added_and_removed_resources_and_outputs_are_told_apart() -> None:
+    diff = compare(plan((POOL, "old", {}), a=1, b=2), plan((POOL, "new", {}), b=3, c=4))
+    assert [(change.name, change.action) for change in diff.resources] == [("new", "create"), ("old", "delete")]
+    assert [(change.path, change.before, change.after) for change in diff.outputs] == [
+        ("a", 1, "(not set)"),
+        ("b", 2, 3),
+        ("c", "(not set)", 4),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("type_", "before", "after", "action"),
+    [
+        (POOL, {"nodeConfig": {"machineType": "a"}}, {"nodeConfig": {"machineType": "b"}}, "update"),
+        (POOL, {"nodeConfig": {"bootDisk": {"sizeGb": 200}}}, {"nodeConfig": {"bootDisk": {"sizeGb": 300}}}, "update"),
+        (POOL, {"autoscaling": {"maxNodeCount": 1}}, {"autoscaling": {"maxNodeCount": 2}}, "update"),
+        (POOL, {"nodeConfig": {"spot": True}}, {"nodeConfig": {}}, "replace"),
+        (
+            POOL,
+            {"nodeConfig": {"guestAccelerators": [{"type": "nvidia-l4", "count": 1}]}},
+            {"nodeConfig": {"guestAccelerators": [{"type": "nvidia-l4", "count": 2}]}},
+            "replace",
+        ),
+        (POOL, {"nodeConfig": {"serviceAccount": "a"}}, {"nodeConfig": {"serviceAccount": "b"}}, "replace"),
+        ("gcp:container/cluster:Cluster", {"location": "a"}, {"location": "b"}, "replace"),
+        ("gcp:container/cluster:Cluster", {"minMasterVersion": "1.35"}, {"minMasterVersion": "1.36"}, "update"),
+        ("gcp:artifactregistry/repository:Repository", {"repositoryId": "a"}, {"repositoryId": "b"}, "replace"),
+        ("gcp:artifactregistry/repositoryIamMember:RepositoryIamMember", {"role": "a"}, {"role": "b"}, "replace"),
+        (ISVC, {"metadata": {"namespace": "a"}}, {"metadata": {"namespace": "b"}}, "replace"),
+        (ISVC, {"metadata": {"labels": {"name": "a"}}}, {"metadata": {"labels": {"name": "b"}}}, "update"),
+        ("kubernetes:core/v1:ConfigMap", {"data": {"a": "1"}}, {"data": {"a": "2"}}, "replace"),
+        ("command:local:Command", {"triggers": ["a"]}, {"triggers": ["a", "b"]}, "replace"),
+        ("kubernetes:helm.sh/v3:Release", {"version": "1"}, {"version": "2"}, "update"),
+        ("kubernetes:helm.sh/v3:Release", {"namespace": "a"}, {"namespace": "b"}, "replace"),
+    ],
+)
+def test_inputs_that_force_a_replacement_are_marked(
+    type_: str, before: dict[str, Any], after: dict[str, Any], action: str
+) -> None:
+    (change,) = compare(plan((type_, "x", before)), plan((type_, "x", after))).resources
+    assert change.action == action
+
+
+def test_where_the_interpreter_is_makes_no_difference() -> None:
+    command = "command:local:Command"
+    diff = compare(
+        plan((command, "m-build", {"create": ".venv/bin/python -m modelimage pack a b"})),
+        plan((command, "m-build", {"create": "'/home/me/my venv/bin/python3.12' -m modelimage pack a b"})),
+    )
+    assert not diff
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+plans = st.builds(
+    lambda inputs, outputs: plan(*((ISVC, name, value) for name, value in inputs.items()), o=outputs),
+    st.dictionaries(st.text(min_size=1), st.dictionaries(st.text(), json_values, max_size=3), max_size=3),
+    json_values,
+)
+
+
+@given(plans, plans)
+def test_a_difference_is_found_exactly_where_plans_differ(base: dict[str, Any], head: dict[str, Any]) -> None:
+    def normal(one: dict[str, Any]) -> str:
+        resources = sorted(one["resources"], key=lambda item: str(item["name"]))
+        return json.dumps([resources, one["outputs"]], sort_keys=True)
+
+    assert bool(compare(base, head)) is (normal(base) != normal(head))
+    assert not compare(base, base)
+
+
+def test_text_says_what_changes_and_counts_it() -> None:
+    text = as_text(compare(plan(service("a")), plan(service("b"), (POOL, "l4", {}))))
+    assert text.splitlines()[0] == "+  gcp:container:NodePool l4  (create)"
+    assert "     spec.predictor.model.storageUri: oci://" in text
+    assert text.splitlines()[-1] == "1 to create, 1 to update"
+    assert as_text(compare(plan(), plan())) == "no differences\n"
+
+
+def test_a_comment_starts_with_its_marker_and_holds_table_and_picture() -> None:
+    text = as_markdown(compare(plan(service("a")), plan(service("b"))), "dev")
+    lines = text.splitlines()
+    assert lines[0] == marker("dev") == "<!-- oci-model-serving plan dev -->"
+    row = next(line for line in lines if line.startswith("| update |"))
+    assert row.count("|") == 6
+    assert "InferenceService `m`" in row
+    assert "```mermaid" in lines
+    assert '  c0["InferenceService<br/>m"]:::update' in lines
+    assert "<details>" not in text.split("| update |")[0]
+
+
+def test_a_long_comment_is_collapsed() -> None:
+    many = [(POOL, f"p{number}", {"name": f"p{number}"}) for number in range(30)]
+    text = as_markdown(compare(plan(), plan(*many)), "dev")
+    assert "<details><summary>30 changes</summary>" in text
+    assert text.index("<details>") < text.index("| create |")
+
+
+def test_a_value_cannot_break_out_of_its_cell() -> None:
+    nasty = "a|b`c\n| d"
+    text = as_markdown(compare(plan(x="1"), plan(x=nasty)), "dev")
+    (row,) = [line for line in text.splitlines() if line.startswith("| output |")]
+    assert row.replace("\\|", "").count("|") == 6
+    assert "`a\\|b'c \\| d`" in row
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.email=t@example.com", "-c", "user.name=t", "-c", "init.defaultBranch=main"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(project: MakeProject, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository whose second commit changes only the digest in the stack's settings."""
+    program = """
+        import pulumi
+        import pulumi_kubernetes as k8s
+
+        digest = pulumi.Config().require("digest")
+        k8s.apiextensions.CustomResource(
+            "m", api_version="serving.kserve.io/v1beta1", kind="InferenceService",
+            metadata={"name": "m", "namespace": "models"},
+            spec={"predictor": {"model": {"storageUri": f"oci://r.example/m@sha256:{digest * 64}"}}},
+        )
+    """
+    folder = project(program, dev="config:\n  oci-model-serving:digest: a\n")
+    git(folder, "init")
+    git(folder, "add", ".")
+    git(folder, "commit", "-m", "one")
+    (folder / "Pulumi.dev.yaml").write_text("config:\n  oci-model-serving:digest: b\n")
+    git(folder, "commit", "-am", "two")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    return folder
+
+
+def test_two_revisions_that_differ_in_a_digest_differ_in_exactly_that(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["diff", "HEAD~1", "HEAD", "--stack", "dev", "--format", "json"]) == 0
+    diff = json.loads(capsys.readouterr().out)
+    assert diff["counts"] == {"create": 0, "update": 1, "replace": 0, "delete": 0}
+    (change,) = diff["resources"][0]["changes"]
+    assert change["path"] == "spec.predictor.model.storageUri"
+    assert diff["outputs"] == []
+    listed = subprocess.run(["git", "worktree", "list"], cwd=repository, capture_output=True, check=True)
+    assert len(listed.stdout.splitlines()) == 1
+
+
+def test_a_revision_is_compared_with_a_plan_in_a_file(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--stack", "dev", "--format", "json"])
+    (repository / "head.json").write_text(capsys.readouterr().out)
+    assert main(["diff", "HEAD~1", "head.json", "--stack", "dev"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "1 to update"
+
+
+def test_a_revision_whose_plan_fails_is_a_clear_error_and_leaves_no_worktree(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["diff", "HEAD~1", "HEAD", "--stack", "prod"]) == 2
+    message = capsys.readouterr().err
+    assert "stack 'prod' of revision HEAD~1" in message
+    assert "has no settings" in message
+    assert "Traceback" not in message
+    listed = subprocess.run(["git", "worktree", "list"], cwd=repository, capture_output=True, check=True)
+    assert len(listed.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("base", ["nope", "missing.json"])
+def test_what_is_neither_file_nor_revision_is_refused(
+    repository: Path, capsys: pytest.CaptureFixture[str], base: str
+) -> None:
+    assert main(["diff", base, "HEAD", "--stack", "dev"]) == 2
+    assert f"'{base}' is neither a file with a plan nor a git revision" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "{", '{"resources": [{}], "outputs": {}}'])
+def test_a_file_that_is_no_plan_is_refused(
+    project: MakeProject, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    folder = project("", dev="config: {}\n")
+    (folder / "base.json").write_text(content)
+    assert main(["diff", "base.json", "base.json"]) == 2
+    assert "base.json" in capsys.readouterr().err

@@ -1,0 +1,111 @@
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+import modelimage
+from offline.config import find_project
+from offline.program import Program
+from policy.images import is_by_digest, repository_of, tag_of
+from policy.rules import RULES, Violation, check
+
+ROOT = Path(__file__).parents[2]
+CORPUS = {
+    path.stem: yaml.safe_load(path.read_text()) for path in sorted((Path(__file__).parent / "bad").glob("*.yaml"))
+}
+
+
+def broken(plan: dict[str, Any], rule: str, stack: str) -> list[Violation]:
+    return [violation for violation in check(plan, stack) if violation.rule == rule]
+
+
+def test_each_rule_has_an_example_that_breaks_it() -> None:
+    assert {example["rule"] for example in CORPUS.values()} == {rule.name for rule in RULES}
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_a_bad_plan_breaks_its_rule_once_for_each_bad_resource(name: str) -> None:
+    example = CORPUS[name]
+    found = broken(example["bad"], example["rule"], "bad")
+    assert sorted(violation.resource.split(" ", 1)[1] for violation in found) == sorted(example["expect"])
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_the_message_holds_the_remedy(name: str) -> None:
+    example = CORPUS[name]
+    for violation in broken(example["bad"], example["rule"], "bad"):
+        assert any(
+            word in violation.message for word in ("set ", "write ", "name ", "use ", "need", "leave it out", "lacks")
+        )
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_a_good_plan_breaks_no_mandatory_rule_of_its_own(name: str) -> None:
+    example = CORPUS[name]
+    assert broken(example["good"], example["rule"], "good") == []
+
+
+def test_a_production_stack_may_keep_gpus_warm() -> None:
+    plan = CORPUS["gpu-pools-scale-to-zero"]["bad"]
+    assert broken(plan, "gpu-pools-scale-to-zero", "prod") == []
+
+
+def test_mandatory_violations_come_first_and_say_their_level() -> None:
+    resources = [item for example in CORPUS.values() for item in example["bad"]["resources"]]
+    found = check({"resources": resources, "outputs": {}}, "bad")
+    levels = [violation.mandatory for violation in found]
+    assert levels == sorted(levels, reverse=True)
+    assert {str(violation).partition(":")[0] for violation in found} == {"mandatory", "advisory"}
+
+
+@given(
+    st.recursive(
+        st.none() | st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+def test_no_rule_stumbles_over_inputs_of_another_form(value: Any) -> None:
+    types = {item["type"] for example in CORPUS.values() for item in example["bad"]["resources"]}
+    keys = ("spec", "metadata", "nodeConfig", "autoscaling", "dockerConfig", "values", "members", "role", "member")
+    resources = [{"type": type_, "name": "x", "inputs": dict.fromkeys(keys, value)} for type_ in sorted(types)]
+    check({"resources": resources, "outputs": {"models": value, "node_pools": value}}, "dev")
+
+
+@given(
+    st.from_regex(r"[a-z]{1,9}\.example(:[0-9]{4})?/[a-z]{1,5}(/[a-z]{1,5})?", fullmatch=True),
+    st.from_regex(r"[a-z0-9]{1,9}", fullmatch=True),
+    st.from_regex(r"sha256:[0-9a-f]{64}", fullmatch=True),
+)
+def test_repository_and_tag_are_told_apart_from_a_port_and_a_digest(repository: str, tag: str, digest: str) -> None:
+    assert repository_of(f"oci://{repository}:{tag}") == repository_of(f"{repository}@{digest}") == repository
+    assert (tag_of(f"{repository}:{tag}"), tag_of(repository), tag_of(f"{repository}@{digest}")) == (tag, "", "")
+    assert is_by_digest(f"{repository}@{digest}")
+    assert not is_by_digest(f"{repository}:{tag}")
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model where `make up` would have made one for the local stack."""
+    folder = tmp_path_factory.mktemp("weights") / "model"
+    modelimage.write_tiny_model(str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("stack", find_project(ROOT).stacks())
+def test_every_committed_stack_breaks_no_mandatory_rule(
+    stack: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tmp_path / f"Pulumi.{stack}.yaml"
+    settings.write_text((ROOT / settings.name).read_text().replace("source: .local/model", f"source: {weights}"))
+    monkeypatch.chdir(ROOT)
+    plan = Program(find_project(ROOT)).plan(stack, config_file=settings)
+    assert [str(violation) for violation in check(plan.data(), stack) if violation.mandatory] == []
+
+
+def test_the_rules_can_be_used_without_the_policy_engine() -> None:
+    code = "import sys, policy.rules; assert not [name for name in sys.modules if name.startswith('pulumi')]"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
