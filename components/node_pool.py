@@ -90,7 +90,8 @@ class GpuNodePool(pulumi.ComponentResource):
             *({"key": taint.key, "value": taint.value, "effect": EFFECTS[taint.effect]} for taint in args.pool.taints),
         ]
         self.machine_type = self._machine.name
-        sizes = pulumi.Output.from_input({key: size for key, size in args.image_sizes_gb.items() if size is not None})
+        known: dict[str, Any] = {key: size for key, size in args.image_sizes_gb.items() if size is not None}
+        sizes = pulumi.Output.from_input(known)
         self.disk_needed_gb = sizes.apply(self._fitting)
         self.disk_size_gb = self.disk_needed_gb.apply(lambda _: args.pool.boot_disk.size_gb)
         self.register_outputs(
