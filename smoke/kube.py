@@ -5,6 +5,7 @@ websocket of `exec`; httpx carries everything else, so that objects stay what th
 server has, and so that a Service can be reached as a stream through the API server.
 """
 
+import os
 import ssl
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
@@ -234,7 +235,8 @@ def _configuration(kubeconfig: str | Path | None) -> Any:
                 _parsed(kubeconfig), client_configuration=configuration, persist_config=False
             )
         else:
-            path = str(kubeconfig) if kubeconfig else None
+            # Asked here, as the package looks at the variable only once, when it is imported.
+            path = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG")
             kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call]
                 config_file=path, client_configuration=configuration, persist_config=False
             )

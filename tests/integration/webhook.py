@@ -38,7 +38,7 @@ def pod_webhook(kubeconfig: Path, namespace: str, *, enable_modelcar: bool = Tru
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pki / "webhook.crt", pki / "webhook.key")
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
     name = f"kserve-{namespace}"

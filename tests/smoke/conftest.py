@@ -2,9 +2,22 @@ from collections.abc import Iterator
 
 import pytest
 
+import modelimage
 from smoke.kube import KubeApi
 from tests.smoke import recorded_api
 from tests.smoke.recorded_api import RecordedApi
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test asks a registry or Google for anything unless it brings its own."""
+
+    def inspect(reference: str) -> None:
+        raise modelimage.NotFoundError(f"{reference}: no registry in this test")
+
+    monkeypatch.setattr(modelimage, "inspect", inspect, raising=False)
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nonexistent/credentials.json")
 
 
 @pytest.fixture

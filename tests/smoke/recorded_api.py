@@ -6,14 +6,14 @@ method and path instead. The refusals that tests set are copies of what kube-api
 
 import contextlib
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
+
+from tests.smoke import loopback
 
 JSON = dict[str, Any]
 Answer = tuple[int, Any]
@@ -27,7 +27,7 @@ class RecordedApi:
     objects: dict[str, JSON] = field(default_factory=dict)
     answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
     requests: list[tuple[str, str, JSON]] = field(default_factory=list)
-    patched: Callable[[str, JSON], None] = lambda _path, _object: None
+    patched: Callable[[str, JSON], object] = lambda _path, _object: None
 
     @property
     def kubeconfig(self) -> str:
@@ -109,35 +109,16 @@ def invalid(message: str) -> Answer:
 def serve() -> Iterator[RecordedApi]:
     """Run a server on loopback until the context ends."""
     state = RecordedApi()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(state))
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with loopback.serve(type("Handler", (_Handler,), {"server_state": state})) as address:
+        state.url = f"http://{address}"
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
-def _handler(state: RecordedApi) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Handler(loopback.Handler):
+    server_state: ClassVar[RecordedApi]
 
-        def _any(self) -> None:
-            raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, body = state.answer(self.command, self.path, json.loads(raw) if raw else {})
-            data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "text/plain" if isinstance(body, str) else "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        do_GET = do_POST = do_PATCH = do_DELETE = _any
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    return Handler
+    def respond(self) -> None:
+        raw = self.read_body()
+        status, body = self.server_state.answer(self.command, self.path, json.loads(raw) if raw else {})
+        text = isinstance(body, str)
+        self.send(status, (body if text else json.dumps(body)).encode(), "text/plain" if text else "application/json")

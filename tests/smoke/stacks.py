@@ -3,7 +3,6 @@
 from typing import Any
 
 from components.outputs import StackOutputs, parse
-
 from smoke.stack import Model
 
 DIGEST = "sha256:" + "a" * 64

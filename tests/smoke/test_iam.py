@@ -2,9 +2,7 @@
 
 import contextlib
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import google.auth
@@ -14,6 +12,7 @@ import pytest
 from components.references import ImageReference
 from smoke.checks import NotHeldError, NotRunError
 from smoke.iam import RegistryPolicies, google_token
+from tests.smoke import loopback
 from tests.smoke.stacks import ACCOUNT, DIGEST, IMAGE
 
 REFERENCE = ImageReference.parse(IMAGE)
@@ -28,26 +27,16 @@ def binding(role: str, member: str = MEMBER, **more: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def google_apis(answers: dict[str, tuple[int, Any]]) -> Iterator[RegistryPolicies]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Handler(loopback.Handler):
+        def respond(self) -> None:
             assert self.headers["Authorization"] == "Bearer token"
+            self.read_body()
             status, body = answers.get(self.path, (404, {}))
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(json.dumps(body).encode())
+            self.send(status, json.dumps(body).encode())
 
-        do_POST = do_GET
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        yield RegistryPolicies(lambda: "token", artifact_registry=address, resource_manager=address)
-        server.shutdown()
-        thread.join()
+    with loopback.serve(Handler) as address:
+        url = f"http://{address}"
+        yield RegistryPolicies(lambda: "token", artifact_registry=url, resource_manager=url)
 
 
 def test_a_binding_on_the_repository_is_enough() -> None:
@@ -109,7 +98,7 @@ def test_another_registry_is_skipped_without_asking_for_credentials() -> None:
 
 def test_without_google_credentials_the_reason_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(**_: object) -> None:
-        raise google.auth.exceptions.DefaultCredentialsError("no credentials were found")
+        raise google.auth.exceptions.DefaultCredentialsError("no credentials were found")  # type: ignore[no-untyped-call]
 
     monkeypatch.setattr(google.auth, "default", none)
 

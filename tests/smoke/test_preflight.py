@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import modelimage
 import pytest
 
+import modelimage
 from smoke import image, preflight
-from smoke.checks import Check, NotRunError, Status
+from smoke.checks import Check, NotRunError, Status, run
 from smoke.iam import RegistryPolicies
 from smoke.kube import KubeApi
 from tests.integration import webhook
@@ -255,7 +255,7 @@ def test_an_image_that_is_not_there_fails_with_the_registrys_words(monkeypatch: 
 
     monkeypatch.setattr(modelimage, "inspect", inspect)
 
-    found = preflight.run("preflight", "image", lambda: image.check_image(stacks.model().output.reference))
+    found = run("preflight", "image", lambda: image.check_image(stacks.model().output.reference))
 
     assert found.status is Status.FAIL
     assert f"{stacks.IMAGE} is not there" in found.evidence

@@ -74,7 +74,7 @@ def test_a_file_that_holds_no_outputs_is_refused_by_name(tmp_path: Path, content
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(SmokeError, match="--outputs .*absent.json"):
+    with pytest.raises(SmokeError, match=r"--outputs .*absent\.json"):
         read_outputs("dev", tmp_path / "absent.json")
 
 

@@ -34,7 +34,8 @@ def cold_pod() -> dict[str, Any]:
 EVENTS = [
     event(
         "Pulled",
-        f'Successfully pulled image "{stacks.IMAGE}" in 41.5s (1m1.5s including waiting). Image size: 1000000000 bytes.',
+        f'Successfully pulled image "{stacks.IMAGE}" in 41.5s (1m1.5s including waiting). '
+        "Image size: 1000000000 bytes.",
         "10:02:35",
     ),
     event("Pulled", f'Container image "{stacks.IMAGE}" already present on machine', "10:02:36"),

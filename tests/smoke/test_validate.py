@@ -1,5 +1,7 @@
 """The endpoint's checks, against a real HTTP server that speaks the OpenAI API."""
 
+from typing import Any
+
 import pytest
 
 from smoke.checks import Check, Status
@@ -11,7 +13,7 @@ from tests.smoke.recorded_api import RecordedApi
 HOST = f"{stacks.NAME}-models.example.com"
 
 
-def checks(api: KubeApi, address: str | None, **model: object) -> dict[str, Check]:
+def checks(api: KubeApi, address: str | None, **model: Any) -> dict[str, Check]:
     outputs = stacks.outputs(**model)
     found = validate(api, outputs, [stacks.model(**model)], address=address, timeout=5)
     return {check.name: check for check in found}

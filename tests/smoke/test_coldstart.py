@@ -1,0 +1,121 @@
+"""A cold start is measured, and the model is left as it was found whatever happens."""
+
+import pytest
+
+from smoke import coldstart as module
+from smoke import scaling
+from smoke.checks import Check, Status
+from smoke.coldstart import Measured, coldstart
+from smoke.kube import KubeApi
+from tests.smoke import openai_server, stacks
+from tests.smoke.recorded_api import JSON, RecordedApi
+
+STOP = "serving.kserve.io/stop"
+POD = f"{stacks.path_of_pods()}/p-1"
+
+
+@pytest.fixture
+def kserve(cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch) -> RecordedApi:
+    """A cluster whose controller makes and removes the model's pod as the annotation says."""
+    monkeypatch.setattr(scaling, "_POLL_SECONDS", 0.01)
+    path, body = stacks.served("modelcar")
+    cluster.objects[path] = body
+    cluster.objects[POD] = stacks.pod()
+    cluster.objects["/api/v1/nodes/n-1"] = {"metadata": {"name": "n-1", "creationTimestamp": "2020-01-01T00:00:00Z"}}
+
+    def controller(patched: str, found: JSON) -> None:
+        if found["metadata"]["annotations"].get(STOP) == "true":
+            cluster.objects.pop(POD, None)
+        else:
+            cluster.objects[POD] = stacks.pod()
+
+    cluster.patched = controller
+    return cluster
+
+
+def measure(api: KubeApi, address: str, *, timeout: float = 5) -> tuple[Check, Measured]:
+    measured = Measured({})
+    outputs = stacks.outputs()
+    (found,) = coldstart(
+        api, outputs, [stacks.model()], measured, address=address, timeout=timeout, tell=lambda _: None
+    )
+    return found, measured
+
+
+def annotations(cluster: RecordedApi) -> JSON:
+    path, _ = stacks.served("modelcar")
+    return dict(cluster.objects[path]["metadata"]["annotations"])
+
+
+def test_a_running_model_is_measured_and_left_running(api: KubeApi, kserve: RecordedApi) -> None:
+    with openai_server.serve(stacks.KEY) as server:
+        found, measured = measure(api, server.address)
+
+    assert found.status is Status.PASS
+    assert measured.coldstarts[stacks.KEY].server_start == 60
+    assert not measured.coldstarts[stacks.KEY].node_is_new
+    assert annotations(kserve) == {}
+
+
+def test_a_paused_model_is_measured_and_left_paused(api: KubeApi, kserve: RecordedApi) -> None:
+    path, _ = stacks.served("modelcar")
+    kserve.objects[path]["metadata"]["annotations"][STOP] = "true"
+    del kserve.objects[POD]
+
+    with openai_server.serve(stacks.KEY) as server:
+        found, _ = measure(api, server.address)
+
+    assert found.status is Status.PASS
+    assert annotations(kserve) == {STOP: "true"}
+
+
+def test_pods_that_never_go_fail_and_the_model_is_resumed(api: KubeApi, kserve: RecordedApi) -> None:
+    kserve.patched = lambda _path, _found: None
+
+    found, measured = measure(api, "127.0.0.1:1", timeout=0.05)
+
+    assert found.status is Status.FAIL
+    assert "zero pods" in found.evidence
+    assert not measured.coldstarts
+    assert annotations(kserve) == {}
+
+
+def test_a_pod_that_never_comes_fails_with_its_cause(api: KubeApi, kserve: RecordedApi) -> None:
+    def controller(_path: str, _found: JSON) -> None:
+        kserve.objects.pop(POD, None)
+
+    kserve.patched = controller
+    kserve.objects["/api/v1/namespaces/models/events/e-1"] = {
+        "metadata": {"name": "e-1"},
+        "type": "Warning",
+        "reason": "FailedCreate",
+        "message": 'pods "p" is forbidden: violates PodSecurity "restricted:latest"',
+        "involvedObject": {"kind": "ReplicaSet", "name": f"{stacks.NAME}-predictor-5d9f"},
+    }
+
+    found, _ = measure(api, "127.0.0.1:1", timeout=0.1)
+
+    assert found.status is Status.FAIL
+    assert [cause.code for cause in found.causes] == ["pod-security"]
+
+
+def test_an_endpoint_that_never_answers_fails(api: KubeApi, kserve: RecordedApi) -> None:
+    with openai_server.serve(stacks.KEY, fault="unavailable") as server:
+        found, _ = measure(api, server.address, timeout=0.1)
+
+    assert found.status is Status.FAIL
+    assert "waiting for 127.0.0.1" in found.evidence
+
+
+def test_an_interrupt_while_paused_resumes_the_model(
+    api: KubeApi, kserve: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "wait_for_no_pods", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(api, "127.0.0.1:1")
+
+    assert annotations(kserve) == {}

@@ -1,0 +1,114 @@
+"""Pause and resume change the object as its platform wants it, and can be repeated."""
+
+import json
+
+import pytest
+
+from smoke import scaling
+from smoke.checks import NotHeldError
+from smoke.kube import ApiError, KubeApi
+from smoke.scaling import pause, read_paused, resume, wait_for_no_pods, wait_for_ready_pod
+from tests.smoke import stacks
+from tests.smoke.recorded_api import RecordedApi
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scaling, "_POLL_SECONDS", 0.01)
+
+
+def deploy(cluster: RecordedApi, delivery: str) -> str:
+    path, body = stacks.served(delivery)
+    cluster.objects[path] = body
+    return path
+
+
+def silent(_: str) -> None:
+    pass
+
+
+def test_an_inferenceservice_is_paused_by_kserves_annotation(api: KubeApi, cluster: RecordedApi) -> None:
+    path = deploy(cluster, "modelcar")
+    model = stacks.model().output
+
+    pause(api, model)
+    assert cluster.objects[path]["metadata"]["annotations"] == {"serving.kserve.io/stop": "true"}
+    assert read_paused(api, model)
+
+    resume(api, model)
+    assert cluster.objects[path]["metadata"]["annotations"] == {}
+    assert not read_paused(api, model)
+
+
+def test_a_kubeai_model_gets_its_replicas_back(api: KubeApi, cluster: RecordedApi) -> None:
+    path = deploy(cluster, "kubeai")
+    cluster.objects[path]["spec"] |= {"minReplicas": 2, "replicas": 3}
+    model = stacks.model("kubeai").output
+
+    pause(api, model)
+    paused = cluster.objects[path]["spec"]
+    assert (paused["minReplicas"], paused["replicas"], paused["autoscalingDisabled"]) == (0, 0, True)
+    assert read_paused(api, model)
+
+    resume(api, model)
+    resumed = cluster.objects[path]
+    assert (resumed["spec"]["minReplicas"], resumed["spec"]["replicas"]) == (2, 3)
+    assert "autoscalingDisabled" not in resumed["spec"]
+    assert resumed["metadata"]["annotations"] == {}
+
+
+def test_a_kubeai_model_that_its_stack_paused_is_resumed_with_one_replica(api: KubeApi, cluster: RecordedApi) -> None:
+    path = deploy(cluster, "kubeai")
+    cluster.objects[path]["spec"] |= {"minReplicas": 0, "replicas": 0, "autoscalingDisabled": True}
+
+    resume(api, stacks.model("kubeai").output)
+
+    assert cluster.objects[path]["spec"]["replicas"] == 1
+    assert "autoscalingDisabled" not in cluster.objects[path]["spec"]
+
+
+@pytest.mark.parametrize("delivery", ["modelcar", "kubeai"])
+def test_pausing_twice_and_resuming_twice_changes_nothing_more(
+    api: KubeApi, cluster: RecordedApi, delivery: str
+) -> None:
+    path = deploy(cluster, delivery)
+    model = stacks.model(delivery).output
+    before = json.dumps(cluster.objects[path], sort_keys=True)
+
+    for action in (pause, pause, resume, resume):
+        action(api, model)
+
+    assert json.dumps(cluster.objects[path], sort_keys=True) == before
+    assert sum(method == "PATCH" for method, _, _ in cluster.requests) == 2
+
+
+def test_an_absent_model_is_refused(api: KubeApi) -> None:
+    with pytest.raises(ApiError, match="404"):
+        pause(api, stacks.model().output)
+
+
+def test_pods_that_stay_are_waited_for_and_then_a_failure(api: KubeApi, cluster: RecordedApi) -> None:
+    pod = stacks.pod()
+    pod["metadata"]["deletionTimestamp"] = "2026-11-22T10:00:01Z"
+    cluster.objects[f"{stacks.path_of_pods()}/p-1"] = pod
+    told: list[str] = []
+
+    with pytest.raises(NotHeldError, match="zero pods"):
+        wait_for_no_pods(api, stacks.model().output, timeout=0.05, tell=told.append)
+
+    assert told
+
+
+def test_a_pod_that_is_not_ready_is_not_enough(api: KubeApi, cluster: RecordedApi) -> None:
+    pod = stacks.pod()
+    pod["status"]["conditions"][0]["status"] = "False"
+    cluster.objects[f"{stacks.path_of_pods()}/p-1"] = pod
+
+    with pytest.raises(NotHeldError, match="ready pod"):
+        wait_for_ready_pod(api, stacks.model().output, timeout=0.05, tell=silent)
+
+
+def test_the_ready_pod_is_returned(api: KubeApi, cluster: RecordedApi) -> None:
+    cluster.objects[f"{stacks.path_of_pods()}/p-1"] = stacks.pod()
+
+    assert wait_for_ready_pod(api, stacks.model().output, timeout=5, tell=silent)["metadata"]["name"] == "p-1"
