@@ -12,7 +12,6 @@ import yaml
 from components.outputs import ContractError
 from components.settings import SettingsError
 from modelimage import ImageError
-from offline.cluster import apply
 from offline.config import find_project
 from offline.diff import as_markdown, as_text, compare
 from offline.errors import InputError, OfflineError
@@ -63,6 +62,8 @@ def _plan(options: argparse.Namespace) -> int:
     if options.policy and not _policy(plan):
         return 1
     if options.apply:
+        from offline.cluster import apply  # noqa: PLC0415 - its Kubernetes client takes a while to import
+
         apply(plan, wait_seconds=options.wait)
     return 0
 
