@@ -29,8 +29,10 @@ def problems(settings: Settings, *, unread: Collection[str] = ()) -> Iterator[Pr
         for path, problem in _node_pool(settings, key, pool):
             yield f"nodePools.{key}{path}", problem
     for key, model in settings.models.items():
-        for path, problem in _model(settings, model, unread):
-            yield f"models.{key}{path}", problem
+        below = f"models.{key}"
+        own = {path[len(below) :] for path in unread if path.startswith(f"{below}.")}
+        for path, problem in _model(settings, model, own, unread):
+            yield f"{below}{path}", problem
     yield from _platforms(settings)
     yield from _names(settings)
 
@@ -139,9 +141,11 @@ def _capacity(pool: NodePool) -> Iterator[Problem]:
         yield ".minNodes", f"is {pool.min_nodes}: such nodes start only on demand, write 0"
 
 
-def _model(settings: Settings, model: Model, unread: Collection[str]) -> Iterator[Problem]:
-    yield from _image(settings, model)
-    yield from _delivery(settings, model, unread)
+def _model(settings: Settings, model: Model, own: Collection[str], unread: Collection[str]) -> Iterator[Problem]:
+    """Check one model; `own` are its key paths that were refused already, relative to it."""
+    yield from _image(settings, model, own)
+    if ".delivery" not in own:
+        yield from _delivery(settings, model, unread)
     yield from _scheduling(settings, model, unread)
     yield from _replicas(settings, model)
     for argument in model.args:
@@ -153,9 +157,9 @@ def _model(settings: Settings, model: Model, unread: Collection[str]) -> Iterato
             yield ".env", f"has {name}, which is always 1: remove it, weights come from the image only"
 
 
-def _image(settings: Settings, model: Model) -> Iterator[Problem]:
+def _image(settings: Settings, model: Model, own: Collection[str]) -> Iterator[Problem]:
     origins = {"source": model.source, "digest": model.digest, "fromStack": model.from_stack}
-    given = [name for name, value in origins.items() if value]
+    given = [name for name, value in origins.items() if value or f".{name}" in own]
     if len(given) != 1:
         said = f"has {' and '.join(given)}" if given else "has no image"
         yield "", f"{said}: write exactly one of source, digest and fromStack"
@@ -171,8 +175,10 @@ def _image(settings: Settings, model: Model) -> Iterator[Problem]:
         yield ".copy", "needs a registry to copy into: set oci-model-serving:registry"
     if model.source:
         yield from _source(settings, model, model.source)
+        if not {".delivery", ".base"} & set(own):
+            yield from _base(settings, model)
     for name in ("builder", "base"):
-        if not model.source and name in model.model_fields_set:
+        if given != ["source"] and not model.source and name in model.model_fields_set:
             yield f".{name}", "is for source: remove it, this image exists already"
 
 
@@ -193,6 +199,9 @@ def _source(settings: Settings, model: Model, source: str) -> Iterator[Problem]:
         yield ".builder", "cloudbuild cannot see a folder of this machine: write direct, or an hf:// or gs:// source"
     if model.builder == "docker" and settings.target is Target.LOCAL and not settings.registry.url:
         yield ".builder", "docker pushes to a registry: set oci-model-serving:registry {url: …}, or write direct"
+
+
+def _base(settings: Settings, model: Model) -> Iterator[Problem]:
     if model.delivery is Delivery.MODELCAR and settings.base_of(model) == "scratch":
         yield (
             ".base",

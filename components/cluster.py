@@ -347,12 +347,8 @@ class Cluster(pulumi.ComponentResource):
         mine = pulumi.ResourceOptions(parent=self)
         if not cluster.kubeconfig:
             self.kubeconfig = pulumi.Output.secret(kubeconfig.NONE)
-            self.provider = k8s.Provider(
-                self._name,
-                kubeconfig=self.kubeconfig,
-                render_yaml_to_directory=self._args.manifests,
-                opts=mine,
-            )
+            # Rendering excludes a kubeconfig (the provider refuses both).
+            self.provider = k8s.Provider(self._name, render_yaml_to_directory=self._args.manifests, opts=mine)
             return
         path = Path(cluster.kubeconfig).expanduser()
         try:

@@ -80,7 +80,7 @@ class ModelOutput(_Output):
     served_name: str
     url: str
     paused: bool
-    node_pool: str | None
+    node_pool: str | None = None
 
     @property
     def reference(self) -> ImageReference:
@@ -97,11 +97,12 @@ class StackOutputs(_Output):
 
     contract_version: int
     registry_url: str
-    node_service_accounts: dict[str, str]
     cluster: ClusterOutput
-    node_pools: dict[str, NodePoolOutput]
-    platforms: dict[Literal["kserve", "kubeai"], PlatformOutput]
-    models: dict[str, ModelOutput]
+    # The engine leaves empty maps out of a stack's outputs.
+    node_service_accounts: dict[str, str] = {}
+    node_pools: dict[str, NodePoolOutput] = {}
+    platforms: dict[Literal["kserve", "kubeai"], PlatformOutput] = {}
+    models: dict[str, ModelOutput] = {}
     kubeconfig: str | None = Field(default=None, repr=False)
 
     def model(self, key: str, *, stack: str = "the stack") -> ModelOutput:

@@ -34,6 +34,15 @@ NAMESPACE = "oci-model-serving"
 KEYS = ("target", "registry", "cluster", "nodePools", "platforms", "pullSecrets", "models")
 GB = 1_000_000_000
 
+_PLAIN = {
+    "a valid integer": "a whole number",
+    "a valid ": "a ",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "greater than": "more than",
+}
+"""How pydantic's expectations read behind "write"."""
+
 _T = TypeVar("_T")
 _F = TypeVar("_F")
 
@@ -216,13 +225,25 @@ class _Reader:
             self.problems.append(line)
 
     def one(self, path: str, kind: type[_T], value: object, fallback: _F) -> _T | _F:
+        """Validate a value; of a wrong one, what is right is kept, so that its other mistakes are found as well."""
         try:
-            return TypeAdapter(kind).validate_python(value, by_alias=True, by_name=False)
+            return self._validated(kind, value)
         except ValidationError as error:
-            for detail in error.errors(include_url=False, include_context=True):
-                self.add(_path(path, detail), _remedy(kind, detail))
+            details = error.errors(include_url=False, include_context=True)
+        for detail in details:
+            self.add(_path(path, detail), _remedy(kind, detail))
+        kept = value
+        for detail in details:
+            kept = _without(kept, detail["loc"])
+        try:
+            return self._validated(kind, kept)
+        except ValidationError:
             self.paths.add(path)
             return fallback
+
+    @staticmethod
+    def _validated(kind: type[_T], value: object) -> _T:
+        return TypeAdapter(kind).validate_python(value, by_alias=True, by_name=False)
 
     def each(self, path: str, kind: type[_T], values: object) -> dict[str, _T]:
         if not isinstance(values, Mapping):
@@ -230,11 +251,20 @@ class _Reader:
             return {}
         read: dict[str, _T] = {}
         for key, value in values.items():
-            before = len(self.problems)
             entry = self.one(f"{path}.{key}", kind, value, None)
-            if entry is not None and len(self.problems) == before:
+            if entry is not None:
                 read[str(key)] = entry
         return read
+
+
+def _without(value: object, loc: tuple[int | str, ...]) -> object:
+    """A copy without the key that a location leads to (the whole list, where it leads into one)."""
+    if not loc or not isinstance(value, Mapping) or loc[0] not in value:
+        return value
+    rest = loc[1:]
+    if rest and isinstance(value[loc[0]], Mapping):
+        return {**value, loc[0]: _without(value[loc[0]], rest)}
+    return {key: one for key, one in value.items() if key != loc[0]}
 
 
 def _path(path: str, detail: ErrorDetails) -> str:
@@ -260,7 +290,9 @@ def _remedy(kind: Any, detail: ErrorDetails) -> str:  # noqa: PLR0911 - one line
         model = _model_at(kind, detail["loc"][:-1])
         meaning = _meaning(model, str(detail["loc"][-1]))
         return f"is {_said(detail)}{meaning}: write what matches {context['pattern']}"
-    expected = detail["msg"].replace("Input should be ", "").replace("a valid ", "a ")
+    expected = detail["msg"].replace("Input should be ", "")
+    for said, plain in _PLAIN.items():
+        expected = expected.replace(said, plain)
     return f"is {_said(detail)}: write {expected}"
 
 

@@ -4,7 +4,8 @@ import multiprocessing
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pulumi.automation import PulumiCommand
@@ -51,29 +52,39 @@ def run(pulumi_path: str, command: str, stack: str, *, arguments: Sequence[str],
         state = Path(".local", "state").absolute()
         state.mkdir(parents=True, exist_ok=True)
         environment["PULUMI_BACKEND_URL"] = state.as_uri()
+    select = [pulumi_path, "stack", "select", "--create", stack, "--non-interactive"]
     settings: list[str] = []
     if local:
         if not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"} & environment.keys():
             environment["PULUMI_CONFIG_PASSPHRASE"] = _LOCAL_PASSPHRASE
-        settings = ["--config-file", str(_settings_copy(stack))]
-    select = [pulumi_path, "stack", "select", "--create", stack, "--non-interactive"]
-    code = subprocess.run([*select, *settings], env=environment, check=False).returncode
+        own = Path(".local", f"Pulumi.{stack}.yaml")
+        with _kept(Path(f"Pulumi.{stack}.yaml"), own):
+            code = subprocess.run(select, env=environment, check=False).returncode
+        settings = ["--config-file", str(own)]
+    else:
+        code = subprocess.run(select, env=environment, check=False).returncode
     if code:
         return code
     line = [pulumi_path, command, "--stack", stack, *settings, *arguments]
     return subprocess.run(line, env=environment, check=False).returncode
 
 
-def _settings_copy(stack: str) -> Path:
-    source, copy = Path(f"Pulumi.{stack}.yaml"), Path(".local", f"Pulumi.{stack}.yaml")
-    salt = ""
-    if copy.is_file():
-        lines = copy.read_text().splitlines(keepends=True)
-        salt = "".join(line for line in lines if line.startswith("encryptionsalt:"))
-    text = source.read_text()
-    copy.parent.mkdir(exist_ok=True)
-    copy.write_text(text if "\nencryptionsalt:" in text or text.startswith("encryptionsalt:") else salt + text)
-    return copy
+@contextmanager
+def _kept(settings: Path, own: Path) -> Iterator[None]:
+    """Leave the settings as they are in the checkout; the salt that a new stack gets goes into a copy."""
+    text = settings.read_text()
+    try:
+        yield
+        earlier = own.read_text() if own.is_file() else ""
+        salt = "" if _salt_in(text) else _salt_in(settings.read_text()) or _salt_in(earlier)
+        own.parent.mkdir(exist_ok=True)
+        own.write_text(salt + text)
+    finally:
+        settings.write_text(text)
+
+
+def _salt_in(text: str) -> str:
+    return "".join(line for line in text.splitlines(keepends=True) if line.startswith("encryptionsalt:"))
 
 
 def _has_backend(pulumi_path: str, environment: dict[str, str]) -> bool:
