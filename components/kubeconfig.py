@@ -4,7 +4,7 @@ import json
 
 _PLUGIN = "gke-gcloud-auth-plugin"
 NONE = json.dumps({"apiVersion": "v1", "kind": "Config", "clusters": [], "contexts": [], "users": []})
-"""A kubeconfig without a cluster, so that a provider that only renders never reaches for the one of the user."""
+"""The kubeconfig of a stack without a cluster."""
 
 
 def for_gke(name: str, *, dns_endpoint: str | None, address: str | None, ca_certificate: str | None) -> str:
