@@ -218,6 +218,8 @@ class _Monitor(mocks.MockMonitor):
 
     def _transformation(self, args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
         self._order.setdefault((args.type_, args.name), len(self._order))
+        if isinstance(args.resource, pulumi.StackReference):
+            _tell_outputs_apart(args.resource, self._stack_outputs.get(str(args.props["name"]), {}))
         props = {name: self._tagged(value) for name, value in args.props.items()}
         return pulumi.ResourceTransformationResult(props=props, opts=args.opts)
 
@@ -334,7 +336,8 @@ class _Monitor(mocks.MockMonitor):
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the SDK's name
         """Keep what the stack exports."""
         if request.urn == self._root:
-            self.recording.outputs = self._decoded(request.outputs, {})
+            data = json_format.MessageToDict(request.outputs)
+            self.recording.outputs = {name: self._decoded_value(value, []) for name, value in sorted(data.items())}
         return empty_pb2.Empty()
 
     def Invoke(self, request: Any) -> Any:  # noqa: N802 - the SDK's name
@@ -385,7 +388,7 @@ class _Monitor(mocks.MockMonitor):
     def _decoded(self, properties: Any, property_urns: Mapping[str, list[str]]) -> dict[str, Any]:
         data = json_format.MessageToDict(properties)
         return {
-            name: self._decoded_value(value, property_urns.get(name, []))
+            name: self._decoded_value(_without_nulls(value), property_urns.get(name, []))
             for name, value in sorted(data.items())
             if value is not None
         }
@@ -402,11 +405,7 @@ class _Monitor(mocks.MockMonitor):
         return self._tokens.get(value, value) if isinstance(value, str) else value
 
     def _decoded_mapping(self, value: dict[str, Any], urns: list[str]) -> Any:
-        rest = {
-            key: self._decoded_value(item, urns)
-            for key, item in sorted(value.items())
-            if item is not None and key != _SIGNATURE
-        }
+        rest = {key: self._decoded_value(item, urns) for key, item in sorted(value.items()) if key != _SIGNATURE}
         if _SIGNATURE not in value:
             return rest
         if value[_SIGNATURE] == _SECRET_SIGNATURE:
@@ -478,6 +477,47 @@ class _Messages(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._recording.messages.append((record.levelname.lower(), record.getMessage()))
+
+
+def _tell_outputs_apart(reference: pulumi.StackReference, outputs: Mapping[str, Any]) -> None:
+    """Let each output of another stack be known, or not, by itself.
+
+    To the SDK all outputs are one value: it assumes an engine, which knows them all. Here a stack may have been
+    planned only, and one unknown output would make the digests of all its models unknown.
+    """
+
+    def get_output(name: pulumi.Input[str]) -> pulumi.Output[Any]:
+        def pick(read: list[Any]) -> Any:
+            return read[1].get(read[0]) if isinstance(read[1], dict) else read[1]
+
+        async def is_secret() -> bool:
+            return isinstance(outputs.get(await pulumi.Output.from_input(name).future() or ""), Secret)
+
+        found: pulumi.Output[Any] = pulumi.Output.all(name, reference.outputs).apply(pick, run_with_unknowns=True)
+        # As the SDK does: one secret output makes `outputs` secret, but not the other outputs.
+        return pulumi.Output(
+            asyncio.ensure_future(found.resources()),
+            asyncio.ensure_future(found.future(with_unknowns=True)),
+            asyncio.ensure_future(found.is_known()),
+            asyncio.ensure_future(is_secret()),
+        )
+
+    def require_output(name: pulumi.Input[str]) -> pulumi.Output[Any]:
+        def present(read: list[Any]) -> Any:
+            if read[1] is None:
+                raise KeyError(read[0])
+            return read[1]
+
+        return pulumi.Output.all(name, get_output(name)).apply(present)
+
+    vars(reference).update(get_output=get_output, require_output=require_output)
+
+
+def _without_nulls(value: Any) -> Any:
+    """An input as the provider gets it: a key without value is a key that is not there."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _secret(value: Any) -> Any:

@@ -77,6 +77,11 @@ def named_images(type_: str, props: Props) -> Iterator[tuple[str, str]]:
             yield f"{path}.image", container["image"]
     if type_ == "docker:index/image:Image" and isinstance(props.get("imageName"), str):
         yield "imageName", props["imageName"]
+    if kind_of(type_) in _SERVING:
+        for name in _COMPONENTS:
+            override = mapping(mapping(mapping(props.get("spec")).get(name)).get("model")).get("image")
+            if isinstance(override, str):
+                yield f"spec.{name}.model.image", override
     server = mapping(props.get("spec")).get("image")
     if type_.startswith("kubernetes:kubeai.org/") and isinstance(server, str):
         yield "spec.image", server

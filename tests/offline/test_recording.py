@@ -123,6 +123,18 @@ def test_the_known_parts_of_an_output_stay_known() -> None:
     assert outputs["all"] == {"image": later, "name": "m"}
 
 
+def test_an_output_without_value_is_kept_and_an_input_without_value_is_not_there() -> None:
+    def program() -> None:
+        k8s.apiextensions.CustomResource(
+            "x", api_version="a.example/v1", kind="X", metadata={"name": "x"}, spec={"a": None, "b": [{"c": None}]}
+        )
+        pulumi.export("model", {"node_pool": None, "pools": [None]})
+
+    recording = record(program)
+    assert recording.only("kubernetes:a.example/v1:X").inputs["spec"] == {"b": [{}]}
+    assert recording.outputs == {"model": {"node_pool": None, "pools": [None]}}
+
+
 def test_secrets_are_marked_at_their_place_and_reach_the_program_as_secrets() -> None:
     def program() -> None:
         config = pulumi.Config("a")
@@ -187,6 +199,28 @@ def test_an_unknown_output_of_another_stack_waits_for_that_stack() -> None:
     service = record(program, stack_outputs={"acme/p/dev": outputs}).only(ISVC)
     uri = service.inputs["spec"]["predictor"]["model"]["storageUri"]
     assert str(uri) == "known after an update of stack acme/p/dev"
+
+
+def test_outputs_of_another_stack_are_known_one_by_one() -> None:
+    def program() -> None:
+        stack = pulumi.StackReference("ref", stack_name="acme/p/dev")
+        for name in ("models", "cluster", "kubeconfig", "missing"):
+            pulumi.export(name, stack.get_output(name))
+        pulumi.export("required", stack.require_output("models"))
+
+    outputs = {"models": ["m"], "cluster": {"version": KnownAfter("creation of Cluster c")}, "kubeconfig": Secret("k")}
+    recording = record(program, stack_outputs={"acme/p/dev": outputs})
+    assert recording.outputs == {
+        "models": ["m"],
+        "required": ["m"],
+        "cluster": {"version": KnownAfter("an update of stack acme/p/dev")},
+        "kubeconfig": Secret("k"),
+    }
+
+
+def test_a_required_output_that_another_stack_lacks_fails() -> None:
+    with pytest.raises(KeyError, match="models"):
+        record(lambda: pulumi.StackReference("d").require_output("models"), stack_outputs={"d": {"other": 1}})
 
 
 def test_all_references_without_answer_are_found_in_one_run() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import modelimage
@@ -63,6 +63,7 @@ def test_mandatory_violations_come_first_and_say_their_level() -> None:
     assert {str(violation).partition(":")[0] for violation in found} == {"mandatory", "advisory"}
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.recursive(
         st.none() | st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
@@ -99,10 +100,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_committed_stack_breaks_no_mandatory_rule(
     stack: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = tmp_path / f"Pulumi.{stack}.yaml"
-    settings.write_text((ROOT / settings.name).read_text().replace("source: .local/model", f"source: {weights}"))
+    own = tmp_path / f"Pulumi.{stack}.yaml"
+    own.write_text((ROOT / own.name).read_text().replace("source: .local/model", f"source: {weights}"))
     monkeypatch.chdir(ROOT)
-    plan = Program(find_project(ROOT)).plan(stack, config_file=settings)
+    plan = Program(find_project(ROOT)).plan(stack, config_file=own)
     assert [str(violation) for violation in check(plan.data(), stack) if violation.mandatory] == []
 
 
