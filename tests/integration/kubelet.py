@@ -9,6 +9,7 @@ import base64
 import contextlib
 import re
 import secrets
+import select
 import socket
 import ssl
 import threading
@@ -20,6 +21,7 @@ import yaml
 
 _KUBELET = ("127.0.0.1", 20250)
 _API_SERVER = ("127.0.0.1", 16443)
+_SEND_SECONDS = 30
 _REQUEST = re.compile(
     r"(?P<method>\w+) /api/v1/namespaces/(?P<namespace>[^/]+)/pods/(?P<pod>[^/]+)"
     r"/(?P<kind>exec|log|portForward|portforward)(?:\?(?P<query>\S*))? "
@@ -103,10 +105,7 @@ def _serve(connection: socket.socket, outside: ssl.SSLContext, inside: ssl.SSLCo
         kept.append("Connection: Upgrade" if upgrade else "Connection: close")
         with inside.wrap_socket(socket.create_connection(target)) as upstream:
             upstream.sendall("\r\n".join(kept).encode() + b"\r\n\r\n" + rest)
-            back = threading.Thread(target=_pump, args=(upstream, peer), daemon=True)
-            back.start()
-            _pump(peer, upstream)
-            back.join()
+            _exchange(peer, upstream)
 
 
 def _route(line: str) -> tuple[tuple[str, int], str]:
@@ -127,10 +126,21 @@ def _route(line: str) -> tuple[tuple[str, int], str]:
     return _KUBELET, f"{match['method']} /portForward/{where}?{urlencode(query)} {rest}"
 
 
-def _pump(source: ssl.SSLSocket, target: ssl.SSLSocket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-    for end in (source, target):
-        with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
+def _exchange(one: ssl.SSLSocket, other: ssl.SSLSocket) -> None:
+    """Pass bytes both ways until either end closes.
+
+    One thread does both: an OpenSSL connection may not be read and written by two at once.
+    """
+    across = {one: other, other: one}
+    while True:
+        waiting = [end for end in across if end.pending()] or select.select(list(across), [], [])[0]
+        for end in waiting:
+            end.settimeout(0)
+            try:
+                data = end.recv(65536)
+            except ssl.SSLWantReadError:  # a TLS record without data, such as a session ticket
+                continue
+            if not data:
+                return
+            across[end].settimeout(_SEND_SECONDS)
+            across[end].sendall(data)

@@ -31,8 +31,13 @@ _CHECK = (
 
 
 @contextlib.contextmanager
-def pod_webhook(kubeconfig: Path, namespace: str, *, enable_modelcar: bool = True) -> Iterator[None]:
-    """Serve the webhook on loopback, registered for pods of `namespace`, until the context ends."""
+def pod_webhook(
+    kubeconfig: Path, namespace: str, *, enable_modelcar: bool = True, also: dict[str, str] | None = None
+) -> Iterator[None]:
+    """Serve the webhook on loopback until the context ends, for pods of `namespace`.
+
+    `also`: labels of other namespaces that it serves instead, for a test that does not know their names beforehand.
+    """
     pki = kubeconfig.parent / "pki"
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(enable_modelcar))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -43,7 +48,8 @@ def pod_webhook(kubeconfig: Path, namespace: str, *, enable_modelcar: bool = Tru
     path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
     name = f"kserve-{namespace}"
     with client(kubeconfig) as api:
-        registration = _registration(name, namespace, server.server_port, (pki / "ca.crt").read_bytes())
+        selected = also or {"kubernetes.io/metadata.name": namespace}
+        registration = _registration(name, selected, server.server_port, (pki / "ca.crt").read_bytes())
         api.post(path, json=registration).raise_for_status()
         try:
             yield
@@ -98,7 +104,7 @@ def _add_modelcar(spec: dict[str, Any], server: dict[str, Any], image: str) -> N
     )
 
 
-def _registration(name: str, namespace: str, port: int, ca: bytes) -> dict[str, Any]:
+def _registration(name: str, selected: dict[str, str], port: int, ca: bytes) -> dict[str, Any]:
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",
@@ -113,7 +119,7 @@ def _registration(name: str, namespace: str, port: int, ca: bytes) -> dict[str, 
                 "failurePolicy": "Fail",
                 "sideEffects": "None",
                 "admissionReviewVersions": ["v1"],
-                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+                "namespaceSelector": {"matchLabels": selected},
                 "objectSelector": {"matchExpressions": [{"key": LABEL, "operator": "Exists"}]},
                 "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
             }

@@ -1,0 +1,263 @@
+"""The steps that need pods, on a real node: kubelet, containerd and a registry; controller and webhook are played."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import modelimage
+from components.outputs import parse
+from components.references import ImageReference
+from smoke import manifests
+from smoke.checks import Check, Status
+from smoke.cli import main
+from smoke.deployed import deployed
+from smoke.image import check_image, files_of
+from smoke.kube import KubeApi, namespaced
+from smoke.scratch import scratch
+from smoke.stack import Model
+from tests.integration import cluster, controllers, kubelet, webhook
+from tests.smoke import stacks
+
+pytestmark = [pytest.mark.integration, pytest.mark.node]
+
+BUSYBOX = Path("/bin/busybox")
+SECONDS = 90
+SCRATCH = "app.kubernetes.io/managed-by=smoke"
+
+# Answers as an OpenAI API with nothing but a shell: one request a connection, as `nc` hands it over.
+ANSWER = """
+read -r method path rest
+while read -r line; do line=$(echo "$line" | tr -d '\\r'); [ -z "$line" ] && break
+case "$line" in [Cc]ontent-[Ll]ength:*) length=${line#*: };; esac; done
+body=$(head -c "${length:-0}")
+kind=application/json
+case "$path $body" in
+*/v1/models*) text='{"data": [{"id": "NAME"}]}';;
+*stream*) kind=text/event-stream
+text='data: {"choices": [{"delta": {"content": "pong"}}]}
+
+data: [DONE]
+
+';;
+*) text='{"choices": [{"message": {"content": "pong"}}], "system_fingerprint": "shell"}';;
+esac
+printf 'HTTP/1.1 200 OK\\r\\nContent-Type: %s\\r\\nConnection: close\\r\\n\\r\\n%s' "$kind" "$text"
+"""
+SERVE = """
+until [ -n "$(ls -A /mnt/models/ 2>/dev/null)" ]; do sleep 0.2; done
+echo "serving $(ls /mnt/models/ | wc -l) files"
+while :; do nc -l -p 8080 -e sh -c "$ANSWER"; done
+"""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A running node: the admin's kubeconfig, and one whose server can also exec."""
+
+    admin: Path
+    kubeconfig: Path
+    api: KubeApi
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    if not BUSYBOX.exists():
+        pytest.skip("no /bin/busybox: install busybox-static")
+    with (
+        cluster.api_server(node=True) as admin,
+        kubelet.front(admin, tmp_path_factory.mktemp("front")) as kubeconfig,
+    ):
+        api = KubeApi(kubeconfig)
+        yield Node(admin, kubeconfig, api)
+        api.close()
+
+
+@pytest.fixture(scope="module")
+def image(node: Node, tmp_path_factory: pytest.TempPathFactory) -> ImageReference:
+    """A tiny model above a busybox, in the cluster's registry."""
+    folder = tmp_path_factory.mktemp("image")
+    base = modelimage.write_base(str(folder / "base"), str(BUSYBOX))
+    modelimage.write_tiny_model(str(folder / "model"))
+    destination = f"{cluster.REGISTRY}/smoke-{secrets.token_hex(4)}"
+    packed = modelimage.pack(str(folder / "model"), destination, base=base.reference, cache=folder / "cache")
+    return ImageReference.parse(packed.reference)
+
+
+@pytest.fixture(scope="module")
+def bare_image(node: Node, tmp_path_factory: pytest.TempPathFactory) -> ImageReference:
+    """The same without a base: no shell."""
+    folder = tmp_path_factory.mktemp("bare")
+    modelimage.write_tiny_model(str(folder / "model"))
+    destination = f"{cluster.REGISTRY}/smoke-{secrets.token_hex(4)}"
+    packed = modelimage.pack(str(folder / "model"), destination, cache=folder / "cache")
+    return ImageReference.parse(packed.reference)
+
+
+def deliver(node: Node, model: Model, image: ImageReference, server: ImageReference, seconds: float) -> Check:
+    (found,) = scratch(node.api, [model], image, str(server), timeout=seconds, tell=lambda _: None)
+    return found
+
+
+def scratch_namespaces(node: Node) -> list[str]:
+    active = [ns for ns in node.api.items("/api/v1/namespaces") if ns["status"]["phase"] == "Active"]
+    return [ns["metadata"]["name"] for ns in active if ns["metadata"]["name"].startswith("modelcar-smoke-")]
+
+
+def test_the_registry_tells_the_image_its_tag_and_its_files(node: Node, image: ImageReference) -> None:
+    assert image.digest in check_image(image)
+
+    found = files_of(image)
+
+    assert found.complete
+    assert {"config.json", "tokenizer.json"} <= set(found.sizes)
+    assert sum(name.endswith(".safetensors") for name in found.sizes) == 2
+
+
+def test_an_image_volume_of_the_digests_tag_shows_every_file(node: Node, image: ImageReference) -> None:
+    found = deliver(node, stacks.model("kubeai"), image, image, SECONDS)
+
+    assert found.status is Status.PASS, found
+    assert scratch_namespaces(node) == []
+
+
+def test_an_image_without_a_shell_is_delivered_as_a_volume(
+    node: Node, image: ImageReference, bare_image: ImageReference
+) -> None:
+    assert deliver(node, stacks.model("kubeai"), bare_image, image, SECONDS).status is Status.PASS
+
+
+@pytest.mark.parametrize("delivery", ["modelcar", "native"])
+def test_kserves_deliveries_show_every_file(node: Node, image: ImageReference, delivery: str) -> None:
+    name = f"scratch-{secrets.token_hex(4)}"
+    with (
+        webhook.pod_webhook(node.admin, name, also=manifests.LABELS),
+        controllers.kserve(node.admin, SCRATCH),
+    ):
+        found = deliver(node, stacks.model(delivery), image, image, SECONDS)
+
+    assert found.status is Status.PASS, found
+    assert found.name == delivery
+
+
+def test_a_modelcar_without_a_shell_ends_in_its_diagnosis(
+    node: Node, image: ImageReference, bare_image: ImageReference
+) -> None:
+    name = f"scratch-{secrets.token_hex(4)}"
+    with (
+        webhook.pod_webhook(node.admin, name, also=manifests.LABELS),
+        controllers.kserve(node.admin, SCRATCH),
+    ):
+        found = deliver(node, stacks.model("modelcar"), bare_image, image, 15)
+
+    assert found.status is Status.FAIL
+    assert "no-shell" in [cause.code for cause in found.causes]
+    assert scratch_namespaces(node) == []
+
+
+def test_a_digest_that_is_not_there_ends_in_its_diagnosis(node: Node, image: ImageReference) -> None:
+    absent = ImageReference(image.repository, stacks.DIGEST)
+
+    found = deliver(node, stacks.model("kubeai"), absent, image, 10)
+
+    assert found.status is Status.FAIL
+    assert [cause.code for cause in found.causes] == ["digest-not-found"]
+
+
+def test_an_interrupt_removes_the_scratch_namespace(node: Node, image: ImageReference) -> None:
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(scratch(node.api, [stacks.model("kubeai")], image, str(image), timeout=SECONDS, tell=interrupt))
+
+    assert scratch_namespaces(node) == []
+
+
+@pytest.fixture
+def served(node: Node, image: ImageReference) -> Iterator[dict[str, Any]]:
+    """A model on the node, by modelcar, with an OpenAI-shaped server: the outputs that its stack would have."""
+    with (
+        cluster.namespace(node.admin, "smoke-test") as namespace,
+        webhook.pod_webhook(node.admin, namespace),
+        controllers.kserve(node.admin, f"test={namespace}"),
+    ):
+        runtime = manifests.scratch_runtime(str(image))
+        container = runtime["spec"]["containers"][0]
+        container["command"] = ["sh", "-c", SERVE]
+        container["env"] = [
+            {"name": "ANSWER", "value": ANSWER.replace("NAME", stacks.KEY)},
+            {"name": "HF_HUB_OFFLINE", "value": "1"},
+            {"name": "TRANSFORMERS_OFFLINE", "value": "1"},
+        ]
+        service = manifests.inference_service(stacks.NAME, image.modelcar_uri, runtime=runtime["metadata"]["name"])
+        service["metadata"]["labels"] = {"test": namespace}
+        policy = {
+            "metadata": {"name": stacks.NAME},
+            "spec": {"podSelector": {"matchLabels": {webhook.LABEL: stacks.NAME}}, "policyTypes": ["Egress"]},
+        }
+        node.api.create(namespaced(manifests.RUNTIME_API, namespace, "servingruntimes"), runtime)
+        node.api.create(namespaced("networking.k8s.io/v1", namespace, "networkpolicies"), policy)
+        node.api.create(namespaced(manifests.KSERVE_API, namespace, "inferenceservices"), service)
+        path = namespaced(manifests.KSERVE_API, namespace, "inferenceservices", stacks.NAME)
+
+        def ready() -> bool:
+            conditions = node.api.get(path).get("status", {}).get("conditions") or []
+            return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+        cluster.wait_for(ready, SECONDS)
+        yield stacks.raw_outputs(
+            "modelcar",
+            image=str(image),
+            digest=image.digest,
+            storage_uri=image.modelcar_uri,
+            namespace=namespace,
+            url=f"http://{stacks.NAME}-predictor.{namespace}.svc.cluster.local",
+            size_bytes=1_000_000,
+            node_pool=None,
+        )
+
+
+def command(node: Node, served: dict[str, Any], folder: Path, *arguments: str) -> int:
+    outputs = folder / "outputs.json"
+    outputs.write_text(json.dumps({**served, "kubeconfig": node.kubeconfig.read_text()}))
+    return main(["--stack", "test", "--outputs", str(outputs), "--timeout", str(SECONDS), *arguments])
+
+
+def test_the_whole_command_holds_on_a_node(
+    node: Node, served: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = command(node, served, tmp_path, "--on-demand", "connection")
+
+    out = capsys.readouterr().out
+    assert code == 0, out
+    assert "0 failed, 1 skipped (preflight/node-account" in out
+    assert "system_fingerprint shell" in out
+
+
+def test_a_cold_start_on_a_node_has_its_figures(
+    node: Node, served: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = command(node, served, tmp_path, "coldstart", "--json")
+
+    document = json.loads(capsys.readouterr().out)
+    assert code == 0, document
+    figures = document["coldstart"][stacks.KEY]
+    known = ("controller", "node_provision", "image_pull", "container_start", "server_start", "endpoint", "total")
+    assert all(figures[phase] is not None for phase in known)
+    assert figures["total"] > 0
+    assert not figures["node_is_new"]
+
+
+def test_a_pod_of_another_digest_fails(node: Node, served: dict[str, Any]) -> None:
+    other = parse({**served, "models": {stacks.KEY: {**served["models"][stacks.KEY], "digest": stacks.DIGEST}}})
+    changed = other.models[stacks.KEY]
+
+    found = {check.name: check for check in deployed(node.api, other, [Model(stacks.KEY, changed)])}
+
+    assert found["digest"].status is Status.FAIL
+    assert served["models"][stacks.KEY]["digest"] in found["digest"].evidence
