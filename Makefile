@@ -37,6 +37,9 @@ format: $(VENV)/.dev ## Format the code
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
 
+plans: $(VENV)/.dev ## Write the plans of dev and prod anew (tests/plans/*.json)
+	$(RUN) -m tests.plans.golden
+
 bench: $(VENV)/.dev ## Compare the builders (bench/image/README.md)
 	$(RUN) bench/image/run.py $(ARGS)
 

@@ -406,7 +406,8 @@ def _authorized_networks(
         cidr_blocks=[
             gcp.container.ClusterMasterAuthorizedNetworksConfigCidrBlockArgs(display_name=name, cidr_block=cidr)
             for name, cidr in sorted(create.authorized_networks.items())
-        ],
+        ]
+        or None,
         gcp_public_cidrs_access_enabled=False,
     )
 

@@ -87,7 +87,7 @@ def test_the_minimum_version_opens_image_volumes() -> None:
 def test_only_the_dns_endpoint_answers_unless_networks_are_named() -> None:
     inputs = run(CREATED).only(CLUSTER).inputs
     assert inputs["controlPlaneEndpointsConfig"] == {"dnsEndpointConfig": {"allowExternalTraffic": True}}
-    assert inputs["masterAuthorizedNetworksConfig"] == {"cidrBlocks": [], "gcpPublicCidrsAccessEnabled": False}
+    assert inputs["masterAuthorizedNetworksConfig"] == {"gcpPublicCidrsAccessEnabled": False}
 
     office = run(with_create(authorized_networks={"office": "192.0.2.0/24"})).only(CLUSTER).inputs
     assert office["masterAuthorizedNetworksConfig"]["cidrBlocks"] == [
