@@ -1,5 +1,7 @@
 """Weights become one OCI image, the image has one digest, and the digest is all that later steps accept."""
 
+import signal
+
 import pulumi
 
 from components import outputs, wiring
@@ -8,6 +10,9 @@ from components.model_image import ModelImage
 from components.node_pool import GpuNodePool
 from components.registry import ModelRegistry
 from components.settings import load
+
+# When a resource fails the engine interrupts this program; a traceback of that would only hide the engine's message.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 settings = load()
 cluster = Cluster("cluster", wiring.cluster(settings))

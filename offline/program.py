@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -63,7 +64,12 @@ class Program:
         return attempt(build=True) if build else recording
 
     def _execute(self) -> None:
-        runpy.run_path(str(self._project.folder / "__main__.py"), run_name="__main__")
+        # The program takes Ctrl-C away from Python for the engine's sake; here there is none.
+        interrupt = signal.getsignal(signal.SIGINT)
+        try:
+            runpy.run_path(str(self._project.folder / "__main__.py"), run_name="__main__")
+        finally:
+            signal.signal(signal.SIGINT, interrupt)
 
     def _outputs_of(self, name: str, through: tuple[str, ...]) -> Mapping[str, Any]:
         short = name.rsplit("/", 1)[-1]
