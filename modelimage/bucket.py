@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -77,20 +77,24 @@ def _source_file(client: Any, bucket: str, path: str, blob: Any, patience: Patie
     size = int(blob.size)
     # The bucket's generations never come twice: name and generation are the content.
     identity = f"gs:{bucket}/{blob.name}#{blob.generation}"
-    pinned = client.bucket(bucket).blob(blob.name, generation=blob.generation)
-    read = partial(_read, pinned, size, str(blob.crc32c), patience)
+
+    def pinned() -> Any:
+        # A new one for each request: the client overwrites a blob's generation with what an answer's headers say.
+        return client.bucket(bucket).blob(blob.name, generation=blob.generation)
+
+    read = partial(_read, pinned, f"gs://{bucket}/{blob.name}", size, str(blob.crc32c), patience)
     return SourceFile(path, size, identity, lambda: weights.checked(path, size, read()))
 
 
-def _read(blob: Any, size: int, expected: str, patience: Patience) -> Iterator[bytes]:
-    doing = f"reading gs://{blob.bucket.name}/{blob.name}"
+def _read(pinned: Callable[[], Any], name: str, size: int, expected: str, patience: Patience) -> Iterator[bytes]:
+    doing = f"reading {name}"
     checksum = _crc32c.Checksum()
     done = 0
     while done < size:
         content = b""
         for attempt in patience.retrying():
             with attempt:
-                content = _range(blob, done, min(done + _REQUEST_BYTES, size), doing)
+                content = _range(pinned(), done, min(done + _REQUEST_BYTES, size), doing)
         checksum.update(content)
         done += len(content)
         for start in range(0, len(content), CHUNK_BYTES):

@@ -112,16 +112,20 @@ def _fetched(source: str, selection: Selection, session: Session, cache: Path) -
     root = cache / "sources" / source_key(source)
     for file in listed.files:
         _fetch(file, root / file.path, session)
-    wanted = {root / file.path for file in listed.files}
+    wanted = {path for file in listed.files for path in (root / file.path, _stamp(root / file.path))}
     for path in sorted(root.rglob("*")):
         if path.is_file() and path not in wanted:
             path.unlink()  # what the bucket no longer has
     return root
 
 
+def _stamp(path: Path) -> Path:
+    """Return the hidden file that keeps which generation was fetched to ``path``."""
+    return path.with_name(f".{path.name}.identity")
+
+
 def _fetch(file: SourceFile, path: Path, session: Session) -> None:
-    # The identity is kept in the time stamp's place: a hidden file beside each, so that a new generation is fetched.
-    stamp = path.with_name(f".{path.name}.identity")
+    stamp = _stamp(path)
     try:
         if path.is_file() and stamp.read_text(encoding="utf-8") == file.identity:
             return

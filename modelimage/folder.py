@@ -30,8 +30,8 @@ def open_folder(uri: str, selection: Selection) -> Source:
     chosen = sorted(walk.chosen, key=lambda found: found.path)
     problems = walk.problems + check_names(uri, [found.path for found in chosen])
     files = tuple(found.source_file() for found in chosen)
+    problems += _content_problems(chosen)
     if not problems:
-        problems += _content_problems(chosen)
         problems += weights.missing_shards(files, walk.listed)
     refused, notes = weights.pickle_findings([file.path for file in files], selection)
     problems += refused

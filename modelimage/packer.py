@@ -263,15 +263,21 @@ def run_all(tasks: list[tuple[int, Callable[[], Written]]], jobs: int, stop: thr
     Raises:
         ImageError: what failed, all of it.
     """
+
+    def run(task: Callable[[], Written]) -> Written:
+        try:
+            return task()
+        except BaseException:
+            stop.set()  # at once: the next task of this thread must not begin
+            raise
+
     order = sorted(range(len(tasks)), key=lambda number: -tasks[number][0])
     futures: dict[int, Future[Written]] = {}
     with ThreadPoolExecutor(jobs, thread_name_prefix="layer") as pool:
         try:
             for number in order:
-                futures[number] = pool.submit(tasks[number][1])
-            done, _ = wait(futures.values(), return_when=FIRST_EXCEPTION)
-            if any(future.exception() for future in done):
-                stop.set()
+                futures[number] = pool.submit(run, tasks[number][1])
+            wait(futures.values(), return_when=FIRST_EXCEPTION)
         except BaseException:
             stop.set()
             raise

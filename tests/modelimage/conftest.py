@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.weights import write_model
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the tests' remembered digests, and the user's own credentials, apart."""
+    folder = tmp_path / "xdg-cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker-config"))
+    for variable in ("MODELIMAGE_USERNAME", "MODELIMAGE_PASSWORD", "HF_TOKEN", "HF_ENDPOINT"):
+        monkeypatch.delenv(variable, raising=False)
+    return folder / "oci-model-serving"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A small folder of weights with all that matters: shards, an index, small files, a subfolder, a hidden file."""
+    return write_model(tmp_path / "model")

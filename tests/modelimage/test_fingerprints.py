@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import modelimage
+from modelimage import ImageError, fingerprint, folder_size_bytes
+from tests.weights import safetensors_bytes
+
+
+def test_the_same_folder_has_the_same_fingerprint_and_small_files_count_by_content(model: Path) -> None:
+    before = fingerprint(str(model))
+    os.utime(model / "config.json", (1, 1))
+    assert fingerprint(str(model)) == before
+    (model / "config.json").write_text('{"model_type": "llama"}')
+    assert fingerprint(str(model)) != before
+
+
+def test_a_renamed_or_added_file_changes_the_fingerprint_and_a_hidden_one_does_not(model: Path) -> None:
+    before = fingerprint(str(model))
+    (model / ".cache").mkdir()
+    (model / ".cache" / "lock").write_text("x")
+    assert fingerprint(str(model)) == before
+    (model / "nested" / "extra.txt").rename(model / "nested" / "other.txt")
+    assert fingerprint(str(model)) != before
+
+
+def test_large_files_count_by_size_and_time_and_are_not_read(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = model / "model-00001-of-00003.safetensors"
+    large.write_bytes(safetensors_bytes(bytes(2 << 20)))
+    read: list[str] = []
+    real = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        read.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    before = fingerprint(str(model))
+    assert "config.json" in read
+    assert large.name not in read
+    os.utime(large, ns=(1, 1))
+    assert fingerprint(str(model)) != before
+
+
+def test_a_pinned_address_is_hashed_as_it_is_written() -> None:
+    one, other = (f"hf://org/name@{letter * 40}" for letter in "ab")
+    assert fingerprint(one) == fingerprint(one)
+    assert fingerprint(one) != fingerprint(other)
+    assert len(fingerprint("gs://bucket/prefix")) == 64
+
+
+def test_the_size_is_that_of_the_visible_files(model: Path) -> None:
+    expected = sum(p.stat().st_size for p in model.rglob("*") if p.is_file() and not p.name.startswith("."))
+    assert folder_size_bytes(model) == expected
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="no such folder"):
+        fingerprint(str(tmp_path / "nothing"))
+    with pytest.raises(ImageError, match="no such folder"):
+        folder_size_bytes(tmp_path / "nothing")
+
+
+def test_importing_the_package_loads_no_heavy_library() -> None:
+    program = (
+        "import sys, modelimage; modelimage.fingerprint('hf://a/b');"
+        "print([name for name in ('httpx', 'pydantic', 'huggingface_hub', 'google', 'rich', 'tenacity') "
+        "if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_can_be_had() -> None:
+    assert all(getattr(modelimage, name) for name in modelimage.__all__)
+    with pytest.raises(AttributeError):
+        _ = modelimage.nothing

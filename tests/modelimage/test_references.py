@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelimage.errors import BadInputError
+from modelimage.references import (
+    LayoutReference,
+    RegistryReference,
+    digest_tag,
+    is_loopback,
+    parse,
+    parse_pinned,
+)
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+hosts = st.sampled_from(["localhost", "localhost:5000", "127.0.0.1:80", "us-docker.pkg.dev", "[::1]:5000", "a.b:1"])
+components = st.from_regex(r"[a-z0-9]{1,8}((\.|_|__|-{1,3})[a-z0-9]{1,8}){0,2}", fullmatch=True)
+repositories = st.lists(components, min_size=1, max_size=4).map("/".join)
+tags = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,20}", fullmatch=True)
+digests = st.from_regex(r"sha256:[0-9a-f]{64}", fullmatch=True)
+
+
+@given(host=hosts, repository=repositories, tag=st.none() | tags, digest=st.none() | digests)
+def test_a_registry_reference_survives_writing_and_reading(
+    host: str, repository: str, tag: str | None, digest: str | None
+) -> None:
+    reference = RegistryReference(host, repository, None if digest else tag, digest)
+    assert parse(str(reference)) == reference
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_reference_that_survives_or_is_refused(text: str) -> None:
+    with suppress(BadInputError):
+        reference = parse(text)
+        assert parse(str(reference)) == reference
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("busybox", "write it out"),
+        ("library/busybox", "write it out"),
+        ("docker.io/busybox", "docker.io/library/busybox"),
+        ("https://localhost:5000/models", "without the scheme"),
+        ("localhost:5000/Models", "lower-case"),
+        ("localhost:5000/", "HOST/REPO"),
+        ("localhost:5000/models@sha256:abc", "64 lower-case hex digits"),
+        ("localhost:5000/models@" + DIGEST.upper(), "64 lower-case hex digits"),
+        ("localhost:5000/models@", "64 lower-case hex digits"),
+        ("localhost:5000/models:" + "x" * 129, "at most 128"),
+        ("localhost:5000/models:", "at most 128"),
+        ("oci:", "oci:FOLDER"),
+        ("oci:folder@sha256:abc", "64 lower-case hex digits"),
+    ],
+)
+def test_a_malformed_reference_is_refused_with_what_to_write(text: str, remedy: str) -> None:
+    with pytest.raises(BadInputError, match=remedy) as caught:
+        parse(text)
+    assert text[:20] in str(caught.value)
+
+
+def test_a_tag_is_refused_where_a_digest_must_be() -> None:
+    with pytest.raises(BadInputError, match="names no digest") as caught:
+        parse_pinned("localhost:5000/models:latest")
+    assert "modelimage inspect localhost:5000/models:latest" in str(caught.value)
+
+
+def test_a_tag_beside_a_digest_is_dropped() -> None:
+    assert str(parse(f"localhost:5000/models:latest@{DIGEST}")) == f"localhost:5000/models@{DIGEST}"
+
+
+def test_a_layout_folder_may_hold_an_at_sign() -> None:
+    reference = parse("oci:/srv/user@host/layout")
+    assert isinstance(reference, LayoutReference)
+    assert str(reference.folder) == "/srv/user@host/layout"
+
+
+def test_the_digest_tag_spells_the_digest() -> None:
+    assert digest_tag(DIGEST) == "sha256-" + "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("localhost", True),
+        ("localhost:5000", True),
+        ("127.0.0.1:5000", True),
+        ("127.8.9.1", True),
+        ("[::1]:5000", True),
+        ("localhost.example", False),
+        ("127.0.0.1.example:5000", False),
+        ("10.0.0.1:5000", False),
+        ("us-docker.pkg.dev", False),
+    ],
+)
+def test_only_this_machine_is_loopback(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback

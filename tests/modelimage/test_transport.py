@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import threading
+from email.utils import formatdate
+from pathlib import Path
+from time import time
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from modelimage.credentials import Credentials
+from modelimage.errors import CancelledError
+from modelimage.patience import GaveUpError, Patience, RetryPolicy, TransientError
+from modelimage.references import RegistryReference
+from modelimage.registry import Registry
+from modelimage.transport import RegistryError, Transport, error_of
+from tests.modelimage.servers import Answer, Request, serving
+
+QUICK = RetryPolicy(attempts=4, first_seconds=0.01)
+SCOPE = "repository:models:pull"
+
+
+def transport(address: str, patience: Patience | None = None, *, own: bool = True) -> Transport:
+    host = address.removeprefix("http://")
+    return Transport(host, Credentials(host, use_environment=own), patience or Patience(QUICK))
+
+
+def get(client: Transport) -> httpx.Response:
+    return client.call("GET", "/v2/", doing="looking", scope=SCOPE, accept=(200,))
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_passing_failure_is_tried_again_and_told(status: int) -> None:
+    answers = [Answer(status), Answer(status), Answer(200)]
+    told: list[str] = []
+    with serving(lambda _: answers.pop(0)) as address:
+        assert get(transport(address, Patience(QUICK, tell=told.append))).status_code == 200
+    assert len(told) == 2
+    assert str(status) in told[0]
+    assert "trying again (2 of 4)" in told[0]
+
+
+def test_a_lasting_failure_is_given_up_with_the_registrys_own_words() -> None:
+    body = json.dumps({"errors": [{"code": "UNKNOWN", "message": "out of disk", "detail": {"path": "/x"}}]}).encode()
+    with serving(lambda _: Answer(503, body)) as address, pytest.raises(GaveUpError) as caught:
+        get(transport(address))
+    assert 'looking: the registry answered 503 Service Unavailable: UNKNOWN: out of disk ({"path": "/x"})' in str(
+        caught.value
+    )
+    assert "gave up after 4 attempts; run the same command again" in str(caught.value)
+
+
+@pytest.mark.parametrize(("status", "remedy"), [(401, "docker login"), (403, "writer role"), (413, "raise that limit")])
+def test_a_refusal_is_not_tried_again_and_says_what_to_do(status: int, remedy: str) -> None:
+    asked: list[Request] = []
+
+    def refuse(request: Request) -> Answer:
+        asked.append(request)
+        return Answer(status)
+
+    with serving(refuse) as address, pytest.raises(RegistryError, match=remedy):
+        get(transport(address))
+    assert len(asked) == 1
+
+
+def test_retry_after_is_obeyed_in_seconds_and_as_a_date() -> None:
+    policy = RetryPolicy()
+
+    def wait(value: str) -> float:
+        error = error_of(httpx.Response(429, headers={"Retry-After": value}, content=b""), "x")
+        assert isinstance(error, TransientError)
+        return policy.wait_seconds(1, error)
+
+    assert wait("7") == 7
+    assert 50 < wait(formatdate(time() + 60, usegmt=True)) <= 60
+    assert wait("100000") == policy.retry_after_limit_seconds
+    assert wait("soon") < 1
+
+
+def test_waits_grow_and_are_bounded() -> None:
+    policy = RetryPolicy(first_seconds=1, longest_seconds=8)
+    waits = [policy.wait_seconds(attempt, None) for attempt in range(1, 8)]
+    assert all(0.75 * 2 ** min(n, 3) <= wait <= 1.25 * 2 ** min(n, 3) for n, wait in enumerate(waits))
+
+
+def test_stopping_ends_the_waiting_at_once() -> None:
+    stop = threading.Event()
+    patience = Patience(RetryPolicy(first_seconds=600, longest_seconds=600), stop, lambda _: stop.set())
+    with serving(lambda _: Answer(503)) as address, pytest.raises(CancelledError):
+        get(transport(address, patience))
+
+
+def test_a_registry_that_is_not_there_is_told() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        host = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(GaveUpError, match=r"the connection to .* failed: .*refused"):
+            get(transport(f"http://{host}"))
+
+
+def test_a_name_that_does_not_exist_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with pytest.raises(RegistryError, match=r"registry.invalid cannot be resolved .*: check the name"):
+        get(transport("registry.invalid"))
+
+
+def test_other_hosts_are_spoken_to_with_tls_only() -> None:
+    assert transport("registry.example").base.scheme == "https"
+    assert transport("docker.io").base.host == "registry-1.docker.io"
+    with (
+        serving(lambda _: Answer(302, headers={"Location": "http://registry.example/v2/"})) as address,
+        pytest.raises(RegistryError, match=r"refused to speak plain http to registry.example"),
+    ):
+        get(transport(address))
+
+
+class TokenService:
+    """A registry that asks for a token, and the service that gives one."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.asked: list[Request] = []
+        self.number = 0
+        self.valid: set[str] = set()
+        self.answer: bytes | None = None
+
+    def __call__(self, request: Request) -> Answer:
+        if request.path.startswith("/token"):
+            self.asked.append(request)
+            self.number += 1
+            self.valid.add(f"t{self.number}")
+            return Answer(200, self.answer or json.dumps({"token": f"t{self.number}", "expires_in": 300}).encode())
+        if request.headers.get("authorization", "").removeprefix("Bearer ") in self.valid:
+            return Answer(200)
+        challenge = f'Bearer realm="{self.address}/token?x=1",service="the, registry",scope="ignored"'
+        return Answer(401, b"", {"WWW-Authenticate": challenge})
+
+
+def test_a_token_is_fetched_for_the_scope_once_and_again_when_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELIMAGE_USERNAME", "me")
+    monkeypatch.setenv("MODELIMAGE_PASSWORD", "pw")
+    service = TokenService()
+    with serving(service) as address:
+        service.address = address
+        client = transport(address)
+        get(client)
+        get(client)
+        assert len(service.asked) == 1
+        service.valid.clear()
+        get(client)
+    assert len(service.asked) == 2
+    query = parse_qs(urlsplit(service.asked[0].path).query)
+    assert query == {"x": ["1"], "service": ["the, registry"], "scope": [SCOPE]}
+    assert service.asked[0].headers["authorization"] == "Basic " + base64.b64encode(b"me:pw").decode()
+
+
+def test_an_identity_token_is_traded_by_oauth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = TokenService()
+    with serving(service) as address:
+        service.address = address
+        (tmp_path / "docker-config").mkdir()
+        entry = {"auths": {address.removeprefix("http://"): {"identitytoken": "refresh-me"}}}
+        (tmp_path / "docker-config" / "config.json").write_text(json.dumps(entry))
+        get(transport(address))
+    form = parse_qs(service.asked[0].body.decode())
+    assert service.asked[0].method == "POST"
+    assert (form["grant_type"], form["refresh_token"], form["scope"]) == (["refresh_token"], ["refresh-me"], [SCOPE])
+
+
+def test_a_token_service_that_gives_none_is_told() -> None:
+    service = TokenService()
+    service.answer = b"{}"
+    with serving(service) as address:
+        service.address = address
+        with pytest.raises(RegistryError, match="the answer holds no token"):
+            get(transport(address))
+
+
+def test_our_secrets_do_not_follow_an_upload_to_another_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELIMAGE_USERNAME", "me")
+    monkeypatch.setenv("MODELIMAGE_PASSWORD", "pw")
+    elsewhere: list[Request] = []
+
+    def registry(request: Request) -> Answer:
+        if "authorization" not in request.headers:
+            return Answer(401, b"", {"WWW-Authenticate": 'Basic realm="x"'})
+        if request.method == "HEAD":
+            return Answer(404)
+        return Answer(202, headers={"Location": f"{other}/upload?state=1"})
+
+    def storage(request: Request) -> Answer:
+        elsewhere.append(request)
+        return Answer(201, headers={"Location": "/upload?state=2"})
+
+    with serving(storage) as other, serving(registry) as address:
+        place = RegistryReference(address.removeprefix("http://"), "models")
+        with Registry(place, patience=Patience(QUICK)) as opened:
+            from modelimage.streams import Blob
+
+            opened.write_blob(Blob.of("a blob", b"content"))
+    assert [request.method for request in elsewhere] == ["PUT"]
+    assert all("authorization" not in request.headers for request in elsewhere)
+    assert parse_qs(urlsplit(elsewhere[0].path).query)["state"] == ["1"]
+
+
+def test_an_unknown_scheme_of_authorisation_is_told() -> None:
+    with (
+        serving(lambda _: Answer(401, b"", {"WWW-Authenticate": "Negotiate"})) as address,
+        pytest.raises(RegistryError, match="authorisation by 'Negotiate'"),
+    ):
+        get(transport(address))
