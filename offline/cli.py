@@ -10,6 +10,7 @@ import pulumi
 import yaml
 
 from components.outputs import ContractError
+from components.references import ReferenceError  # noqa: A004 - see there
 from components.settings import SettingsError
 from modelimage import ImageError
 from offline.config import find_project
@@ -24,7 +25,7 @@ from offline.table import NOT_AN_ENGINE, print_table
 from offline.values import dumps
 from policy.rules import check
 
-_KNOWN = {SettingsError: 2, ContractError: 2, pulumi.RunError: 1}
+_KNOWN = {SettingsError: 2, ContractError: 2, ReferenceError: 2, pulumi.RunError: 1}
 """Errors of the program whose text is the whole message, and the exit code that each gives."""
 _DESCRIPTION = """Runs the project's Pulumi program in this process, without engine, cloud or cluster, and shows what
 it would do. Nothing is deployed and no state is recorded. `python -m offline diff BASE HEAD` compares two plans."""

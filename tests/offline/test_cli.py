@@ -239,6 +239,7 @@ def test_wrong_input_is_one_message_and_exit_code_2(
         ("from components.outputs import ContractError; raise ContractError('models.m: no, nodePools.a: no')", 2),
         ("from modelimage import ImageError; raise ImageError('models.m: no, nodePools.a: no')", 1),
         ("from modelimage import BadInputError; raise BadInputError('models.m: no', 'nodePools.a: no')", 2),
+        ("from components import references; raise references.ReferenceError('models.m: no, nodePools.a: no')", 2),
         ("import pulumi; raise pulumi.RunError('models.m: no, nodePools.a: no')", 1),
         (
             "import pulumi; from components.outputs import ContractError\n"
