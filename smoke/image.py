@@ -9,11 +9,14 @@ from typing import BinaryIO, cast
 import modelimage
 from components.references import ImageReference
 from modelimage.images import load_image
+from modelimage.patience import Patience, RetryPolicy
 from modelimage.references import parse_registry
 from modelimage.registry import Registry
 from smoke.checks import NotHeldError
 
 MODELS_FOLDER = "models/"
+# A check is to say soon that a registry does not answer; a push would wait for it.
+_PATIENCE = RetryPolicy(attempts=3)
 _TRAILER_BYTES = 1024
 _LARGE_BYTES = 64 << 20
 
@@ -33,7 +36,7 @@ def check_image(reference: ImageReference) -> str:
         NotHeldError: the image is not there, or the tag that spells its digest does not point to it.
     """
     try:
-        found = modelimage.inspect(str(reference))
+        found = modelimage.inspect(str(reference), policy=_PATIENCE)
     except modelimage.ImageError as error:
         raise NotHeldError(
             str(error), "build and push it with `pulumi up`, and see that you may read the registry"
@@ -55,7 +58,7 @@ def files_of(reference: ImageReference) -> ImageFiles:
     """
     sizes: dict[str, int] = {}
     complete = True
-    with Registry(parse_registry(str(reference))) as registry:
+    with Registry(parse_registry(str(reference)), patience=Patience(_PATIENCE)) as registry:
         image = load_image(registry, reference.digest, str(reference))
         for layer in image.manifest.layers:
             chunks = registry.read_blob(layer.digest, layer.size)

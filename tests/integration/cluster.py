@@ -7,11 +7,14 @@ Use it in a session fixture; any number of fixtures and pytest-xdist workers may
         with cluster.api_server() as path:
             yield path
 
+Give modules that use it ``pytest.mark.xdist_group("cluster")``, so that one worker starts and stops it once.
+
 - ``api_server(node=False)`` yields the path of an admin's kubeconfig, with the CRDs of KServe v0.20, KubeAI and the
   Gateway API applied and established. ``node=True`` also gives a scheduler, one node (kubelet and containerd, as
   root) and a registry on ``REGISTRY``. Where a part is missing the test is skipped, and the reason names the part.
 - ``client(kubeconfig)`` is an httpx client that speaks to the API server as that admin.
 - ``namespace(kubeconfig, prefix)`` makes a namespace of its own for a test and deletes it afterwards.
+- ``controllers.kserve`` (beside this module) plays KServe's controller: pods come and go with an InferenceService.
 - ``webhook.pod_webhook`` (beside this module) plays KServe's Pod webhook in one namespace; ``kubelet.front`` makes
   ``exec``, logs and port-forwarding work, which the cluster's own API server cannot pass on to its kubelet.
 

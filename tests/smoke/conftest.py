@@ -12,7 +12,7 @@ from tests.smoke.recorded_api import RecordedApi
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test asks a registry or Google for anything unless it brings its own."""
 
-    def inspect(reference: str) -> None:
+    def inspect(reference: str, **_: object) -> None:
         raise modelimage.NotFoundError(f"{reference}: no registry in this test")
 
     monkeypatch.setattr(modelimage, "inspect", inspect, raising=False)

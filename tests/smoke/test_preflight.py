@@ -250,7 +250,7 @@ def test_before_the_first_deploy_the_default_namespace_stands_in(api: KubeApi, r
 
 
 def test_an_image_that_is_not_there_fails_with_the_registrys_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    def inspect(reference: str) -> None:
+    def inspect(reference: str, **_: object) -> None:
         raise modelimage.NotFoundError(f"{reference} is not there")
 
     monkeypatch.setattr(modelimage, "inspect", inspect)

@@ -23,7 +23,7 @@ from smoke.stack import Model
 from tests.integration import cluster, controllers, kubelet, webhook
 from tests.smoke import stacks
 
-pytestmark = [pytest.mark.integration, pytest.mark.node]
+pytestmark = [pytest.mark.integration, pytest.mark.node, pytest.mark.xdist_group("cluster")]
 
 BUSYBOX = Path("/bin/busybox")
 SECONDS = 90
@@ -103,9 +103,17 @@ def deliver(node: Node, model: Model, image: ImageReference, server: ImageRefere
     return found
 
 
-def scratch_namespaces(node: Node) -> list[str]:
-    active = [ns for ns in node.api.items("/api/v1/namespaces") if ns["status"]["phase"] == "Active"]
-    return [ns["metadata"]["name"] for ns in active if ns["metadata"]["name"].startswith("modelcar-smoke-")]
+@pytest.fixture
+def nothing_left(node: Node) -> Iterator[None]:
+    """Every scratch namespace that a test made is being deleted when it ends."""
+
+    def active() -> set[str]:
+        found = [ns for ns in node.api.items("/api/v1/namespaces") if ns["status"]["phase"] == "Active"]
+        return {ns["metadata"]["name"] for ns in found if ns["metadata"]["name"].startswith("modelcar-smoke-")}
+
+    before = active()
+    yield
+    assert active() - before == set()
 
 
 def test_the_registry_tells_the_image_its_tag_and_its_files(node: Node, image: ImageReference) -> None:
@@ -118,11 +126,11 @@ def test_the_registry_tells_the_image_its_tag_and_its_files(node: Node, image: I
     assert sum(name.endswith(".safetensors") for name in found.sizes) == 2
 
 
+@pytest.mark.usefixtures("nothing_left")
 def test_an_image_volume_of_the_digests_tag_shows_every_file(node: Node, image: ImageReference) -> None:
     found = deliver(node, stacks.model("kubeai"), image, image, SECONDS)
 
     assert found.status is Status.PASS, found
-    assert scratch_namespaces(node) == []
 
 
 def test_an_image_without_a_shell_is_delivered_as_a_volume(
@@ -144,6 +152,7 @@ def test_kserves_deliveries_show_every_file(node: Node, image: ImageReference, d
     assert found.name == delivery
 
 
+@pytest.mark.usefixtures("nothing_left")
 def test_a_modelcar_without_a_shell_ends_in_its_diagnosis(
     node: Node, image: ImageReference, bare_image: ImageReference
 ) -> None:
@@ -156,9 +165,9 @@ def test_a_modelcar_without_a_shell_ends_in_its_diagnosis(
 
     assert found.status is Status.FAIL
     assert "no-shell" in [cause.code for cause in found.causes]
-    assert scratch_namespaces(node) == []
 
 
+@pytest.mark.usefixtures("nothing_left")
 def test_a_digest_that_is_not_there_ends_in_its_diagnosis(node: Node, image: ImageReference) -> None:
     absent = ImageReference(image.repository, stacks.DIGEST)
 
@@ -168,14 +177,13 @@ def test_a_digest_that_is_not_there_ends_in_its_diagnosis(node: Node, image: Ima
     assert [cause.code for cause in found.causes] == ["digest-not-found"]
 
 
+@pytest.mark.usefixtures("nothing_left")
 def test_an_interrupt_removes_the_scratch_namespace(node: Node, image: ImageReference) -> None:
     def interrupt(_: str) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         list(scratch(node.api, [stacks.model("kubeai")], image, str(image), timeout=SECONDS, tell=interrupt))
-
-    assert scratch_namespaces(node) == []
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from tests.integration import cluster, webhook
 from tests.integration.smoke.conftest import model
 from tests.smoke import stacks
 
-pytestmark = pytest.mark.integration
+# One worker: the cluster starts and stops once.
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("cluster")]
 
 
 class NoGoogle(RegistryPolicies):

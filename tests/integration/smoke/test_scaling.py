@@ -8,7 +8,8 @@ from smoke.scaling import pause, read_paused, resume
 from tests.integration.smoke.conftest import model
 from tests.smoke import stacks
 
-pytestmark = pytest.mark.integration
+# One worker: the cluster starts and stops once.
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("cluster")]
 
 
 def test_an_inferenceservice_is_paused_and_resumed(api: KubeApi, namespace: str) -> None:
