@@ -29,9 +29,13 @@ lint: $(VENV)/.dev ## Check format, lint, types and workflows
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy .
-	@if command -v actionlint >/dev/null; then actionlint; \
-	elif command -v go >/dev/null; then GOBIN=$(CURDIR)/$(VENV)/bin go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.9 && $(VENV)/bin/actionlint; \
-	else echo "actionlint: skipped, there is neither actionlint nor go on PATH"; fi
+	@tool=$$(command -v actionlint || echo $(VENV)/bin/actionlint); \
+	if ! [ -x "$$tool" ] && command -v go >/dev/null; then \
+	  echo "installing actionlint into $(VENV)"; \
+	  GOFLAGS=-mod=mod GOBIN=$(CURDIR)/$(VENV)/bin go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 || true; \
+	fi; \
+	if [ -x "$$tool" ]; then "$$tool"; \
+	else echo "actionlint: skipped, it is not on PATH and could not be installed with go"; [ -z "$$CI" ]; fi
 
 format: $(VENV)/.dev ## Format the code
 	$(RUN) -m ruff format .
