@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+import httpx
+
 import modelimage
 from components import references
 from components.outputs import ModelOutput
@@ -143,4 +145,9 @@ def _namespace(api: KubeApi, name: str) -> Iterator[None]:
         )
         yield
     finally:
-        api.delete(f"/api/v1/namespaces/{name}")
+        try:
+            api.delete(f"/api/v1/namespaces/{name}")
+        except (NotHeldError, httpx.HTTPError) as error:
+            raise NotHeldError(
+                f"the namespace {name} could not be deleted: {error}", f"`kubectl delete namespace {name}`"
+            ) from error

@@ -90,7 +90,7 @@ def _check_stream(endpoint: Endpoint, served_name: str) -> str:
         for data in _events(response.iter_lines()):
             first = first or time.monotonic() - start
             ended = data == _DONE
-            if not ended and json.loads(data).get("choices"):
+            if not ended and _chunk(data).get("choices"):
                 chunks += 1
     if not chunks or not ended:
         raise NotHeldError(
@@ -98,6 +98,16 @@ def _check_stream(endpoint: Endpoint, served_name: str) -> str:
             "a timeout on the way cuts it (GKE: GCPBackendPolicy timeoutSec; Envoy: the route's request timeout)",
         )
     return f"{chunks} chunks, the first after {(first or 0) * 1000:.0f} ms"
+
+
+def _chunk(data: str) -> dict[str, Any]:
+    try:
+        chunk = json.loads(data)
+    except ValueError:
+        chunk = None
+    if not isinstance(chunk, dict):
+        raise NotHeldError(f"the stream holds {data[:100]!r}, which is no JSON object", _NOT_OPENAI)
+    return chunk
 
 
 def _events(lines: Iterator[str]) -> Iterator[str]:

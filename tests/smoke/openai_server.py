@@ -17,7 +17,7 @@ class OpenAIServer:
     """Listens on loopback. `host` is the only Host header it knows, as a gateway; "" takes any.
 
     `fault`: "" or one of unavailable, not-json, no-choices, buffered (a stream answered whole), cut (a stream without
-    its end).
+    its end), garbage (a stream of something else).
     """
 
     served_name: str
@@ -89,6 +89,8 @@ class _Handler(loopback.Handler):
         self.send_header("Content-Type", "text/event-stream; charset=utf-8")
         self.send_header("Connection", "close")
         self.end_headers()
+        if self.server_state.fault == "garbage":
+            self.wfile.write(b"data: <html>\n\n")
         for word in ("po", "ng"):
             chunk = {"choices": [{"index": 0, "delta": {"content": word}}], "system_fingerprint": FINGERPRINT}
             self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())

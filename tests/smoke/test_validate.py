@@ -57,6 +57,7 @@ def test_another_served_name_fails_with_the_names_that_are_served(api: KubeApi) 
         ("no-choices", "chat", "no choice"),
         ("buffered", "stream", "application/json"),
         ("cut", "stream", "broke off after 2 chunks"),
+        ("garbage", "stream", "no JSON object"),
     ],
 )
 def test_a_fault_fails_the_check_that_it_concerns(api: KubeApi, fault: str, check: str, said: str) -> None:
