@@ -1,0 +1,74 @@
+"""What an app needs to call a model that another stack serves: a ConfigMap, and a route with a name of its own.
+
+The app reads its address and model from the ConfigMap. With a hostname, that address stays when the stack is pointed
+at another model; the app's pods need not know that anything moved.
+"""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components import outputs
+
+APP = "model-client"
+
+config = pulumi.Config()
+key, hostname, manifests = config.require("model"), config.get("hostname"), config.get("manifests")
+producer = pulumi.StackReference(config.require("producer"))
+served = outputs.read(producer)
+model = served.apply(lambda stack: stack.model(key, stack=config.require("producer")))
+cluster = (
+    k8s.Provider("cluster", render_yaml_to_directory=manifests)
+    if manifests
+    else k8s.Provider("cluster", kubeconfig=producer.require_output("kubeconfig"))
+)
+in_cluster = pulumi.ResourceOptions(provider=cluster)
+
+
+def route(stack: outputs.StackOutputs) -> dict[str, Any]:
+    """The route from the app's hostname to the model's Service; KServe's predictor Services listen on port 80."""
+    taken, kserve = stack.model(key), stack.platforms.get("kserve")
+    if taken.platform != "kserve" or kserve is None or kserve.gateway == "none":
+        raise pulumi.RunError(f"hostname: model {key!r} is not behind a KServe gateway: leave hostname empty")
+    if not str(hostname).endswith(f".{kserve.domain}"):
+        raise pulumi.RunError(f"hostname: {hostname!r} is not below the gateway's domain: write NAME.{kserve.domain}")
+    return {
+        "parentRefs": [{"name": kserve.gateway_name, "namespace": kserve.gateway_namespace}],
+        "hostnames": [hostname],
+        "rules": [
+            {
+                "matches": [{"path": {"type": "PathPrefix", "value": "/v1"}}],
+                "backendRefs": [{"name": f"{taken.name}-predictor", "port": 80}],
+            }
+        ],
+    }
+
+
+address = model.url
+if hostname:
+    address = model.url.apply(lambda url: f"{urlsplit(url).scheme}://{hostname}")
+    k8s.apiextensions.CustomResource(
+        "route",
+        api_version="gateway.networking.k8s.io/v1",
+        kind="HTTPRoute",
+        # The producer's gateway admits routes of the models' namespace only.
+        metadata={"name": APP, "namespace": model.namespace},
+        spec=served.apply(route),
+        opts=in_cluster,
+    )
+
+k8s.core.v1.ConfigMap(
+    "settings",
+    metadata={"name": APP, "namespace": config.require("namespace")},
+    data={
+        "OPENAI_BASE_URL": pulumi.Output.concat(address, "/v1"),
+        "OPENAI_MODEL": model.served_name,
+        # Not needed for a call: it says which weights answered, in the app's own logs.
+        "MODEL_DIGEST": model.digest,
+    },
+    opts=in_cluster,
+)
+pulumi.export("base_url", pulumi.Output.concat(address, "/v1"))
+pulumi.export("digest", model.digest)
