@@ -27,6 +27,7 @@ FIELD_MANAGER = "oci-model-serving"
 _PROVIDER_TYPE = "pulumi:providers:kubernetes"
 _WAIT_FOR = "pulumi.com/waitFor"
 _JSONPATH = re.compile(r"jsonpath=\{\.(?P<path>[^}]+)\}(?:=(?P<value>.*))?")
+_AT_LEAST = re.compile(r"jsonpath=\{\$(?:\.(?P<path>[\w.]+))?\[\?@\.(?P<field>\w+) > (?P<number>-?\d+)\]\}")
 _POLL_SECONDS = 2.0
 _DEFINED_BY = {
     "serving.kserve.io": "the KServe chart kserve-crd",
@@ -198,11 +199,15 @@ def _state(resource: Any, item: KubernetesObject) -> dict[str, Any]:
 def is_met(expression: str, state: Mapping[str, Any]) -> bool:
     """Whether an object's state meets one expression of `pulumi.com/waitFor`.
 
-    Its forms: `condition=TYPE[=STATUS]` and `jsonpath={.a.b}[=VALUE]` with plain fields (pulumi-kubernetes 4.34).
+    Its forms: `condition=TYPE[=STATUS]`, `jsonpath={.a.b}[=VALUE]` with plain fields, and `jsonpath={$.a[?@.b > 1]}`
+    for an object of which a member has a number above another (pulumi-kubernetes 4.34).
 
     Raises:
         InputError: the expression has another form.
     """
+    observed, generation = (at(dict(state), path) for path in ("status.observedGeneration", "metadata.generation"))
+    if isinstance(observed, int) and isinstance(generation, int) and observed < generation:
+        return False  # the status is of an older spec
     kind, _, rest = expression.partition("=")
     if kind == "condition":
         name, _, status = rest.partition("=")
@@ -212,6 +217,10 @@ def is_met(expression: str, state: Mapping[str, Any]) -> bool:
             and condition.get("status", "").lower() == (status or "true").lower()
             for condition in conditions
         )
+    if number := _AT_LEAST.fullmatch(expression):
+        members = at(dict(state), number["path"]) if number["path"] else state
+        counted = [one.get(number["field"]) for one in dict(members or {}).values() if isinstance(one, Mapping)]
+        return any(isinstance(one, int) and one > int(number["number"]) for one in counted)
     match = _JSONPATH.fullmatch(expression)
     if match is None:
         raise InputError(f"{_WAIT_FOR}: {expression!r} is neither condition=TYPE nor jsonpath={{.field}}=VALUE")

@@ -115,11 +115,23 @@ STATE = {
         ("jsonpath={.status.phase}", True),
         ("jsonpath={.status.missing}", False),
         ("jsonpath={.status.conditions.0.type}=Ready", True),
+        ("jsonpath={$.status[?@.ready > 0]}", True),
+        ("jsonpath={$.status[?@.ready > 1]}", False),
+        ("jsonpath={$[?@.phase > 0]}", False),
+        ("jsonpath={$[?@.missing > 0]}", False),
     ],
 )
 def test_wait_for_expressions_are_read_as_the_provider_reads_them(expression: str, met: bool) -> None:
     assert is_met(expression, STATE) is met
     assert is_met(expression, {}) is False
+
+
+def test_the_status_of_an_older_spec_meets_nothing() -> None:
+    def state(observed: int) -> dict[str, object]:
+        return {"metadata": {"generation": 2}, "status": {"observedGeneration": observed, "currentHealthy": 1}}
+
+    assert is_met("jsonpath={$[?@.currentHealthy > 0]}", state(2))
+    assert not is_met("jsonpath={$[?@.currentHealthy > 0]}", state(1))
 
 
 @pytest.mark.parametrize("expression", ["Ready", "jsonpath=.status.phase", "condition"])
