@@ -81,6 +81,8 @@ def _cluster(settings: Settings) -> Iterator[Problem]:
         )
         if problem:
             yield "cluster.create.version", problem
+    if not create.gateway_api and settings.models_of("kserve") and settings.kserve.gateway == "gke":
+        yield "cluster.create.gatewayApi", "is false, but platforms.kserve.gateway is gke: write true"
     if create.subnetwork and not create.network:
         yield "cluster.create.network", f"is missing: name the network of subnetwork {create.subnetwork!r}"
     if create.network and not create.subnetwork:
@@ -116,10 +118,11 @@ def _node_pool(settings: Settings, key: str, pool: NodePool) -> Iterator[Problem
     except accelerators.AcceleratorError as error:
         yield "", str(error)
         return
-    if pool.spot and not machine.spot:
-        yield ".spot", f"is not offered for {machine.name}: write false"
-    if pool.flex_start and not machine.flex_start:
-        yield ".flexStart", f"is not offered for {machine.name}: write false"
+    problem = accelerators.provisioning_problem(
+        machine, spot=pool.spot, flex_start=pool.flex_start, reservation=bool(pool.reservation)
+    )
+    if problem:
+        yield "", problem
     sizes = {key: settings.image_sizes_gb.get(key) for key in settings.models_on(key)}
     for problem in disk.problems(pool.boot_disk, machine, sizes, gc_high_percent=pool.image_gc_high_threshold_percent):
         yield ".bootDisk", problem
@@ -147,7 +150,9 @@ def _model(settings: Settings, model: Model, own: Collection[str], unread: Colle
     if ".delivery" not in own:
         yield from _delivery(settings, model, unread)
     yield from _scheduling(settings, model, unread)
-    yield from _replicas(settings, model)
+    if ".delivery" not in own:
+        yield from _replicas(settings, model)
+        yield from _scaling(settings, model)
     for argument in model.args:
         name = argument.partition("=")[0]
         if name in _SERVER_ARGS:
@@ -155,6 +160,8 @@ def _model(settings: Settings, model: Model, own: Collection[str], unread: Colle
     for name in OFFLINE_ENV:
         if name in model.env:
             yield ".env", f"has {name}, which is always 1: remove it, weights come from the image only"
+    if "PYTHONPATH" in model.env and model.delivery is not Delivery.KUBEAI:
+        yield ".env", "has PYTHONPATH, which KServe's webhook refuses: put what the server needs into its image"
 
 
 def _image(settings: Settings, model: Model, own: Collection[str]) -> Iterator[Problem]:
@@ -221,8 +228,8 @@ def _delivery(settings: Settings, model: Model, unread: Collection[str]) -> Iter
                 "is kubeai, but platforms.kubeai is not set: write platforms: {kubeai: {version: …}} with a chart "
                 "whose CRD knows oci:// (later than 0.22.1), or another delivery",
             )
-        if model.scaling.query:
-            yield ".scaling.query", "is for KServe with KEDA: remove it, KubeAI scales by itself"
+        if "shm" in model.resources.model_fields_set:
+            yield ".resources.shm", "is for KServe: remove it, KubeAI leaves /dev/shm to the pod's memory"
     elif model.delivery is Delivery.NATIVE and _minor(kserve.version) < (0, 20):
         yield (
             ".delivery",
@@ -275,8 +282,21 @@ def _replicas(settings: Settings, model: Model) -> Iterator[Problem]:
         return
     if not model.scaling.query:
         yield ".scaling.query", "is missing: with replicas.min 0, KEDA needs the PromQL that wakes the model"
-    if not kserve.prometheus:
-        yield ".replicas.min", "is 0, so KEDA needs an address to query: set platforms.kserve.prometheus"
+
+
+def _scaling(settings: Settings, model: Model) -> Iterator[Problem]:
+    kserve, scaling, replicas = settings.kserve, model.scaling, model.replicas
+    if model.delivery is Delivery.KUBEAI:
+        for name in sorted(scaling.model_fields_set):
+            yield f".scaling.{name}", "is for KServe: remove it, KubeAI scales on the requests that it sees"
+        return
+    if scaling.query and not kserve.keda:
+        yield ".scaling.query", "is for KEDA: set platforms.kserve.keda to true (where KEDA is present), or remove it"
+    elif scaling.query and not kserve.prometheus:
+        yield ".scaling.query", "needs an address to query: set platforms.kserve.prometheus"
+    by_cpu = not scaling.query and (replicas.max or replicas.min) > replicas.min
+    if by_cpu and scaling.target > 100 and kserve.deployment_mode == "Standard":
+        yield ".scaling.target", f"is {scaling.target}, but without a query it is CPU in percent: write 1 to 100"
 
 
 def _platforms(settings: Settings) -> Iterator[Problem]:
@@ -284,6 +304,11 @@ def _platforms(settings: Settings) -> Iterator[Problem]:
     if settings.models_of("kserve"):
         if kserve.gateway == "gke" and settings.target is Target.LOCAL:
             yield "platforms.kserve.gateway", "is gke, which is Google's: write envoy or none"
+        if kserve.deployment_mode == "Knative" and kserve.gateway != "none":
+            yield (
+                "platforms.kserve.gateway",
+                f"is {kserve.gateway}, but Knative routes to its revisions by itself: write none",
+            )
         if kserve.certificate and (kserve.gateway != "gke" or kserve.domain == "example.com"):
             yield "platforms.kserve.certificate", "needs gateway: gke and your own domain: set both, or remove it"
         if kserve.keda and kserve.deployment_mode == "Knative":
