@@ -1,4 +1,4 @@
-"""The last check before an image reaches a serving resource: that it fits on the node's disk."""
+"""The last look at an image before it reaches a serving resource: that it fits on the node's disk, and cannot move."""
 
 import pulumi
 
@@ -37,3 +37,12 @@ def fitting(
         return known
 
     return pulumi.Output.all(reference, size_bytes).apply(lambda both: check(both[0], both[1]))
+
+
+def advise_digest(setting: str, image: str) -> None:
+    """Warn of a server's image that is named by a tag, which can move under a running stack."""
+    if "@sha256:" not in image:
+        pulumi.log.warn(
+            f"{setting} is {image}: a tag can move, so write host/path@sha256:… "
+            f"(`python -m modelimage inspect {image}` prints the digest)"
+        )

@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import objects, schema, vllm
+from components import admission, objects, schema, vllm
 from components.charts import release
 
 RUNTIME = "vllm"
@@ -49,6 +49,7 @@ class KServe(pulumi.ComponentResource):
     def __init__(self, name: str, args: KServeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("oci-model-serving:index:KServe", name, None, opts)
         self._args, kserve = args, args.kserve
+        admission.advise_digest("platforms.kserve.server.image", kserve.server.image)
         self._mine = pulumi.ResourceOptions(parent=self)
         models = objects.namespace(kserve.model_namespace, args.pod_security, self._mine)
         charts = self._charts() if kserve.install else []
