@@ -6,7 +6,7 @@ from typing import Any
 
 import pulumi
 
-from components import objects, schema
+from components import admission, objects, schema
 from components.charts import release
 from components.scheduling import Scheduling
 
@@ -21,11 +21,13 @@ class KubeAIArgs:
         kubeai: the platform's settings.
         profiles: resource profile -> what one unit of it gets (a GPU's share of a node, or a whole CPU pod).
         pull_secrets: registries that the nodes cannot read by themselves.
+        surge: whether every pool has room for one pod more during a rollout; without it, a new pod would wait for ever.
     """
 
     kubeai: schema.KubeAI
     profiles: Mapping[str, Scheduling] = field(default_factory=dict)
     pull_secrets: Mapping[str, schema.PullSecret] = field(default_factory=dict)
+    surge: bool = True
 
 
 class KubeAI(pulumi.ComponentResource):
@@ -42,6 +44,7 @@ class KubeAI(pulumi.ComponentResource):
     def __init__(self, name: str, args: KubeAIArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("oci-model-serving:index:KubeAI", name, None, opts)
         kubeai = args.kubeai
+        admission.advise_digest("platforms.kubeai.server.image", kubeai.server.image)
         # KubeAI's model pods do not set runAsNonRoot (chart 0.22.1, modelServerPods), so `restricted` refuses them.
         namespace = objects.namespace(kubeai.namespace, "baseline", pulumi.ResourceOptions(parent=self))
         before: list[pulumi.Resource] = [namespace]
@@ -77,6 +80,9 @@ def _values(args: KubeAIArgs) -> dict[str, Any]:
     values: dict[str, Any] = {
         "open-webui": {"enabled": False},
         "resourceProfiles": {name: _profile(unit) for name, unit in args.profiles.items()},
+        "modelRollouts": {"surge": int(args.surge)},
+        # The engine has no business with the API server.
+        "modelServiceAccount": {"automount": False},
     }
     if args.pull_secrets:
         values["secrets"] = {"oci": {"name": PULL_SECRET}}
@@ -84,14 +90,14 @@ def _values(args: KubeAIArgs) -> dict[str, Any]:
 
 
 def _profile(unit: Scheduling) -> dict[str, Any]:
+    amounts = {"cpu": unit.cpu, "memory": unit.memory}
+    if unit.gpus:
+        amounts["nvidia.com/gpu"] = str(unit.gpus)
     profile: dict[str, Any] = {
         "imageName": "nvidia-gpu" if unit.gpus else "cpu",
-        "requests": {"cpu": unit.cpu, "memory": unit.memory},
+        "requests": amounts,
+        "limits": amounts,
     }
-    if unit.gpus:
-        gpus = {"nvidia.com/gpu": str(unit.gpus)}
-        profile["requests"] = {**profile["requests"], **gpus}
-        profile["limits"] = gpus
     if unit.node_selector:
         profile["nodeSelector"] = dict(unit.node_selector)
     if unit.tolerations:

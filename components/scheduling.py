@@ -28,13 +28,20 @@ class Scheduling:
     surge: bool = True
 
 
-def schedule(model: Model, pool: NodePool | None = None, node_labels: Mapping[str, str] | None = None) -> Scheduling:
+def schedule(
+    model: Model,
+    pool: NodePool | None = None,
+    node_labels: Mapping[str, str] | None = None,
+    *,
+    gpus_of_others: int = 0,
+) -> Scheduling:
     """Place a model: on a pool, or on CPU nodes.
 
     Args:
         model: the model's settings.
         pool: its node pool's settings.
         node_labels: labels that select that pool's nodes.
+        gpus_of_others: what the pool's other models take of it at most.
 
     Raises:
         AcceleratorError: the pool's machine type is unknown.
@@ -53,12 +60,18 @@ def schedule(model: Model, pool: NodePool | None = None, node_labels: Mapping[st
         operator = {"operator": "Equal", "value": taint.value} if taint.value else {"operator": "Exists"}
         tolerations.append({"key": taint.key, **operator, "effect": EFFECTS[taint.effect]})
     nodes = pool.max_nodes * (len(pool.zones) or 1 if pool.per_zone else 1)
-    replicas = model.replicas.max or max(model.replicas.min, 1)
+    free = nodes * pool.count - gpus_of_others
     return Scheduling(
         gpus=gpus,
         cpu=cpu,
         memory=memory,
         node_selector=dict(node_labels or {}),
         tolerations=tolerations,
-        surge=nodes * (pool.count // gpus) > replicas,
+        # By node as well: GPUs left over on several nodes are no room for one pod.
+        surge=min(free // gpus, nodes * (pool.count // gpus)) > most_replicas(model),
     )
+
+
+def most_replicas(model: Model) -> int:
+    """How many pods of a model there may be at once, a rollout's surplus aside."""
+    return 0 if model.paused else model.replicas.max or max(model.replicas.min, 1)
