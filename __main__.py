@@ -22,17 +22,21 @@ images = {
     key: ModelImage(key, wiring.image(settings, key, registry), pulumi.ResourceOptions(depends_on=[registry]))
     for key in settings.models
 }
-platforms = wiring.platforms(settings, pulumi.ResourceOptions(providers=[cluster.provider], depends_on=[cluster]))
+inside = pulumi.ResourceOptions(providers=[cluster.provider], depends_on=[cluster], deleted_with=cluster.resource)
+platforms = wiring.platforms(settings, inside)
 models = {
     key: wiring.serve(
         settings,
         key,
         image,
-        pulumi.ResourceOptions(
-            providers=[cluster.provider],
-            depends_on=[registry, image, platforms[settings.models[key].delivery.platform], *pools.values()],
+        cluster,
+        pulumi.ResourceOptions.merge(
+            inside,
+            pulumi.ResourceOptions(
+                depends_on=[registry, image, platforms[settings.models[key].delivery.platform], *pools.values()]
+            ),
         ),
     )
     for key, image in images.items()
 }
-outputs.export(wiring.outputs(settings, cluster=cluster, registry=registry, pools=pools, images=images, models=models))
+outputs.export(wiring.outputs(settings, cluster=cluster, registry=registry, pools=pools, models=models))

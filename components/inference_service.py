@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import admission, kserve, objects, schema, vllm, warm
+from components import admission, disruption, kserve, objects, rollout, schema, vllm, warm
 from components.references import ImageReference
 from components.scheduling import Scheduling
 from components.settings import kubernetes_name
@@ -29,6 +29,7 @@ class InferenceServiceArgs:
         disk_size_gb: boot disk of those nodes in GB, none for CPU nodes (their disk is not this program's).
         pull_secrets: names of secrets in the models' namespace.
         await_ready: whether `pulumi up` waits until the model is ready.
+        kubeconfig: the cluster's, with which the new pods are watched; none where manifests are only rendered.
     """
 
     key: str
@@ -40,6 +41,7 @@ class InferenceServiceArgs:
     disk_size_gb: int | None = None
     pull_secrets: Sequence[str] = ()
     await_ready: bool = True
+    kubeconfig: pulumi.Input[str] | None = None
 
 
 class InferenceService(pulumi.ComponentResource):
@@ -57,6 +59,8 @@ class InferenceService(pulumi.ComponentResource):
     """The image as the serving resource names it."""
     url: pulumi.Output[str]
     """Where the server answers, without `/v1`."""
+    described: dict[str, Any]
+    """The model as the stack's outputs show it (`components.outputs.ModelOutput`)."""
 
     def __init__(self, name: str, args: InferenceServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("oci-model-serving:index:InferenceService", name, None, opts)
@@ -88,22 +92,61 @@ class InferenceService(pulumi.ComponentResource):
                     opts=pulumi.ResourceOptions(parent=self, depends_on=[account]),
                 )
             )
+        self.name = pulumi.Output.from_input(self._name)
+        self.namespace = pulumi.Output.from_input(self._namespace)
+        self.url = pulumi.Output.from_input(self._url())
+        self.described = {
+            "image": reference.apply(str),
+            "digest": reference.apply(lambda known: known.digest),
+            "size_bytes": args.size_bytes,
+            "delivery": args.model.delivery.value,
+            "platform": "kserve",
+            "name": self._name,
+            "namespace": self._namespace,
+            "storage_uri": self.storage_uri,
+            "served_name": self._served_name,
+            "url": self._url(),
+            "paused": args.model.paused,
+            "node_pool": args.model.node_pool,
+        }
+        predictor = self._predictor()
+        labels = {disruption.REVISION_LABEL: self._revision(predictor)}
         service = k8s.apiextensions.CustomResource(
             self._name,
             api_version="serving.kserve.io/v1beta1",
             kind="InferenceService",
             metadata=objects.metadata(self._name, self._namespace, model=self._name, annotations=self._annotations()),
-            spec={"predictor": self._predictor()},
+            spec={"predictor": {**predictor, "labels": labels}},
             opts=pulumi.ResourceOptions(parent=self, depends_on=before),
+        )
+        running: list[pulumi.Resource] = [service]
+        if args.await_ready and args.kubeconfig is not None and args.model.replicas.min and not args.model.paused:
+            running.append(
+                rollout.watch(
+                    self._name,
+                    self.described,
+                    kubeconfig=args.kubeconfig,
+                    timeout_seconds=args.model.startup_timeout,
+                    opts=pulumi.ResourceOptions(parent=self, depends_on=[service]),
+                )
+            )
+        disruption.budget(
+            self._name,
+            self._namespace,
+            {POD_LABEL: self._name, **labels},
+            replicas=0 if args.model.paused else args.model.replicas.min,
+            wait_seconds=args.model.startup_timeout if args.await_ready else None,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=running),
         )
         if args.platform.gateway == "gke":
             self._route()
-        self.name = pulumi.Output.from_input(self._name)
-        self.namespace = pulumi.Output.from_input(self._namespace)
-        self.url = service.id.apply(lambda _: self._url())
         self.register_outputs(
             {"name": self.name, "namespace": self.namespace, "storage_uri": self.storage_uri, "url": self.url}
         )
+
+    @property
+    def _served_name(self) -> str:
+        return self._args.model.served_name or self._args.key
 
     @property
     def _host(self) -> str:
@@ -136,12 +179,20 @@ class InferenceService(pulumi.ComponentResource):
             annotations["serving.kserve.io/autoscalerClass"] = self._autoscaler()
         if args.model.paused:
             annotations["serving.kserve.io/stop"] = "true"
-        if args.await_ready:
-            annotations["pulumi.com/waitFor"] = "condition=Stopped" if args.model.paused else "condition=Ready"
-            annotations["pulumi.com/timeoutSeconds"] = str(args.model.startup_timeout)
+        if args.await_ready and args.model.paused:
+            annotations["pulumi.com/waitFor"] = "condition=Stopped"
         else:
+            # The budget waits instead (`disruption`). KServe copies these onto the pods, so what differed here from
+            # run to run would replace them.
             annotations["pulumi.com/skipAwait"] = "true"
         return annotations
+
+    def _revision(self, predictor: Mapping[str, Any]) -> pulumi.Output[str]:
+        """Of what makes the pods; the number of replicas does not."""
+        made_of = ("model", "volumes", "nodeSelector", "tolerations")
+        return disruption.revision(
+            {"runtime": self._args.platform.server.image, **{key: predictor.get(key) for key in made_of}}
+        )
 
     def _predictor(self) -> dict[str, Any]:
         args, model, scheduling = self._args, self._args.model, self._args.scheduling
@@ -155,18 +206,25 @@ class InferenceService(pulumi.ComponentResource):
             "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": model.resources.shm}}],
         }
         if args.platform.deployment_mode == "Standard":
-            predictor["deploymentStrategy"] = {
-                "type": "RollingUpdate",
-                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}
-                if scheduling.surge
-                else {"maxSurge": 0, "maxUnavailable": 1},
-            }
+            predictor["deploymentStrategy"] = self._strategy()
             predictor.update(self._scaling())
         if scheduling.node_selector:
             predictor["nodeSelector"] = dict(scheduling.node_selector)
         if scheduling.tolerations:
             predictor["tolerations"] = [dict(toleration) for toleration in scheduling.tolerations]
         return predictor
+
+    def _strategy(self) -> dict[str, Any]:
+        """Start the new pod first where the pool has room for it, else make room.
+
+        One pod of which one may be missing would count as available without any, so that the InferenceService said
+        Ready before its image is pulled: then all go first.
+        """
+        if self._args.scheduling.surge:
+            return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+        if self._args.model.replicas.min > 1:
+            return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+        return {"type": "Recreate"}
 
     def _scaling(self) -> dict[str, Any]:
         scaling, platform = self._args.model.scaling, self._args.platform
@@ -189,7 +247,7 @@ class InferenceService(pulumi.ComponentResource):
             "modelFormat": {"name": kserve.MODEL_FORMAT},
             "runtime": kserve.RUNTIME,
             "storageUri": self.storage_uri,
-            "args": [f"--served-model-name={model.served_name or args.key}", *parallel, *model.args],
+            "args": [f"--served-model-name={self._served_name}", *parallel, *model.args],
             "env": vllm.env(dict(model.env)),
             # Both, for both: KServe fills what is left out with 1 CPU and 2 GiB.
             "resources": {"requests": amounts, "limits": amounts},

@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import admission, objects, schema, vllm, warm
+from components import admission, objects, rollout, schema, vllm, warm
 from components.references import ImageReference
 from components.scheduling import Scheduling
 from components.settings import kubernetes_name
@@ -30,6 +30,7 @@ class KubeAIModelArgs:
         disk_size_gb: boot disk of those nodes in GB, none for CPU nodes (their disk is not this program's).
         pull_secrets: names of secrets in KubeAI's namespace, for the node-warm cache.
         await_ready: whether `pulumi up` waits until the model is ready.
+        kubeconfig: the cluster's, with which the new pods are watched; none where manifests are only rendered.
     """
 
     key: str
@@ -42,6 +43,7 @@ class KubeAIModelArgs:
     disk_size_gb: int | None = None
     pull_secrets: Sequence[str] = ()
     await_ready: bool = True
+    kubeconfig: pulumi.Input[str] | None = None
 
 
 class KubeAIModel(pulumi.ComponentResource):
@@ -58,6 +60,8 @@ class KubeAIModel(pulumi.ComponentResource):
     """The image as the serving resource names it."""
     url: pulumi.Output[str]
     """KubeAI's endpoint inside the cluster, without `/v1`; requests choose the model by its name."""
+    described: dict[str, Any]
+    """The model as the stack's outputs show it (`components.outputs.ModelOutput`)."""
 
     def __init__(self, name: str, args: KubeAIModelArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("oci-model-serving:index:KubeAIModel", name, None, opts)
@@ -85,7 +89,33 @@ class KubeAIModel(pulumi.ComponentResource):
                     opts=pulumi.ResourceOptions(parent=self, depends_on=[account]),
                 )
             )
-        model = k8s.apiextensions.CustomResource(
+        url = f"http://kubeai.{namespace}.svc.cluster.local/openai"
+        self.name = pulumi.Output.from_input(own)
+        self.namespace = pulumi.Output.from_input(namespace)
+        self.url = pulumi.Output.from_input(url)
+        self.described = {
+            "image": reference.apply(str),
+            "digest": reference.apply(lambda known: known.digest),
+            "size_bytes": args.size_bytes,
+            "delivery": args.model.delivery.value,
+            "platform": "kubeai",
+            "name": own,
+            "namespace": namespace,
+            "storage_uri": self.storage_uri,
+            "served_name": own,
+            "url": url,
+            "paused": args.model.paused,
+            "node_pool": args.model.node_pool,
+        }
+        if args.await_ready and args.kubeconfig is not None and args.model.replicas.min and not args.model.paused:
+            rollout.watch(
+                own,
+                self.described,
+                kubeconfig=args.kubeconfig,
+                timeout_seconds=args.model.startup_timeout,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=before),
+            )
+        k8s.apiextensions.CustomResource(
             own,
             api_version="kubeai.org/v1",
             kind="Model",
@@ -93,9 +123,6 @@ class KubeAIModel(pulumi.ComponentResource):
             spec=_spec(args, self.storage_uri),
             opts=pulumi.ResourceOptions(parent=self, depends_on=before),
         )
-        self.name = pulumi.Output.from_input(own)
-        self.namespace = pulumi.Output.from_input(namespace)
-        self.url = model.id.apply(lambda _: f"http://kubeai.{namespace}.svc.cluster.local/openai")
         self.register_outputs(
             {"name": self.name, "namespace": self.namespace, "storage_uri": self.storage_uri, "url": self.url}
         )
@@ -109,8 +136,9 @@ def _server_image(args: KubeAIModelArgs) -> str:
 def _annotations(args: KubeAIModelArgs) -> dict[str, str]:
     if not args.await_ready or args.model.paused or args.model.replicas.min == 0:
         return {"pulumi.com/skipAwait": "true"}
-    # At least, not exactly: an autoscaled model may have more ready pods than its minimum.
-    ready = f"jsonpath={{.status[?@.ready >= {args.model.replicas.min}]}}"
+    # At least, not exactly: an autoscaled model may have more ready pods than its minimum. Not ">=": the provider
+    # splits the expression at a single "=" (pulumi-kubernetes v4, pkg/jsonpath).
+    ready = f"jsonpath={{$.status[?@.ready > {args.model.replicas.min - 1}]}}"
     return {"pulumi.com/waitFor": ready, "pulumi.com/timeoutSeconds": str(args.model.startup_timeout)}
 
 

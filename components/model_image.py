@@ -3,7 +3,6 @@
 import asyncio
 import json
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import pulumi_gcp as gcp
 
 import modelimage
 from components import outputs
+from components.interpreter import python
 from components.references import ImageReference
 from components.schema import Delivery, Model
 from components.settings import GB, kubernetes_name
@@ -158,17 +158,8 @@ class ModelImage(pulumi.ComponentResource):
         return run.stdout.apply(json.loads)
 
 
-def _python() -> str:
-    """The interpreter, relative to the project where it can be: the same text on every machine, so no needless diff."""
-    executable = Path(sys.executable)
-    try:
-        return executable.relative_to(Path.cwd()).as_posix()
-    except ValueError:
-        return executable.as_posix()
-
-
 def _command(words: Sequence[object]) -> list[str]:
-    return [_python(), "-m", "modelimage", *map(str, words), "--json"]
+    return [python(), "-m", "modelimage", *map(str, words), "--json"]
 
 
 def _present(path: str, words: Sequence[str], key: str) -> pulumi.Input[str]:

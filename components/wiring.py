@@ -14,7 +14,7 @@ from components.kubeai_model import KubeAIModel, KubeAIModelArgs
 from components.model_image import ModelImage, ModelImageArgs
 from components.node_pool import POOL_LABEL, GpuNodePool, GpuNodePoolArgs
 from components.registry import ModelRegistry, ModelRegistryArgs
-from components.scheduling import Scheduling, schedule
+from components.scheduling import Scheduling, most_replicas, schedule
 from components.schema import Delivery, Model, Target
 from components.settings import Settings, kubernetes_name
 
@@ -80,7 +80,9 @@ def platforms(settings: Settings, opts: pulumi.ResourceOptions) -> dict[str, Any
         made["kserve"] = KServe("kserve", args, opts)
     if settings.models_of("kubeai") and settings.platforms.kubeai:
         profiles = {name: unit for name, (unit, _) in _profiles(settings).items()}
-        made["kubeai"] = KubeAI("kubeai", KubeAIArgs(settings.platforms.kubeai, profiles, settings.pull_secrets), opts)
+        surge = all(_schedule(settings, key).surge for key in settings.models_of("kubeai"))
+        kubeai = KubeAIArgs(settings.platforms.kubeai, profiles, settings.pull_secrets, surge)
+        made["kubeai"] = KubeAI("kubeai", kubeai, opts)
     return made
 
 
@@ -88,6 +90,7 @@ def serve(
     settings: Settings,
     key: str,
     made: ModelImage,
+    cluster: Cluster,
     opts: pulumi.ResourceOptions,
 ) -> InferenceService | KubeAIModel:
     """Serve one model on its platform."""
@@ -98,9 +101,10 @@ def serve(
         "model": model,
         "reference": made.reference,
         "size_bytes": made.size_bytes,
-        "scheduling": _schedule(settings, model),
+        "scheduling": _schedule(settings, key),
         "disk_size_gb": pool.boot_disk.size_gb if pool else None,
         "await_ready": settings.awaits(model),
+        "kubeconfig": cluster.kubeconfig if settings.target is Target.GKE or settings.cluster.kubeconfig else None,
     }
     if model.delivery is not Delivery.KUBEAI or settings.platforms.kubeai is None:
         args = InferenceServiceArgs(platform=settings.kserve, pull_secrets=tuple(settings.pull_secrets), **common)
@@ -119,10 +123,18 @@ def serve(
     )
 
 
-def _schedule(settings: Settings, model: Model) -> Scheduling:
-    if model.node_pool is None:
-        return schedule(model)
-    return schedule(model, settings.node_pools[model.node_pool], {POOL_LABEL: model.node_pool})
+def _schedule(settings: Settings, key: str, model: Model | None = None) -> Scheduling:
+    """Place a model of the stack, or one that takes its place."""
+    own = settings.models[key]
+    if own.node_pool is None:
+        return schedule(model or own)
+    others = sum(
+        settings.gpus_of(other) * most_replicas(other)
+        for name, other in settings.models_on(own.node_pool).items()
+        if name != key
+    )
+    pool = settings.node_pools[own.node_pool]
+    return schedule(model or own, pool, {POOL_LABEL: own.node_pool}, gpus_of_others=others)
 
 
 def _profiles(settings: Settings) -> dict[str, tuple[Scheduling, list[str]]]:
@@ -139,7 +151,7 @@ def _profiles(settings: Settings) -> dict[str, tuple[Scheduling, list[str]]]:
             name, unit = model.node_pool, model.model_copy(update={"gpus": 1})
         else:
             name, unit = "cpu", model
-        profiles.setdefault(name, (_schedule(settings, unit), []))[1].append(key)
+        profiles.setdefault(name, (_schedule(settings, key, unit), []))[1].append(key)
     return profiles
 
 
@@ -149,7 +161,6 @@ def outputs(
     cluster: Cluster,
     registry: ModelRegistry,
     pools: Mapping[str, GpuNodePool],
-    images: Mapping[str, ModelImage],
     models: Mapping[str, InferenceService | KubeAIModel],
 ) -> dict[str, Any]:
     """The stack's outputs, less their version."""
@@ -159,7 +170,7 @@ def outputs(
         "cluster": {"name": cluster.name, "location": cluster.location, "version": cluster.version},
         "node_pools": {key: _node_pool_output(settings, key, pool) for key, pool in pools.items()},
         "platforms": _platform_outputs(settings),
-        "models": {key: _model_output(settings, key, images[key], model) for key, model in models.items()},
+        "models": {key: model.described for key, model in models.items()},
         "kubeconfig": cluster.kubeconfig,
     }
 
@@ -195,24 +206,3 @@ def _platform_outputs(settings: Settings) -> dict[str, Any]:
         kubeai = settings.platforms.kubeai
         used["kubeai"] = {"version": kubeai.version, "namespace": kubeai.namespace}
     return used
-
-
-def _model_output(
-    settings: Settings, key: str, image: ModelImage, made: InferenceService | KubeAIModel
-) -> dict[str, Any]:
-    model = settings.models[key]
-    on_kubeai = model.delivery is Delivery.KUBEAI
-    return {
-        "image": image.reference.apply(str),
-        "digest": image.reference.apply(lambda reference: reference.digest),
-        "size_bytes": image.size_bytes,
-        "delivery": model.delivery.value,
-        "platform": model.delivery.platform,
-        "name": made.name,
-        "namespace": made.namespace,
-        "storage_uri": made.storage_uri,
-        "served_name": made.name if on_kubeai else model.served_name or key,
-        "url": made.url,
-        "paused": model.paused,
-        "node_pool": model.node_pool,
-    }
