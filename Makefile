@@ -23,7 +23,7 @@ test: $(VENV)/.dev ## Run every test that this machine can run
 	$(RUN) -m pytest -n auto --dist loadgroup -m "not node" $(ARGS)
 
 e2e: $(VENV)/.dev ## Run the tests on a real node (root; builds Kubernetes the first time, about 17 minutes)
-	$(RUN) -m pytest tests/e2e -m node -rA $(ARGS)
+	$(RUN) -m pytest -m node -rs $(ARGS)
 
 lint: $(VENV)/.dev ## Check format, lint, types and workflows
 	$(RUN) -m ruff format --check .
