@@ -1,0 +1,174 @@
+"""The suite's fixtures: one node, one base, one server image, two stacks; and the word on what was skipped."""
+
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.outputs import StackOutputs
+from smoke.kube import KubeApi, namespaced
+from smoke.scaling import wait_for_ready_pod
+from tests.e2e import leftovers, platforms, server_image
+from tests.e2e.stack import Stack, modelimage
+from tests.integration import cluster, kubelet, webhook
+
+SECONDS = 120
+_BUILD_SECONDS = 40 * 60
+_RESOURCES = {"cpu": "100m", "memory": "128Mi"}
+
+
+@dataclass(frozen=True)
+class Node:
+    """The running node.
+
+    Attributes:
+        admin: the admin's kubeconfig.
+        kubeconfig: one whose server can also `exec`.
+        api: a client that uses it.
+        token: what this session's names begin with.
+    """
+
+    admin: Path
+    kubeconfig: Path
+    api: KubeApi
+    token: str
+
+    @property
+    def registry(self) -> str:
+        """Where this session's images go."""
+        return f"{cluster.REGISTRY}/{self.token}"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A stack whose models are served."""
+
+    stack: Stack
+    outputs: StackOutputs
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build the test cluster's programs where that was not done yet: no test may take that long."""
+    ours = any(Path(__file__).parent in item.path.parents for item in session.items)
+    script = cluster.SHARED / "cluster" / "build"
+    if not ours or session.config.option.collectonly or not script.exists() or not shutil.which("go"):
+        return
+    # What is missing afterwards is the reason that the tests are skipped for.
+    with session.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        subprocess.run([script, "--node"], check=False, timeout=_BUILD_SECONDS)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Close with what was not tested: a run that skipped is no proof."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if "tests/e2e/" in report.nodeid]
+    if skipped:
+        names = ", ".join(sorted({report.nodeid.rpartition("::")[2] for report in skipped}))
+        terminalreporter.write_line(f"NOT TESTED on a node: {len(skipped)} skipped: {names}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    home = Path(os.environ.get("CLUSTER_HOME", Path.home() / ".cache" / "test-cluster"))
+    with leftovers.nothing_left(home, tmp_path_factory.getbasetemp()):
+        yield
+
+
+@pytest.fixture(scope="session")
+def node(nothing_left: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    if not server_image.BUSYBOX.exists():
+        pytest.skip(f"no {server_image.BUSYBOX}: install busybox-static")
+    with (
+        cluster.api_server(node=True) as admin,
+        kubelet.front(admin, tmp_path_factory.mktemp("front")) as kubeconfig,
+    ):
+        api = KubeApi(kubeconfig)
+        yield Node(admin, kubeconfig, api, f"e2e-{secrets.token_hex(3)}")
+        api.close()
+
+
+@pytest.fixture(scope="session")
+def base(node: Node, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Debian's busybox as a base image in the cluster's registry, by digest."""
+    folder = tmp_path_factory.mktemp("base") / "layout"
+    made = modelimage("base", str(folder), "--busybox", str(server_image.BUSYBOX))
+    return str(modelimage("copy", made["reference"], f"{node.registry}/busybox")["reference"])
+
+
+@pytest.fixture(scope="session")
+def server(node: Node, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image with the stand-in for vLLM, by digest."""
+    return server_image.push(cluster.REGISTRY, f"{node.token}/server", tmp_path_factory.mktemp("server"))
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small valid model."""
+    folder = tmp_path_factory.mktemp("weights") / "model"
+    modelimage("tiny", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def volumes(node: Node, server: str, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """A stack with both deliveries by image volume: KServe's native and KubeAI's; images without any base."""
+    models = {
+        "tiny.native": {"source": ".local/model", "delivery": "native", "resources": _RESOURCES},
+        "tiny.kubeai": {"source": ".local/model", "delivery": "kubeai", "resources": _RESOURCES},
+    }
+    own = tmp_path_factory.mktemp("volumes-weights") / "model"
+    shutil.copytree(weights, own)
+    folder = tmp_path_factory.mktemp("volumes") / "project"
+    stack = Stack.create(folder, _settings(node, "volumes", server, models), own, node.kubeconfig)
+    yield from _deployed(node, "volumes", stack)
+
+
+@pytest.fixture(scope="session")
+def modelcar(
+    node: Node, server: str, base: str, weights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployed]:
+    """A stack with a modelcar, on a base with a shell."""
+    models = {
+        "tiny": {"source": ".local/model", "delivery": "modelcar", "base": base, "resources": _RESOURCES},
+    }
+    folder = tmp_path_factory.mktemp("modelcar") / "project"
+    stack = Stack.create(folder, _settings(node, "modelcar", server, models), weights, node.kubeconfig)
+    yield from _deployed(node, "modelcar", stack)
+
+
+def _settings(node: Node, name: str, server: str, models: dict[str, Any]) -> dict[str, Any]:
+    engine = {"image": server, "cpuImage": server}
+    kubeai = {"install": False, "version": "0.24.0", "namespace": f"{node.token}-{name}-kubeai", "server": engine}
+    return {
+        "target": "local",
+        "registry": {"url": f"{node.registry}/{name}"},
+        "cluster": {"kubeconfig": str(node.admin)},
+        "platforms": {
+            "kserve": {"install": False, "modelNamespace": f"{node.token}-{name}", "server": engine},
+            "kubeai": kubeai,
+        },
+        "models": models,
+    }
+
+
+def _deployed(node: Node, name: str, stack: Stack) -> Iterator[Deployed]:
+    kserve, kubeai = f"{node.token}-{name}", f"{node.token}-{name}-kubeai"
+    with (
+        webhook.pod_webhook(node.admin, kserve),
+        platforms.playing(node.admin, kserve=kserve, kubeai=kubeai),
+    ):
+        try:
+            outputs = stack.up()
+            for model in outputs.models.values():
+                wait_for_ready_pod(node.api, model, timeout=SECONDS, tell=lambda _: None)
+            yield Deployed(stack, outputs)
+        finally:
+            for namespace in (kserve, kubeai):
+                node.api.delete(f"/api/v1/namespaces/{namespace}")
+            # The pods go while somebody still plays their platform, as the namespaces' finalizers want it.
+            cluster.wait_for(lambda: not any(node.api.items(namespaced("v1", n, "pods")) for n in (kserve, kubeai)))

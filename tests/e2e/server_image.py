@@ -1,0 +1,118 @@
+"""The server's image: this machine's Python and busybox, and a stand-in for vLLM's module, in one layer.
+
+Any glibc machine has what it takes: the running interpreter, its standard library, and the shared libraries that
+`ldd` names, all at the paths that they have here, so that the interpreter finds itself.
+"""
+
+import gzip
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+BUSYBOX = Path("/bin/busybox")
+_MODULES = Path(__file__).parent / "server"
+_APPLETS = ("sh", "ls", "find", "stat", "sleep", "cat", "sha256sum", "nc", "touch", "id")
+_LEFT_OUT = {
+    "site-packages",
+    "dist-packages",
+    "test",
+    "tests",
+    "idlelib",
+    "tkinter",
+    "lib2to3",
+    "ensurepip",
+    "turtledemo",
+}
+_OCTETS = "application/octet-stream"
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+def push(registry: str, repository: str, folder: Path) -> str:
+    """Build the image in `folder`, push it, and return its reference by digest."""
+    tar = folder / "rootfs.tar"
+    _write_layer(tar)
+    # Small in transfer and on disk; this image is pulled once.
+    layer = gzip.compress(tar.read_bytes(), 1, mtime=0)
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Env": ["PATH=/bin", "PYTHONPATH=/srv", "PYTHONDONTWRITEBYTECODE=1"]},
+        "rootfs": {"type": "layers", "diff_ids": [_digest(tar.read_bytes())]},
+    }
+    with httpx.Client(base_url=f"http://{registry}/v2/{repository}/", timeout=60, trust_env=False) as client:
+        described = [_push_blob(client, json.dumps(config).encode()), _push_blob(client, layer)]
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": _MANIFEST,
+            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", **described[0]},
+            "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", **described[1]}],
+        }
+        content = json.dumps(manifest).encode()
+        client.put("manifests/server", content=content, headers={"Content-Type": _MANIFEST}).raise_for_status()
+    tar.unlink()
+    return f"{registry}/{repository}@{_digest(content)}"
+
+
+def _push_blob(client: httpx.Client, blob: bytes) -> dict[str, str | int]:
+    upload = client.post("blobs/uploads/").raise_for_status().headers["Location"]
+    where = httpx.URL(upload).copy_merge_params({"digest": _digest(blob)})
+    client.put(where, content=blob, headers={"Content-Type": _OCTETS}).raise_for_status()
+    return {"digest": _digest(blob), "size": len(blob)}
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _write_layer(path: Path) -> None:
+    interpreter = Path(os.path.realpath(sys.executable))
+    library = Path(sysconfig.get_path("stdlib"))
+    standard = sorted(_files(library))
+    extensions = [file for file in standard if file.suffix == ".so"]
+    with tarfile.open(path, "w") as tar:
+        for file in {interpreter, *standard, *_shared_libraries([interpreter, *extensions])}:
+            _add(tar, file, str(file))
+        _add(tar, BUSYBOX, "/bin/busybox")
+        for applet in _APPLETS:
+            _link(tar, f"/bin/{applet}", "busybox")
+        _link(tar, "/bin/python3", str(interpreter))
+        for file in sorted(_MODULES.rglob("*.py")):
+            _add(tar, file, f"/srv/{file.relative_to(_MODULES)}")
+        writable = tarfile.TarInfo("tmp")
+        writable.type, writable.mode = tarfile.DIRTYPE, 0o1777
+        tar.addfile(writable)
+
+
+def _files(library: Path) -> Iterator[Path]:
+    for folder, inner, names in os.walk(library):
+        inner[:] = [name for name in inner if name not in _LEFT_OUT and not name.startswith("config-")]
+        yield from (Path(folder, name) for name in names if not name.endswith((".a", ".opt-1.pyc", ".opt-2.pyc")))
+
+
+def _shared_libraries(programs: list[Path]) -> set[Path]:
+    said = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=True).stdout
+    return {Path(found) for found in re.findall(r"(/\S+) \(0x", said)}
+
+
+def _add(tar: tarfile.TarFile, file: Path, name: str) -> None:
+    # Links are followed: a library is wanted under each name that it is asked for by.
+    with file.open("rb") as content:
+        entry = tarfile.TarInfo(name.lstrip("/"))
+        entry.size = os.fstat(content.fileno()).st_size
+        entry.mode = 0o755 if os.access(file, os.X_OK) else 0o644
+        tar.addfile(entry, content)
+
+
+def _link(tar: tarfile.TarFile, name: str, target: str) -> None:
+    entry = tarfile.TarInfo(name.lstrip("/"))
+    entry.type, entry.linkname = tarfile.SYMTYPE, target
+    tar.addfile(entry)

@@ -1,0 +1,115 @@
+"""A stack of this project on the test cluster, in a copy of the project: `make up`, its outputs, `smoke`."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.outputs import ModelOutput, StackOutputs, parse
+from deploy import engine
+
+ROOT = Path(__file__).parents[2]
+_LEFT_OUT = (".*", "tests", "bench", "docs", "__pycache__")
+_NAME = "e2e"
+
+
+def run(arguments: list[str], folder: Path, environment: dict[str, str] | None = None) -> str:
+    """Run a command of the project and return what it says on stdout.
+
+    Raises:
+        AssertionError: it failed; with all that it said.
+    """
+    done = subprocess.run(
+        arguments, cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, **(environment or {})}
+    )
+    assert done.returncode == 0, f"{' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def modelimage(*arguments: str) -> dict[str, Any]:
+    """Run `python -m modelimage … --json` and return its result."""
+    result: dict[str, Any] = json.loads(run([sys.executable, "-m", "modelimage", *arguments, "--json"], ROOT))
+    return result
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A copy of the project with one stack in it.
+
+    Attributes:
+        folder: the copy.
+        weights: the model folder that is served.
+        kubeconfig: for `smoke`: one whose server passes `exec` on to the kubelet.
+    """
+
+    folder: Path
+    weights: Path
+    kubeconfig: Path
+
+    @classmethod
+    def create(cls, folder: Path, settings: dict[str, Any], weights: Path, kubeconfig: Path) -> "Stack":
+        """Copy the project to `folder` and write the stack's settings there."""
+        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+        config = {f"oci-model-serving:{key}": value for key, value in settings.items()}
+        (folder / f"Pulumi.{_NAME}.yaml").write_text(yaml.safe_dump({"config": config}))
+        stamps = folder / "stamps"
+        stamps.mkdir()
+        # The interpreter that runs the tests has what the project needs: make must not set up another.
+        for stamp in (".python", ".runtime"):
+            (stamps / stamp).touch()
+        return cls(folder, weights, kubeconfig)
+
+    def up(self) -> StackOutputs:
+        """Deploy with `make up` and return the stack's outputs."""
+        variables = [f"STACK={_NAME}", f"MODEL={self.weights}", f"RUN={sys.executable}", "VENV=stamps"]
+        run(["make", "up", *variables], self.folder, self._environment)
+        return self.outputs()
+
+    def outputs(self) -> StackOutputs:
+        """Read the outputs: the engine's where there is one, else those of the in-process run."""
+        path = engine.find()
+        if path:
+            line = [path, "stack", "output", "--json", "--show-secrets", "--stack", _NAME]
+        else:
+            line = [sys.executable, "-m", "offline", "--stack", _NAME, "--build", "--format", "json"]
+        text = run(line, self.folder, self._environment)
+        self._outputs_file.write_text(text)
+        read = json.loads(text)
+        return parse(read if path else read["outputs"])
+
+    def smoke(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """Run `python -m smoke --json` on the stack; its exit code and what it reports."""
+        given = ["--stack", _NAME, "--outputs", str(self._outputs_file), "--kubeconfig", str(self.kubeconfig)]
+        line = [sys.executable, "-m", "smoke", *arguments, *given, "--timeout", "90", "--json"]
+        done = subprocess.run(line, cwd=self.folder, capture_output=True, text=True, check=False)
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    @property
+    def _outputs_file(self) -> Path:
+        return self.folder / "outputs.json"
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        state = self.folder / "state"
+        state.mkdir(exist_ok=True)
+        return {"PULUMI_BACKEND_URL": state.as_uri(), "PULUMI_CONFIG_PASSPHRASE": "e2e"}
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that a stack serves on the node."""
+
+    stack: Stack
+    key: str
+
+    @property
+    def output(self) -> ModelOutput:
+        """What the stack's outputs say of it now."""
+        return self.stack.outputs().models[self.key]

@@ -1,0 +1,52 @@
+"""What each builder pushes is what a node mounts: the digest comes from the tool's own output."""
+
+import hashlib
+import secrets
+from pathlib import Path
+
+import pytest
+
+from components.references import ImageReference
+from smoke import manifests
+from smoke.kube import namespaced
+from smoke.scaling import is_ready
+from tests.e2e import dockerd
+from tests.e2e.conftest import SECONDS, Node
+from tests.e2e.stack import modelimage
+from tests.integration.cluster import namespace, wait_for
+
+pytestmark = [pytest.mark.node, pytest.mark.xdist_group("cluster")]
+
+LIST = 'cd "$0" && find -L . -maxdepth 1 -type f -exec sha256sum {} +'
+WAIT = ["sh", "-c", "sleep 3600 & trap 'kill $!' TERM; wait"]
+
+
+@pytest.fixture(params=["direct", "docker"])
+def pushed(request: pytest.FixtureRequest, node: Node, base: str, weights: Path, tmp_path: Path) -> ImageReference:
+    repository = f"{node.registry}/built-{secrets.token_hex(3)}"
+    if request.param == "direct":
+        return ImageReference.parse(modelimage("pack", str(weights), repository, "--base", base)["reference"])
+    context = tmp_path / "context"
+    modelimage("context", str(weights), str(context), "--base", base)
+    with dockerd.daemon(tmp_path) as environment:
+        digest = dockerd.push(context, f"{repository}:built", environment)
+    return ImageReference.parse(modelimage("tag", f"{repository}@{digest}")["reference"])
+
+
+def test_a_node_mounts_what_was_pushed_by_the_digests_tag(
+    node: Node, pushed: ImageReference, server: str, weights: Path
+) -> None:
+    by_tag = f"{pushed.repository}:{pushed.digest_tag}"
+    body = manifests.image_volume_pod("mounts", by_tag, image=server, command=WAIT)
+    with namespace(node.admin, node.token, {"pod-security.kubernetes.io/enforce": "restricted"}) as name:
+        node.api.create(namespaced("v1", name, "pods"), body)
+        wait_for(lambda: is_ready(node.api.get(namespaced("v1", name, "pods", "mounts"))), SECONDS)
+
+        listed = node.api.execute(name, "mounts", "server", ["sh", "-c", LIST, "/model"]).stdout
+        written = node.api.execute(name, "mounts", "server", ["touch", "/model/more"])
+
+    lines = [line.split(maxsplit=1) for line in listed.splitlines()]
+    assert {file.removeprefix("./"): digest for digest, file in lines} == {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in weights.iterdir()
+    }
+    assert "Read-only file system" in written.stderr

@@ -1,0 +1,152 @@
+"""What a container sees of the image, in each of the three ways in which platforms deliver it."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components import vllm
+from components.outputs import ModelOutput
+from smoke import manifests
+from smoke.diagnosis import container_statuses
+from smoke.kube import KubeApi, namespaced
+from smoke.pods import pods_of
+from smoke.scaling import is_ready
+from tests.e2e.conftest import SECONDS, Deployed, Node
+from tests.e2e.server.vllm.entrypoints.openai.api_server import fingerprint
+from tests.integration.cluster import client, wait_for
+
+pytestmark = [pytest.mark.node, pytest.mark.xdist_group("cluster")]
+
+STARTS = 10
+# As ls, but what the links lead to: digest and name of each file below the mount.
+LIST = 'cd "$0" && find -L . -maxdepth 1 -type f -exec sha256sum {} +'
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+
+
+def mounted(api: KubeApi, model: ModelOutput, pod: str) -> dict[str, str]:
+    command = ["sh", "-c", LIST, manifests.mount_path(model)]
+    done = api.execute(model.namespace, pod, manifests.server_container(model), command)
+    assert done.code == 0, done.stderr
+    lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+    return {name.removeprefix("./"): digest for digest, name in lines}
+
+
+def ready_pod(api: KubeApi, model: ModelOutput) -> dict[str, Any]:
+    pods = [pod for pod in pods_of(api, model) if is_ready(pod)]
+    return pods[0]
+
+
+@pytest.fixture(params=["tiny.native", "tiny.kubeai", "tiny"])
+def served(request: pytest.FixtureRequest) -> tuple[Deployed, ModelOutput]:
+    key = request.param
+    deployed: Deployed = request.getfixturevalue("modelcar" if key == "tiny" else "volumes")
+    return deployed, deployed.outputs.models[key]
+
+
+def test_every_file_is_there_byte_for_byte(node: Node, served: tuple[Deployed, ModelOutput]) -> None:
+    deployed, model = served
+    pod = ready_pod(node.api, model)["metadata"]["name"]
+
+    assert mounted(node.api, model, pod) == digests_of(deployed.stack.weights)
+
+
+def test_a_write_to_the_weights_fails(node: Node, served: tuple[Deployed, ModelOutput]) -> None:
+    _, model = served
+    pod = ready_pod(node.api, model)["metadata"]["name"]
+    path = f"{manifests.mount_path(model)}/config.json"
+
+    done = node.api.execute(
+        model.namespace, pod, manifests.server_container(model), ["sh", "-c", 'echo x >> "$0"', path]
+    )
+
+    assert done.code != 0
+    assert any(reason in done.stderr for reason in ("Read-only file system", "Permission denied")), done.stderr
+
+
+def test_kubeai_mounts_the_tag_that_spells_the_digest_and_its_links_lead_to_the_files(
+    node: Node, volumes: Deployed
+) -> None:
+    model = volumes.outputs.models["tiny.kubeai"]
+    pod = ready_pod(node.api, model)
+    image = next(volume["image"] for volume in pod["spec"]["volumes"] if "image" in volume)
+
+    listed = node.api.execute(model.namespace, pod["metadata"]["name"], "server", ["ls", "-l", "/model"]).stdout
+
+    assert image["reference"].endswith(model.digest.replace("sha256:", ":sha256-"))
+    assert "config.json -> models/config.json" in listed
+
+
+def test_native_runs_in_a_namespace_that_enforces_restricted(node: Node, volumes: Deployed) -> None:
+    model = volumes.outputs.models["tiny.native"]
+    namespace = node.api.get(f"/api/v1/namespaces/{model.namespace}")
+    pod = ready_pod(node.api, model)
+    (mount,) = [m for m in pod["spec"]["containers"][0]["volumeMounts"] if m["mountPath"] == "/mnt/models"]
+
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert (mount["subPath"], mount["readOnly"]) == ("models", True)
+    assert pod["status"]["phase"] == "Running"
+
+
+def test_a_modelcars_server_runs_our_command_as_the_uid_that_kserve_forces(node: Node, modelcar: Deployed) -> None:
+    model = modelcar.outputs.models["tiny"]
+    pod = ready_pod(node.api, model)
+    containers = {container["name"]: container for container in pod["spec"]["containers"]}
+
+    uid = node.api.execute(model.namespace, pod["metadata"]["name"], "kserve-container", ["id", "-u"]).stdout
+
+    assert containers["kserve-container"]["command"] == vllm.COMMAND
+    assert containers["modelcar"]["image"] == model.image
+    assert pod["spec"]["shareProcessNamespace"] is True
+    assert uid.strip() == "1010"
+
+
+@pytest.fixture
+def ten_pods(node: Node, modelcar: Deployed) -> Iterator[list[dict[str, Any]]]:
+    model = modelcar.outputs.models["tiny"]
+    group, plural = manifests.resource(model)
+    path = namespaced(group, model.namespace, plural, model.name)
+
+    def scale(replicas: int) -> None:
+        node.api.patch(path, {"spec": {"predictor": {"minReplicas": replicas, "maxReplicas": replicas}}})
+
+    def settled(replicas: int) -> bool:
+        pods = pods_of(node.api, model)
+        return len(pods) == replicas and all(map(is_ready, pods))
+
+    # None of the ten may be one that was there: each start is seen from its beginning.
+    for pod in pods_of(node.api, model):
+        node.api.delete(namespaced("v1", model.namespace, "pods", pod["metadata"]["name"]))
+    scale(STARTS)
+    wait_for(lambda: settled(STARTS), SECONDS)
+    yield pods_of(node.api, model)
+    scale(1)
+    wait_for(lambda: settled(1), SECONDS)
+
+
+def test_ten_of_ten_modelcar_starts_serve_the_weights_without_a_restart(
+    node: Node, modelcar: Deployed, ten_pods: list[dict[str, Any]]
+) -> None:
+    model = modelcar.outputs.models["tiny"]
+    expected = fingerprint(modelcar.stack.weights)
+    question = {"model": "tiny", "messages": [{"role": "user", "content": "ping"}]}
+    restarts: dict[str, int] = {}
+    answers = []
+    for pod in ten_pods:
+        name = pod["metadata"]["name"]
+        for status in container_statuses(pod):
+            restarts[f"{name}/{status['name']}"] = status["restartCount"]
+        proxy = f"{namespaced('v1', model.namespace, 'pods', f'{name}:{vllm.PORT}')}/proxy"
+        with client(node.admin) as api:
+            listed = api.get(f"{proxy}/v1/models").json()
+            answers.append(api.post(f"{proxy}/v1/chat/completions", json=question).json()["system_fingerprint"])
+        assert [one["id"] for one in listed["data"]] == ["tiny"]
+
+    assert len(restarts) == 3 * STARTS
+    assert {name: count for name, count in restarts.items() if count} == {}
+    assert answers == [expected] * STARTS
