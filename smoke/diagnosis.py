@@ -198,9 +198,10 @@ _RULES = (
     ),
     _rule(
         "ephemeral-limit",
-        r"ephemeral local storage usage exceeds",
-        "the container wrote more to its own disk than its ephemeral-storage limit: raise the limit, or have the "
-        "server write its caches to an emptyDir",
+        # kubelet 1.35, pkg/kubelet/eviction/helpers.go: by pod, by container, by volume.
+        r"ephemeral local storage usage exceeds|exceeded its local ephemeral storage limit|Usage of EmptyDir volume",
+        "a container wrote more to the node's disk, or to an emptyDir, than its limit allows: raise the limit, or "
+        "have the server write less (its caches)",
     ),
     _rule(
         "no-shell",

@@ -43,6 +43,20 @@ def test_a_refused_pull_from_another_registry_names_its_pull_secret_and_no_role(
     assert "roles/" not in cause.remedy
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. ",
+        'Container kserve-container exceeded its local ephemeral storage limit "1Mi". ',
+        'Usage of EmptyDir volume "shm" exceeds the limit "16Mi". ',
+    ],
+)
+def test_an_eviction_for_a_limit_of_the_pods_own_is_no_matter_of_the_nodes_disk(message: str) -> None:
+    (cause,) = diagnose(Case({"status": {"phase": "Failed", "reason": "Evicted", "message": message}}))
+
+    assert cause.code == "ephemeral-limit"
+
+
 def test_a_full_disk_names_the_size_that_the_image_needs() -> None:
     (cause,) = diagnose(case("disk-pressure", image_bytes=140_000_000_000, pool="h100"))
 
