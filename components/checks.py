@@ -4,8 +4,7 @@ import re
 from collections.abc import Collection, Iterator
 
 from components import accelerators, disk, image_volume, pool_names, references
-from components.schema import Delivery, Model, NodePool, Target
-from components.settings import NAMESPACE, Settings, kubernetes_name
+from components.schema import NAMESPACE, Delivery, Model, NodePool, Settings, Target, kubernetes_name
 
 Problem = tuple[str, str]
 

@@ -10,7 +10,7 @@ import pulumi_kubernetes as k8s
 from components import admission, objects, rollout, schema, vllm, warm
 from components.references import ImageReference
 from components.scheduling import Scheduling
-from components.settings import kubernetes_name
+from components.schema import kubernetes_name
 
 POD_LABEL = "model"
 

@@ -17,8 +17,7 @@ import modelimage
 from components import outputs
 from components.interpreter import python
 from components.references import ImageReference
-from components.schema import Delivery, Model
-from components.settings import GB, kubernetes_name
+from components.schema import GB, Delivery, Model, kubernetes_name
 
 PLATFORM = "linux/amd64"
 

@@ -1,9 +1,12 @@
 """The keys of a stack's configuration: types, bounds, defaults and what each means. Pure data, no Pulumi.
 
-YAML spells the fields in camelCase. What one key says about another is checked in `checks.py`.
+YAML spells the fields in camelCase; `Settings` is a stack's whole. What one key says about another is checked in
+`checks.py`, and `settings.py` reads them.
 """
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated, Literal
 
@@ -13,6 +16,9 @@ from pydantic.alias_generators import to_camel
 from components import references
 
 NAMESPACE = "oci-model-serving"
+NAMESPACE = "oci-model-serving"
+"""The project's namespace in a stack's file."""
+GB = 1_000_000_000
 IMAGE_VOLUME_VERSION = (1, 35)
 """First Kubernetes minor whose ImageVolume gate is on by default, which is what GKE runs (Kubernetes feature gates
 page; GKE cannot change gates outside alpha clusters)."""
@@ -454,3 +460,69 @@ class Model(_Model):
     await_ready: Annotated[
         bool | None, Field(description="`pulumi up` waits until the model is ready; default: on GKE only")
     ] = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a stack says, checked.
+
+    `project` and `region` are Google's (empty for the local target); `image_sizes_gb` holds the sizes of the models'
+    images in GB where they are known before a build.
+    """
+
+    stack: str
+    target: Target
+    project: str
+    region: str
+    registry: Registry
+    cluster: Cluster
+    platforms: Platforms
+    node_pools: Mapping[str, NodePool] = field(default_factory=dict)
+    pull_secrets: Mapping[str, PullSecret] = field(default_factory=dict)
+    models: Mapping[str, Model] = field(default_factory=dict)
+    image_sizes_gb: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def kserve(self) -> KServe:
+        """KServe's settings, with the gateway's default of the target filled in."""
+        kserve = self.platforms.kserve
+        if kserve.gateway is None:
+            return kserve.model_copy(update={"gateway": "gke" if self.target is Target.GKE else "none"})
+        return kserve
+
+    def models_of(self, platform: str) -> dict[str, Model]:
+        """The models that a platform (`kserve` or `kubeai`) serves."""
+        return {key: model for key, model in self.models.items() if model.delivery.platform == platform}
+
+    def models_on(self, pool: str) -> dict[str, Model]:
+        """The models whose pods run on a pool."""
+        return {key: model for key, model in self.models.items() if model.node_pool == pool}
+
+    @property
+    def needs_image_volume(self) -> bool:
+        """Whether a model's pods mount the image as a volume."""
+        return any(model.delivery.needs_image_volume for model in self.models.values())
+
+    @property
+    def needs_subpath(self) -> bool:
+        """Whether an image volume is mounted by subPath (KServe native: `models`)."""
+        return any(model.delivery is Delivery.NATIVE for model in self.models.values())
+
+    def base_of(self, model: Model) -> str:
+        """The base image of a model that is built here: `scratch`, `oci:FOLDER` or a reference by digest."""
+        return model.base or (BUSYBOX if self.target is Target.GKE else "scratch")
+
+    def awaits(self, model: Model) -> bool:
+        """Whether `pulumi up` waits until the model is ready."""
+        return self.target is Target.GKE if model.await_ready is None else model.await_ready
+
+    def gpus_of(self, model: Model) -> int:
+        """GPUs of one pod of a model: none without a node pool."""
+        if model.node_pool is None:
+            return 0
+        return self.node_pools[model.node_pool].count if model.gpus is None else model.gpus
+
+
+def kubernetes_name(key: str) -> str:
+    """The Kubernetes name of a model's key: lower case, with '-' for every other character."""
+    return re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")

@@ -6,9 +6,7 @@
 
 import difflib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -17,22 +15,21 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 import modelimage
+from components import checks
 from components.schema import (
-    BUSYBOX,
+    GB,
+    NAMESPACE,
     Cluster,
-    Delivery,
-    KServe,
     Model,
     NodePool,
     Platforms,
     PullSecret,
     Registry,
+    Settings,
     Target,
 )
 
-NAMESPACE = "oci-model-serving"
 KEYS = ("target", "registry", "cluster", "nodePools", "platforms", "pullSecrets", "models")
-GB = 1_000_000_000
 
 _PLAIN = {
     "a valid integer": "a whole number",
@@ -54,67 +51,6 @@ class SettingsError(pulumi.RunError):
         self.problems = list(problems)
         count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''} in the stack's configuration"
         super().__init__("\n".join([f"{count}:", *(f"  {problem}" for problem in self.problems)]))
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything a stack says, checked.
-
-    `project` and `region` are Google's (empty for the local target); `image_sizes_gb` holds the sizes of the models'
-    images in GB where they are known before a build.
-    """
-
-    stack: str
-    target: Target
-    project: str
-    region: str
-    registry: Registry
-    cluster: Cluster
-    platforms: Platforms
-    node_pools: Mapping[str, NodePool] = field(default_factory=dict)
-    pull_secrets: Mapping[str, PullSecret] = field(default_factory=dict)
-    models: Mapping[str, Model] = field(default_factory=dict)
-    image_sizes_gb: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def kserve(self) -> KServe:
-        """KServe's settings, with the gateway's default of the target filled in."""
-        kserve = self.platforms.kserve
-        if kserve.gateway is None:
-            return kserve.model_copy(update={"gateway": "gke" if self.target is Target.GKE else "none"})
-        return kserve
-
-    def models_of(self, platform: str) -> dict[str, Model]:
-        """The models that a platform (`kserve` or `kubeai`) serves."""
-        return {key: model for key, model in self.models.items() if model.delivery.platform == platform}
-
-    def models_on(self, pool: str) -> dict[str, Model]:
-        """The models whose pods run on a pool."""
-        return {key: model for key, model in self.models.items() if model.node_pool == pool}
-
-    @property
-    def needs_image_volume(self) -> bool:
-        """Whether a model's pods mount the image as a volume."""
-        return any(model.delivery.needs_image_volume for model in self.models.values())
-
-    @property
-    def needs_subpath(self) -> bool:
-        """Whether an image volume is mounted by subPath (KServe native: `models`)."""
-        return any(model.delivery is Delivery.NATIVE for model in self.models.values())
-
-    def base_of(self, model: Model) -> str:
-        """The base image of a model that is built here: `scratch`, `oci:FOLDER` or a reference by digest."""
-        return model.base or (BUSYBOX if self.target is Target.GKE else "scratch")
-
-    def awaits(self, model: Model) -> bool:
-        """Whether `pulumi up` waits until the model is ready."""
-        return self.target is Target.GKE if model.await_ready is None else model.await_ready
-
-    def gpus_of(self, model: Model) -> int:
-        """GPUs of one pod of a model: none without a node pool."""
-        if model.node_pool is None:
-            return 0
-        return self.node_pools[model.node_pool].count if model.gpus is None else model.gpus
 
 
 def load() -> Settings:
@@ -152,8 +88,6 @@ def parse(
     Raises:
         SettingsError: with every problem of the stack.
     """
-    from components import checks  # noqa: PLC0415 - the rules speak of Settings
-
     reader = _Reader()
     for key in values:
         if key not in KEYS:
@@ -348,8 +282,3 @@ def _models_in(kind: Any) -> Iterator[type[BaseModel]]:
         return
     for part in get_args(kind):
         yield from _models_in(part)
-
-
-def kubernetes_name(key: str) -> str:
-    """The Kubernetes name of a model's key: lower case, with '-' for every other character."""
-    return re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")

@@ -15,8 +15,7 @@ from components.model_image import ModelImage, ModelImageArgs
 from components.node_pool import POOL_LABEL, GpuNodePool, GpuNodePoolArgs
 from components.registry import ModelRegistry, ModelRegistryArgs
 from components.scheduling import Scheduling, most_replicas, schedule
-from components.schema import Delivery, Model, Target
-from components.settings import Settings, kubernetes_name
+from components.schema import Delivery, Model, Settings, Target, kubernetes_name
 
 LOCAL = Path(".local")
 """What the local stack leaves: images, manifests, the tiny model."""
