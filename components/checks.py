@@ -74,9 +74,9 @@ def _cluster(settings: Settings) -> Iterator[Problem]:
     if create is None:
         return
     if settings.needs_image_volume:
-        sandboxed = any(pool.sandbox for pool in settings.node_pools.values())
+        # A sandbox matters on the pools of such models only: `_scheduling` looks.
         problem = image_volume.problem(
-            create.version, alpha=create.alpha, sandbox=sandboxed, subpath=settings.needs_subpath
+            create.version, alpha=create.alpha, sandbox=False, subpath=settings.needs_subpath
         )
         if problem:
             yield "cluster.create.version", problem
@@ -221,7 +221,8 @@ def _base(settings: Settings, model: Model) -> Iterator[Problem]:
 def _delivery(settings: Settings, model: Model, unread: Collection[str]) -> Iterator[Problem]:
     kserve = settings.kserve
     if model.delivery is Delivery.KUBEAI:
-        if settings.platforms.kubeai is None and not _touches("platforms", unread):
+        refused = "platforms" in unread or _touches("platforms.kubeai", unread)
+        if settings.platforms.kubeai is None and not refused:
             yield (
                 ".delivery",
                 "is kubeai, but platforms.kubeai is not set: write platforms: {kubeai: {version: …}} with a chart "
