@@ -1,0 +1,164 @@
+"""The whole program on plain settings, and every combination of settings that decides what a model becomes."""
+
+import json
+import runpy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from offline.manifests import kubernetes_objects
+from offline.plan import Plan
+from offline.values import reveal
+from tests.mocks import DIGEST, Recording, built, record
+
+ROOT = Path(__file__).parents[1]
+NAMESPACE = "oci-model-serving"
+IMAGE = f"registry.example/models/qwen@{DIGEST}"
+POOL = {
+    "accelerator": "nvidia-l4",
+    "zones": ["us-central1-a"],
+    "maxNodes": 100,
+    "secondaryBootDisks": ["global/images/weights"],
+    "imageStreaming": True,
+}
+PULL_SECRETS = {"private": {"server": "registry.example", "username": "reader", "password": "hunter2"}}
+
+
+def gke(models: Mapping[str, Any], **keys: Any) -> dict[str, Any]:
+    """Settings of a stack on GKE with one L4 pool; `keys` replace or add whole keys."""
+    return {
+        "target": "gke",
+        "registry": {"create": {"repository": "models"}},
+        "cluster": {"create": {"name": "demo"}},
+        "nodePools": {"l4": POOL},
+        "platforms": {"kserve": {}, "kubeai": {"version": "0.24.0"}},
+        "models": models,
+        **keys,
+    }
+
+
+def local(models: Mapping[str, Any], **keys: Any) -> dict[str, Any]:
+    """Settings of a local stack with a registry; `keys` replace or add whole keys."""
+    return {
+        "registry": {"url": "registry.example/models"},
+        "platforms": {"kserve": {}, "kubeai": {"version": "0.24.0"}},
+        "models": models,
+        **keys,
+    }
+
+
+def run(settings: Mapping[str, Any], **arguments: Any) -> Recording:
+    """Record the program with these settings, images answered as built; `arguments` as of `record`."""
+    given: dict[str, Any] = {"stack_name": "dev", "project": NAMESPACE, "answer": built(), **arguments}
+    return record(
+        lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"),
+        config={
+            "gcp:project": "demo",
+            "gcp:region": "us-central1",
+            **{
+                f"{NAMESPACE}:{key}": value if isinstance(value, str) else json.dumps(value)
+                for key, value in settings.items()
+            },
+        },
+        secret_keys=[f"{NAMESPACE}:pullSecrets"] if "pullSecrets" in settings else [],
+        **given,
+    )
+
+
+def objects(recording: Recording) -> list[dict[str, Any]]:
+    """The Kubernetes objects of a recording as the API server gets them, secrets in the clear."""
+    return [reveal(dict(item.body)) for item in kubernetes_objects(Plan(NAMESPACE, "dev", recording))]
+
+
+def of_kind(recording: Recording, kind: str) -> list[dict[str, Any]]:
+    """The objects of one kind."""
+    return [body for body in objects(recording) if body["kind"] == kind]
+
+
+def one(recording: Recording, kind: str, name: str | None = None) -> dict[str, Any]:
+    """The one object of this kind (and name); a `LookupError` otherwise."""
+    found = [body for body in of_kind(recording, kind) if name in {None, body["metadata"]["name"]}]
+    if len(found) != 1:
+        raise LookupError(f"{len(found)} objects of {kind} {name or ''}")
+    return found[0]
+
+
+SCALINGS: dict[str, dict[str, Any]] = {
+    "fixed": {"replicas": {"min": 2}},
+    "cpu": {"replicas": {"min": 1, "max": 3}, "scaling": {"target": 70}},
+    "query": {"replicas": {"min": 1, "max": 3}, "scaling": {"query": "sum(vllm:num_requests_running)", "target": 8}},
+    "zero": {"replicas": {"min": 0, "max": 2}, "scaling": {"query": "sum(vllm:num_requests_running)"}},
+}
+"""How a model on KServe may scale."""
+KUBEAI_SCALINGS: dict[str, dict[str, Any]] = {
+    "fixed": {"replicas": {"min": 2}},
+    "range": {"replicas": {"min": 1, "max": 3}},
+    "zero": {"replicas": {"min": 0, "max": 2}},
+}
+"""How a model on KubeAI may scale."""
+
+
+WARM: dict[str, dict[str, Any]] = {
+    "cold": {"nodePool": "l4"},
+    "prepull": {"nodePool": "l4", "warm": "prepull"},
+    "disk": {"nodePool": "l4", "warm": "disk"},
+    "cpu": {},
+}
+"""Where a model may run, and how its nodes get the image."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One stack of the matrix: its models differ in delivery, pause, scaling, hardware and warm cache."""
+
+    kserve: str
+    gateway: str
+    pull_secret: bool
+
+    def __str__(self) -> str:
+        return f"{self.kserve}-{self.gateway}-{'private' if self.pull_secret else 'public'}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The stack's settings."""
+        certificate = {"domain": "models.test", "certificate": "wildcard"} if self.gateway == "gke" else {}
+        platform = {
+            "version": self.kserve,
+            "gateway": self.gateway,
+            "keda": True,
+            "prometheus": "http://prometheus.monitoring:9090",
+            **certificate,
+        }
+        return gke(
+            dict(self._models()),
+            platforms={"kserve": platform, "kubeai": {"version": "0.24.0"}},
+            **({"pullSecrets": PULL_SECRETS} if self.pull_secret else {}),
+        )
+
+    def _models(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        deliveries = ["modelcar", "kubeai"] if self.kserve == "v0.19.0" else ["modelcar", "native", "kubeai"]
+        for delivery in deliveries:
+            scalings = KUBEAI_SCALINGS if delivery == "kubeai" else SCALINGS
+            for at, (name, scaling) in enumerate(scalings.items()):
+                for paused in (False, True):
+                    # Each way to warm meets each delivery, paused and not; with each scaling as well it would be minutes.
+                    warm, hardware = list(WARM.items())[(at + paused) % len(WARM)]
+                    key = f"{delivery}-{name}-{warm}-{'paused' if paused else 'live'}"
+                    yield key, {"digest": IMAGE, "delivery": delivery, "paused": paused, **scaling, **hardware}
+
+
+MATRIX = [
+    Case(kserve, gateway, pull_secret=(row + column) % 2 == 1)
+    for row, kserve in enumerate(("v0.19.0", "v0.20.0"))
+    for column, gateway in enumerate(("gke", "envoy", "none"))
+]
+
+
+def settings_of(path: Path) -> dict[str, Any]:
+    """The settings in a stack's file, keys without the project's namespace."""
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))["config"]
+    prefix = f"{NAMESPACE}:"
+    return {key[len(prefix) :]: value for key, value in config.items() if key.startswith(prefix)}
