@@ -2,27 +2,39 @@
 
 import contextlib
 import fcntl
-import json
 import os
 import secrets
-import subprocess
+import socket
+import struct
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 _MARK = "OCI_MODEL_SERVING_E2E"
-_SECONDS = 60
 # Of the test cluster (shared/cluster/up): its pods' network and its containers' control groups.
 _POD_SUBNET = "10.245.0."
 _POD_CGROUP = "/kubepods"
+_SIOCGIFADDR = 0x8915  # netdevice(7): the address of an interface
 _NET_NAMESPACES = Path("/run/netns")
 
 
+def used_by_others() -> bool:
+    """Whether others hold the users' lock of tests/integration/cluster.py, which this process no longer does."""
+    with (Path(tempfile.gettempdir()) / "cluster.users").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 @contextlib.contextmanager
-def nothing_left(cluster_home: Path, folder: Path) -> Iterator[None]:
+def nothing_left(
+    cluster_home: Path, folder: Path, *, seconds: float = 60, shared: Callable[[], bool] = used_by_others
+) -> Iterator[None]:
     """Fail at the end of the context when something is left of what was started within it.
 
     Processes are told by a variable that they inherit, so that others on the same machine do not matter. A cluster
@@ -31,19 +43,24 @@ def nothing_left(cluster_home: Path, folder: Path) -> Iterator[None]:
     Args:
         cluster_home: the test cluster's folder.
         folder: the folder that the tests write to.
+        seconds: how long things may take to go.
+        shared: tells whether others use the cluster at the end.
     """
     mark = f"{_MARK}={secrets.token_hex(8)}"
     was_up = _is_up(cluster_home)
-    before = _mounts(cluster_home, folder) | _interfaces() | _net_namespaces()
+    before = _found(mark, cluster_home, folder)
+    outer = os.environ.get(_MARK)
     os.environ[_MARK] = mark.partition("=")[2]
     try:
         yield
     finally:
         del os.environ[_MARK]
-    if was_up or _is_used_by_others():
+        if outer:
+            os.environ[_MARK] = outer
+    if was_up or shared():
         print("the test cluster is in use by others: what it runs is not looked at")
         return
-    deadline = time.monotonic() + _SECONDS
+    deadline = time.monotonic() + seconds
     while left := _found(mark, cluster_home, folder) - before:
         if time.monotonic() > deadline:
             pytest.fail("left on the machine:\n" + "\n".join(sorted(left)))
@@ -74,13 +91,15 @@ def _mounts(cluster_home: Path, folder: Path) -> set[str]:
 
 
 def _interfaces() -> set[str]:
-    said = subprocess.run(["ip", "-json", "-4", "address"], capture_output=True, text=True, check=True)
-    return {
-        f"network interface {interface['ifname']}"
-        for interface in json.loads(said.stdout)
-        for address in interface["addr_info"]
-        if address["local"].startswith(_POD_SUBNET)
-    }
+    found = set()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        for _, name in socket.if_nameindex():
+            # An interface may have no address, or be gone by now.
+            with contextlib.suppress(OSError):
+                answer = fcntl.ioctl(asking, _SIOCGIFADDR, struct.pack("256s", name.encode()))
+                if socket.inet_ntoa(answer[20:24]).startswith(_POD_SUBNET):
+                    found.add(f"network interface {name}")
+    return found
 
 
 def _net_namespaces() -> set[str]:
@@ -92,15 +111,5 @@ def _is_up(cluster_home: Path) -> bool:
     for file in (cluster_home / "run" / "pids").glob("*"):
         with contextlib.suppress(OSError, ValueError):
             os.kill(int(file.read_text()), 0)
-            return True
-    return False
-
-
-def _is_used_by_others() -> bool:
-    """Look at the users' lock of tests/integration/cluster.py, which this process no longer holds."""
-    with (Path(tempfile.gettempdir()) / "cluster.users").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
             return True
     return False

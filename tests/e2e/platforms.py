@@ -72,7 +72,8 @@ def _told() -> Iterator[None]:
     try:
         yield
     except httpx.HTTPError as error:
-        _LOG.warning("%s %s", error, error.response.text if isinstance(error, httpx.HTTPStatusError) else "")
+        answer = error.response.json() if isinstance(error, httpx.HTTPStatusError) else {}
+        _LOG.warning("%s", answer.get("message", error))
 
 
 def _items(api: httpx.Client, path: str, **params: str) -> list[JSON]:

@@ -1,6 +1,5 @@
 """What each builder pushes is what a node mounts: the digest comes from the tool's own output."""
 
-import hashlib
 import secrets
 from pathlib import Path
 
@@ -12,12 +11,12 @@ from smoke.kube import namespaced
 from smoke.scaling import is_ready
 from tests.e2e import dockerd
 from tests.e2e.conftest import SECONDS, Node
+from tests.e2e.mounted import digests_of, mounted
 from tests.e2e.stack import modelimage
 from tests.integration.cluster import namespace, wait_for
 
 pytestmark = [pytest.mark.node, pytest.mark.xdist_group("cluster")]
 
-LIST = 'cd "$0" && find -L . -maxdepth 1 -type f -exec sha256sum {} +'
 WAIT = ["sh", "-c", "sleep 3600 & trap 'kill $!' TERM; wait"]
 
 
@@ -42,11 +41,8 @@ def test_a_node_mounts_what_was_pushed_by_the_digests_tag(
         node.api.create(namespaced("v1", name, "pods"), body)
         wait_for(lambda: is_ready(node.api.get(namespaced("v1", name, "pods", "mounts"))), SECONDS)
 
-        listed = node.api.execute(name, "mounts", "server", ["sh", "-c", LIST, "/model"]).stdout
+        found = mounted(node.api, name, "mounts", "server", "/model")
         written = node.api.execute(name, "mounts", "server", ["touch", "/model/more"])
 
-    lines = [line.split(maxsplit=1) for line in listed.splitlines()]
-    assert {file.removeprefix("./"): digest for digest, file in lines} == {
-        file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in weights.iterdir()
-    }
+    assert found == digests_of(weights)
     assert "Read-only file system" in written.stderr

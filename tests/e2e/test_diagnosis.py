@@ -99,7 +99,7 @@ def private(tmp_path_factory: pytest.TempPathFactory, weights: Path, base: str) 
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("MODELIMAGE_USERNAME", USER[0])
             patch.setenv("MODELIMAGE_PASSWORD", USER[1])
-            packed = modelimage("copy", modelimage_of(weights, base, tmp_path_factory), repository)
+            packed = modelimage("copy", _layout(weights, base, tmp_path_factory), repository)
         yield str(packed["reference"])
 
 
@@ -162,7 +162,7 @@ def test_a_private_image_is_served_with_the_pull_secret_of_the_account(
     wait_for_ready_pod(node.api, model, timeout=SECONDS, tell=lambda _: None)
 
 
-def modelimage_of(weights: Path, base: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+def _layout(weights: Path, base: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The model in a layout folder, by digest."""
     folder = tmp_path_factory.mktemp("layout") / "image"
     return str(modelimage("pack", str(weights), f"oci:{folder}", "--base", base)["reference"])

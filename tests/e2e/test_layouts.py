@@ -1,8 +1,6 @@
 """What a container sees of the image, in each of the three ways in which platforms deliver it."""
 
-import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,26 +13,13 @@ from smoke.kube import KubeApi, namespaced
 from smoke.pods import pods_of
 from smoke.scaling import is_ready
 from tests.e2e.conftest import SECONDS, Deployed, Node
+from tests.e2e.mounted import digests_of, mounted
 from tests.e2e.server.vllm.entrypoints.openai.api_server import fingerprint
 from tests.integration.cluster import client, wait_for
 
 pytestmark = [pytest.mark.node, pytest.mark.xdist_group("cluster")]
 
 STARTS = 10
-# As ls, but what the links lead to: digest and name of each file below the mount.
-LIST = 'cd "$0" && find -L . -maxdepth 1 -type f -exec sha256sum {} +'
-
-
-def digests_of(folder: Path) -> dict[str, str]:
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
-
-
-def mounted(api: KubeApi, model: ModelOutput, pod: str) -> dict[str, str]:
-    command = ["sh", "-c", LIST, manifests.mount_path(model)]
-    done = api.execute(model.namespace, pod, manifests.server_container(model), command)
-    assert done.code == 0, done.stderr
-    lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
-    return {name.removeprefix("./"): digest for digest, name in lines}
 
 
 def ready_pod(api: KubeApi, model: ModelOutput) -> dict[str, Any]:
@@ -53,7 +38,9 @@ def test_every_file_is_there_byte_for_byte(node: Node, served: tuple[Deployed, M
     deployed, model = served
     pod = ready_pod(node.api, model)["metadata"]["name"]
 
-    assert mounted(node.api, model, pod) == digests_of(deployed.stack.weights)
+    found = mounted(node.api, model.namespace, pod, manifests.server_container(model), manifests.mount_path(model))
+
+    assert found == digests_of(deployed.stack.weights)
 
 
 def test_a_write_to_the_weights_fails(node: Node, served: tuple[Deployed, ModelOutput]) -> None:
