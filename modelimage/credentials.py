@@ -73,24 +73,17 @@ class Credentials:
 
     def _from_docker(self) -> Credential | None:
         path = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
-        try:
-            config = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise ImageError(f"{path}: cannot be read as Docker's configuration: repair or remove it") from error
-        if not isinstance(config, dict):
-            raise ImageError(f"{path}: not Docker's configuration (a JSON object): repair or remove it")
+        config = _docker_config(path)
+        helpers, entries = config["credHelpers"], config["auths"]
         names = _spellings(self._host)
-        helpers = config.get("credHelpers") or {}
         for name in names:
             if name in helpers:
                 found = self._from_helper(str(helpers[name]), name)
                 if found or not self._is_google():
                     return found
         for name in names:
-            entry = (config.get("auths") or {}).get(name)
-            if entry and (found := _from_entry(entry, path, name)):
+            entry = entries.get(name)
+            if isinstance(entry, dict) and (found := _from_entry(entry, path, name)):
                 return found
         store = config.get("credsStore")
         if store:
@@ -117,6 +110,8 @@ class Credentials:
         if answer.returncode:
             if b"credentials not found" in answer.stdout + answer.stderr:  # the helpers' protocol has no code for it
                 return None
+            if self._is_google():
+                return None  # not logged in with gcloud, as in CI: application default credentials may do
             raise ImageError(
                 f"docker-credential-{helper} failed for {self._host} (exit code {answer.returncode}): "
                 f"log in again, then `echo {server} | docker-credential-{helper} get` should answer"
@@ -152,6 +147,20 @@ class Credentials:
             ) from error
         # The user name that Artifact Registry documents for access tokens.
         return Credential("oauth2accesstoken", str(self._google.token))
+
+
+def _docker_config(path: Path) -> dict[str, Any]:
+    """Return Docker's configuration with both of its tables, empty where it has none."""
+    tables: dict[str, Any] = {"credHelpers": {}, "auths": {}}
+    try:
+        config = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return tables
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path}: cannot be read as Docker's configuration: repair or remove it") from error
+    if not isinstance(config, dict) or not all(isinstance(config.get(key) or {}, dict) for key in tables):
+        raise ImageError(f"{path}: not Docker's configuration: credHelpers and auths are objects: repair or remove it")
+    return {**config, **{key: config.get(key) or {} for key in tables}}
 
 
 def _spellings(host: str) -> list[str]:

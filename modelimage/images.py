@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -138,7 +137,7 @@ def load_image(store: Reader, name: str | None, where: str) -> StoredImage:
     """
     stored = store.manifest(name)
     digest = stored.digest
-    if _kind(stored) in INDEX_TYPES:
+    if stored.media_type in INDEX_TYPES:
         fitting = [
             entry
             for entry in read_index(stored.content, where).manifests
@@ -147,7 +146,7 @@ def load_image(store: Reader, name: str | None, where: str) -> StoredImage:
         if not fitting:
             raise ImageError(f"{where}: has no image for {PLATFORM}: give one that has")
         stored = store.manifest(fitting[0].digest)
-    if _kind(stored) not in MANIFEST_TYPES:
+    if stored.media_type not in MANIFEST_TYPES:
         raise ImageError(f"{where}: its media type {stored.media_type!r} is not an image's: give an image")
     manifest = read_manifest(stored.content, where)
     content = b"".join(store.read_blob(manifest.config.digest, manifest.config.size))
@@ -156,14 +155,6 @@ def load_image(store: Reader, name: str | None, where: str) -> StoredImage:
     if platform != PLATFORM:
         raise ImageError(f"{where}: is for {platform}, and models are served on {PLATFORM}: give an image for that")
     return StoredImage(digest, stored, manifest, config, content)
-
-
-def _kind(stored: StoredManifest) -> str:
-    """Return the media type; some registries serve a wrong or no Content-Type, so the document's own word counts."""
-    own = json.loads(stored.content)
-    if isinstance(own, dict):
-        return str(own.get("mediaType") or stored.media_type)
-    raise ImageError(f"{stored.digest}: not a manifest: a JSON object belongs there")
 
 
 def parse_base(text: str) -> tuple[Reference, str] | None:

@@ -24,7 +24,7 @@ from modelimage.errors import BadInputError, DigestMismatchError, ImageError, No
 from modelimage.progress import readable
 from modelimage.references import LayoutReference
 from modelimage.sources import CHUNK_BYTES
-from modelimage.stores import StoredManifest
+from modelimage.stores import MANIFEST_LIMIT_BYTES, StoredManifest
 from modelimage.streams import Blob, HashedPass, Written
 
 _LAYOUT_FILE = "oci-layout"
@@ -54,12 +54,11 @@ class Layout:
         media_type = next((str(entry["mediaType"]) for entry in listed if entry["digest"] == name), None)
         if media_type is None and not self._path(name).is_file():
             raise NotFoundError(f"oci:{self.folder} has no image {name}: pack it there, or correct the reference")
-        content = self._content(name)
-        if media_type is None:
-            media_type = str(json.loads(content).get("mediaType", ""))
-        return StoredManifest(name, media_type, content)
+        return StoredManifest.read(name, media_type or "", self._content(name))
 
     def _content(self, digest: str) -> bytes:
+        if self._path(digest).is_file() and self._path(digest).stat().st_size > MANIFEST_LIMIT_BYTES:
+            raise ImageError(f"oci:{self.folder}: {digest} is no image: it is a layer, by its size")
         content = b"".join(self.read_blob(digest, -1))
         found = f"sha256:{hashlib.sha256(content).hexdigest()}"
         if found != digest:

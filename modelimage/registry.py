@@ -18,11 +18,11 @@ from modelimage.errors import CancelledError, DigestMismatchError, ImageError, N
 from modelimage.patience import GaveUpError, Patience, TransientError
 from modelimage.references import RegistryReference
 from modelimage.sources import CHUNK_BYTES
-from modelimage.stores import StoredManifest
+from modelimage.stores import MANIFEST_LIMIT_BYTES, StoredManifest
 from modelimage.streams import Blob, HashedPass, Written, digest_of
 from modelimage.transport import RegistryError, Transport
 
-_MANIFEST_LIMIT_BYTES = 4 << 20  # what the distribution specification has registries accept at least
+_MOUNT_TRIES = 3  # registries that do not mount refuse each time: do not ask for long
 
 
 @final
@@ -85,14 +85,14 @@ class Registry:
             raise NotFoundError(f"{self.place.name} has no image {name}: build and push it, or correct the reference")
         content = response.content
         digest = digest_of(content)
-        if len(content) > _MANIFEST_LIMIT_BYTES:
+        if len(content) > MANIFEST_LIMIT_BYTES:
             raise RegistryError(f"{self.place.name} {name}: a manifest of {len(content)} bytes is none")
         if ":" in name and digest != name:
             raise DigestMismatchError(
                 f"{self.place.name} answered {digest} when it was asked for {name}: do not use it"
             )
         media_type = response.headers.get("content-type", "").split(";")[0].strip()
-        return StoredManifest(digest, media_type, content)
+        return StoredManifest.read(digest, media_type, content)
 
     def digest_of_tag(self, tag: str) -> str | None:
         """Return the digest that a tag points to, or None if there is no such tag."""
@@ -153,10 +153,9 @@ class Registry:
 
     def _mounted(self, blob: Blob, digest: str) -> bool:
         host = f"{self.place.host}/"
-        for name in self._sources(digest):
+        names = [name for name in self._sources(digest) if name.startswith(host) and name != self.place.name]
+        for name in names[:_MOUNT_TRIES]:
             other = name.removeprefix(host)
-            if not name.startswith(host) or other == self.place.repository:
-                continue
             # A registry that cannot or will not mount opens an upload instead, which is then given up.
             with suppress(RegistryError, GaveUpError):
                 response = self._http.call(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from modelimage.errors import ImageError
 from modelimage.streams import Blob, Written
+
+MANIFEST_LIMIT_BYTES = 4 << 20
+"""The manifest that registries must accept at least (distribution-spec v1.1, "Pushing Manifests"); none is larger."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +21,21 @@ class StoredManifest:
     digest: str
     media_type: str
     content: bytes
+
+    @classmethod
+    def read(cls, digest: str, said: str, content: bytes) -> StoredManifest:
+        """Take what a store has under ``digest`` and calls ``said``; the document's own word on its type counts more.
+
+        Raises:
+            ImageError: it is no JSON object, and so no manifest.
+        """
+        try:
+            own = json.loads(content)
+        except ValueError:
+            own = None
+        if not isinstance(own, dict):
+            raise ImageError(f"{digest} is no image: its content is not a manifest: give an image's digest")
+        return cls(digest, str(own.get("mediaType") or said), content)
 
 
 class Reader(Protocol):

@@ -187,16 +187,24 @@ class _Authorisations:
                 lifetime = float("inf")
                 header = credential.basic()
             elif scheme.lower() == "bearer":
-                parameters = urllib.request.parse_keqv_list(urllib.request.parse_http_list(rest))
-                token, lifetime = self._token(parameters, scope, credential)
+                token, lifetime = self._token(self._parameters(rest), scope, credential)
                 header = f"Bearer {token}"
             else:
                 raise RegistryError(f"{self._host} asks for authorisation by {scheme!r}, which is not known here")
             self._known[scope] = (header, time.monotonic() + lifetime)
             return header
 
+    def _parameters(self, challenge: str) -> dict[str, str]:
+        try:
+            parameters = urllib.request.parse_keqv_list(urllib.request.parse_http_list(challenge))
+        except ValueError:
+            parameters = {}
+        if not parameters.get("realm"):
+            raise RegistryError(f"{self._host} asks for a token and does not say where: is it a registry?")
+        return parameters
+
     def _token(self, challenge: Mapping[str, str], scope: str, credential: Credential | None) -> tuple[str, float]:
-        realm, service = challenge.get("realm", ""), challenge.get("service", "")
+        realm, service = challenge["realm"], challenge.get("service", "")
         doing = f"asking {httpx.URL(realm).host or realm!r} for a token for {self._host}"
         if credential and credential.identity_token:
             form = {
@@ -247,6 +255,8 @@ def _transport_errors(doing: str, host: str) -> Iterator[None]:
             raise RegistryError(f"{doing}: {host} cannot be resolved ({reason.strerror}): check the name") from error
         text = str(reason) or type(reason).__name__
         raise TransientError(f"{doing}: the connection to {host} failed: {text}") from error
+    except httpx.RequestError as error:
+        raise RegistryError(f"{doing}: {host} answered with what is no answer: {error}: is it a registry?") from error
     except httpx.InvalidURL as error:
         raise RegistryError(f"{doing}: {host} answered with an address that is none: {error}") from error
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -92,3 +95,22 @@ def test_lines_tell_of_a_slow_layer_now_and_then(
 )
 def test_sizes_are_readable(size: int, text: str) -> None:
     assert readable(size) == text
+
+
+def test_a_terminal_gets_bars_and_the_result_stays_clean(tmp_path: Path, model: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "modelimage", "pack", str(model), f"oci:{tmp_path / 'image'}", "--json"]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True, env=environment)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # the end of a terminal whose other side is closed
+        while data := os.read(ours, 65536):
+            shown += data
+    os.close(ours)
+    assert process.stdout is not None
+    assert json.loads(process.stdout.read())["digest"].startswith("sha256:")
+    process.stdout.close()
+    assert process.wait() == 0
+    assert b"config.json and" in shown
+    assert b"\x1b[" in shown

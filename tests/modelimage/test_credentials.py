@@ -114,10 +114,10 @@ def test_a_damaged_entry_is_told_without_its_content(docker: Any, entry: str) ->
     assert caught.value.__cause__ is None
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff"])
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"auths": [1]}', b'{"credHelpers": "gcloud"}'])
 def test_a_damaged_configuration_is_told(docker: Any, content: bytes) -> None:
     docker.raw(content)
-    with pytest.raises(ImageError, match=r"config.json: .*Docker's configuration"):
+    with pytest.raises(ImageError, match=r"config.json: .*repair or remove it"):
         find("registry.example")
 
 
@@ -172,6 +172,12 @@ def test_googles_token_goes_nowhere_else(google_credentials: Any) -> None:
 
 
 def test_a_missing_gcloud_helper_is_made_up_for(docker: Any, google_credentials: Any) -> None:
+    docker.config(credHelpers={"us-docker.pkg.dev": "gcloud"})
+    assert find("us-docker.pkg.dev") == Credential("oauth2accesstoken", "ya29.1")
+
+
+def test_a_gcloud_helper_that_is_not_logged_in_is_made_up_for(docker: Any, google_credentials: Any) -> None:
+    docker.helper("gcloud", "echo 'no active account' >&2; exit 1")
     docker.config(credHelpers={"us-docker.pkg.dev": "gcloud"})
     assert find("us-docker.pkg.dev") == Credential("oauth2accesstoken", "ya29.1")
 

@@ -360,3 +360,9 @@ def test_two_models_with_one_shard_in_common_share_its_layer(tmp_path: Path, mod
     two = pack(str(other), f"oci:{tmp_path / 'two'}")
     assert [layer.digest for layer in one.layers[:3]] == [layer.digest for layer in two.layers[:3]]
     assert one.layers[3].digest != two.layers[3].digest
+
+
+def test_the_digest_of_a_layer_is_no_image(tmp_path: Path, model: Path) -> None:
+    image = pack(str(model), f"oci:{tmp_path / 'image'}")
+    with pytest.raises(ImageError, match="is no image"):
+        inspect(f"oci:{tmp_path / 'image'}@{image.layers[0].digest}")

@@ -216,3 +216,31 @@ def test_an_unknown_scheme_of_authorisation_is_told() -> None:
         pytest.raises(RegistryError, match="authorisation by 'Negotiate'"),
     ):
         get(transport(address))
+
+
+@pytest.mark.parametrize("challenge", ["Bearer", "Bearer realm", 'Bearer service="x"', 'Bearer realm="",a'])
+def test_a_challenge_without_an_address_is_told(challenge: str) -> None:
+    with (
+        serving(lambda _: Answer(401, b"", {"WWW-Authenticate": challenge})) as address,
+        pytest.raises(RegistryError, match="does not say where"),
+    ):
+        get(transport(address))
+
+
+def test_a_token_service_over_plain_http_elsewhere_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELIMAGE_USERNAME", "me")
+    monkeypatch.setenv("MODELIMAGE_PASSWORD", "pw")
+    challenge = 'Bearer realm="http://tokens.example/token",service="x"'
+    with (
+        serving(lambda _: Answer(401, b"", {"WWW-Authenticate": challenge})) as address,
+        pytest.raises(RegistryError, match=r"refused to speak plain http to tokens\.example"),
+    ):
+        get(transport(address))
+
+
+def test_what_only_redirects_is_no_registry() -> None:
+    with (
+        serving(lambda _: Answer(302, headers={"Location": "/v2/"})) as address,
+        pytest.raises(RegistryError, match="is it a registry"),
+    ):
+        get(transport(address))
