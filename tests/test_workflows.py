@@ -1,0 +1,310 @@
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from offline.diff import as_markdown, compare
+
+from .workflows import FOLDER, NAMES, ROOT, jobs, run, script, steps, workflow
+
+needs_jq = pytest.mark.skipif(not shutil.which("jq"), reason="jq is not on PATH")
+REMOTE = re.compile(r"uses: (?P<action>[\w.-]+/[\w./-]+)@(?P<commit>\S+)(?P<comment>.*)")
+
+
+def test_there_are_the_workflows_that_the_documentation_describes() -> None:
+    said = set(re.findall(r"\.\./\.github/workflows/(\w+)\.yml", (ROOT / "docs" / "ci.md").read_text()))
+    assert said | {"stacks"} == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_action_is_pinned_by_commit_and_says_its_version(name: str) -> None:
+    text = (FOLDER / f"{name}.yml").read_text()
+    for match in REMOTE.finditer(text):
+        assert re.fullmatch(r"[0-9a-f]{40}", match["commit"]), match[0]
+        assert re.fullmatch(r" # v\d+\.\d+\.\d+", match["comment"]), match[0]
+    uses = [step["uses"] for where, _, step in steps() if where == name and "uses" in step]
+    assert len(uses) == len(REMOTE.findall(text))
+
+
+def test_an_action_has_the_same_commit_everywhere() -> None:
+    pins: dict[str, set[str]] = {}
+    for _, _, step in steps():
+        if "uses" in step:
+            action, _, commit = step["uses"].partition("@")
+            pins.setdefault(action, set()).add(commit)
+    assert pins
+    assert all(len(commits) == 1 for commits in pins.values()), pins
+
+
+def test_tokens_write_only_where_it_is_needed() -> None:
+    written = {}
+    for name, job, content in jobs():
+        # A reusable workflow's jobs have at most what the calling job has.
+        if name == "pulumi":
+            assert "permissions" not in content
+            continue
+        assert workflow(name)["permissions"] == {}, name
+        granted = content["permissions"]
+        assert isinstance(granted, dict), (name, job)
+        if writes := sorted(scope for scope, level in granted.items() if level != "read"):
+            written[name, job] = writes
+    assert written == {
+        ("comment", "comment"): ["pull-requests"],
+        ("preview", "preview"): ["id-token", "pull-requests"],
+        ("deploy", "build"): ["id-token"],
+        ("deploy", "promote"): ["id-token"],
+    }
+
+
+def test_no_secret_is_stored_and_no_trusted_trigger_checks_out_a_fork() -> None:
+    for name in NAMES:
+        text = (FOLDER / f"{name}.yml").read_text()
+        assert "secrets." not in text
+        assert "secrets: inherit" not in text
+        assert "pull_request_target" not in text
+        if "workflow_run" in workflow(name)["on"]:
+            assert not [step for where, _, step in steps() if where == name and "uses" in step]
+
+
+def test_no_checkout_leaves_its_token_behind() -> None:
+    checkouts = [step for _, _, step in steps() if step.get("uses", "").startswith("actions/checkout@")]
+    assert checkouts
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
+def test_nothing_from_outside_is_pasted_into_a_script() -> None:
+    scripts = [step["run"] for _, _, step in steps() if "run" in step]
+    assert scripts
+    assert not [text for text in scripts if "${{" in text]
+
+
+def test_previews_with_credentials_are_for_branches_of_this_repository_only() -> None:
+    first = workflow("preview")["jobs"]["stacks"]
+    assert "github.event.pull_request.head.repo.full_name == github.repository" in first["if"]
+    assert all("stacks" in job["needs"] for name, job in workflow("preview")["jobs"].items() if name != "stacks")
+
+
+def test_each_stack_has_its_own_lane_and_an_update_is_never_cancelled() -> None:
+    plan, pulumi = workflow("checks")["jobs"]["plan"], workflow("pulumi")["jobs"]["pulumi"]
+    for job in (plan, pulumi):
+        assert "${{ matrix.stack }}" in job["concurrency"]["group"]
+    assert pulumi["concurrency"]["cancel-in-progress"] == "${{ inputs.command == 'preview' }}"
+    assert {workflow("comment")["concurrency"]["cancel-in-progress"]} == {False}
+    assert "concurrency" in workflow("checks")
+
+
+def test_updates_are_gated_by_the_environment_of_the_stacks_name() -> None:
+    environment = workflow("pulumi")["jobs"]["pulumi"]["environment"]
+    assert environment == "${{ matrix.stack }}${{ inputs.command == 'preview' && '-preview' || '' }}"
+    deploy = workflow("deploy")["jobs"]
+    assert {job["with"]["command"] for job in deploy.values() if "with" in job} == {"up"}
+    assert deploy["promote"]["needs"] == ["stacks", "build"]
+    assert workflow("deploy")["on"]["push"]["branches"] == ["main"]
+
+
+def test_the_engine_is_of_the_sdks_version_and_enforces_the_policy() -> None:
+    (step,) = [step for _, _, step in steps() if step.get("uses", "").startswith("pulumi/actions@")]
+    pinned = re.search(r"^pulumi==(\S+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    assert pinned
+    assert step["with"]["pulumi-version"] == pinned[1]
+    assert (ROOT / step["with"]["policyPacks"] / "PulumiPolicy.yaml").is_file()
+    assert f"/oci-model-serving/{'${{ matrix.stack }}'}" in step["with"]["stack-name"]
+
+
+def scripts_of_gitlab() -> list[str]:
+    text = (ROOT / "docs" / "ci.md").read_text()
+    (block,) = re.findall(r"^```yaml\n# .gitlab-ci.yml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    found = [line for job in yaml.safe_load(block).values() if isinstance(job, dict) for line in job.get("script", [])]
+    assert found
+    return found
+
+
+def test_every_make_target_that_is_called_exists(tmp_path: Path) -> None:
+    hooks = [
+        hook["entry"]
+        for repo in yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+        for hook in repo["hooks"]
+    ]
+    called = [step["run"] for _, _, step in steps() if "run" in step] + scripts_of_gitlab() + hooks
+    documents = [(ROOT / name).read_text() for name in ("CONTRIBUTING.md", "docs/environments.md", "docs/ci.md")]
+    targets = {found for text in called for found in re.findall(r"^(?:.* )?make ([\w./-]+)", text, re.MULTILINE)}
+    targets |= {found for text in documents for found in re.findall(r"(?:^|`)make ([a-z][\w-]*)", text, re.MULTILINE)}
+    assert {"lint", "test", "plans", "preview", ".venv/.runtime"} <= targets
+    for target in targets:
+        # Targets below the virtual environment are named by its folder: this one has nothing yet.
+        own = target.replace(".venv", str(tmp_path))
+        done = subprocess.run(
+            ["make", "--dry-run", f"VENV={tmp_path}", own], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"make {target}: {done.stderr}"
+
+
+def stacks_in(folder: Path) -> dict[str, list[str]]:
+    output = folder / "output"
+    done = run(script("stacks", "stacks", "List the stacks"), folder, GITHUB_OUTPUT=str(output))
+    assert done.returncode == 0, done.stderr
+    return {key: json.loads(value) for key, value in (line.split("=", 1) for line in output.read_text().splitlines())}
+
+
+@needs_jq
+def test_the_matrices_are_the_stacks_of_the_repository(tmp_path: Path) -> None:
+    for file in ROOT.glob("Pulumi.*.yaml"):
+        shutil.copy(file, tmp_path)
+    listed = stacks_in(tmp_path)
+    for key, expected in (("cloud", {"dev", "prod"}), ("building", {"dev"}), ("promoting", {"prod"})):
+        assert set(listed[key]) & {"dev", "prod", "local"} == expected
+    assert set(listed["all"]) == {file.name.split(".")[1] for file in ROOT.glob("Pulumi.*.yaml")}
+
+
+@needs_jq
+@pytest.mark.parametrize(
+    ("files", "listed"),
+    [
+        ({"a": "oci-model-serving:target: local"}, (["a"], [], [], [])),
+        ({"a": "oci-model-serving:target: 'gke'"}, (["a"], ["a"], ["a"], [])),
+        ({"a": "oci-model-serving:target: gke\n  m: {fromStack: x/y/b}"}, (["a"], ["a"], [], ["a"])),
+        (
+            {"a-1": "target: gke", "b.c": 'target: "gke"\n    fromStack: a-1', "z": "{}"},
+            (["a-1", "b.c", "z"], ["a-1", "b.c"], ["a-1"], ["b.c"]),
+        ),
+    ],
+)
+def test_stacks_are_told_apart_by_their_settings(
+    tmp_path: Path, files: dict[str, str], listed: tuple[list[str], ...]
+) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: p\n")
+    for name, text in files.items():
+        (tmp_path / f"Pulumi.{name}.yaml").write_text(f"config:\n  {text}\n")
+    found = stacks_in(tmp_path)
+    assert tuple(found[key] for key in ("all", "cloud", "building", "promoting")) == listed
+
+
+GH = """#!{python}
+import json, pathlib, sys
+state = pathlib.Path({folder!r})
+words = sys.argv[1:]
+with (state / "calls").open("a") as calls:
+    calls.write(json.dumps(words) + "\\n")
+given = json.loads((state / "given.json").read_text())
+if words[:2] == ["run", "download"]:
+    if not given["plans"]:
+        sys.exit("no artifact matches")
+    for stack, text in given["plans"].items():
+        folder = pathlib.Path("plans", f"plan-{{stack}}")
+        folder.mkdir(parents=True)
+        (folder / "plan.md").write_text(text)
+elif "--input" in words:
+    method, body = words[words.index("--method") + 1], json.loads(pathlib.Path(words[-1]).read_text())
+    with (state / "written").open("a") as written:
+        target = next(word for word in words if word.startswith("repos/"))
+        written.write(json.dumps([method, target, body["body"]]) + "\\n")
+elif words[-1].endswith("/comments"):
+    for page in given["pages"]:
+        print(json.dumps(page))
+else:
+    print(json.dumps(given["pulls"]))
+"""
+PLAN: dict[str, Any] = {"resources": [{"type": "t:m:T", "name": "n", "parent": None, "inputs": {}}], "outputs": {}}
+EMPTY: dict[str, Any] = {"resources": [], "outputs": {}}
+BOT = "github-actions[bot]"
+
+
+def comment(folder: Path, **given: Any) -> tuple[Any, list[list[str]], list[list[str]]]:
+    """Run the comment's step with a `gh` that answers what is given; what it was called with and what was written."""
+    known = {
+        "pulls": [{"number": 7, "head": {"sha": "abc"}}],
+        "pages": [[]],
+        "plans": {"dev": as_markdown(compare(EMPTY, PLAN), "dev")},
+        **given,
+    }
+    (folder / "given.json").write_text(json.dumps(known))
+    (folder / "bin").mkdir()
+    gh = folder / "bin" / "gh"
+    gh.write_text(GH.format(python=sys.executable, folder=str(folder)))
+    gh.chmod(0o755)
+    work = folder / "work"
+    work.mkdir()
+    environment = {"RUN_ID": "1", "HEAD_SHA": "abc", "HEAD_BRANCH": "topic $(x)", "HEAD_OWNER": "someone"}
+    text = script("comment", "comment", "Write or update one comment for each stack")
+    done = run(text, work, folder / "bin", GITHUB_REPOSITORY="acme/repo", **environment)
+
+    def lines(name: str) -> list[list[str]]:
+        file = folder / name
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    return done, lines("calls"), lines("written")
+
+
+@needs_jq
+def test_a_first_comment_is_posted_and_the_pull_request_is_found_by_its_head(tmp_path: Path) -> None:
+    done, calls, written = comment(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert calls[0][-1] == "head=someone:topic $(x)"
+    ((method, target, body),) = written
+    assert (method, target) == ("POST", "repos/acme/repo/issues/7/comments")
+    assert body.startswith("<!-- oci-model-serving plan dev -->\n### Plan of `dev`")
+
+
+@needs_jq
+def test_a_later_comment_takes_the_place_of_the_bots_own_on_whatever_page_it_is(tmp_path: Path) -> None:
+    marked = "<!-- oci-model-serving plan dev -->\nold"
+    other = "<!-- oci-model-serving plan prod -->\nold"
+    pages = [
+        [{"id": 1, "user": {"login": "someone"}, "body": marked}, {"id": 2, "user": {"login": BOT}, "body": other}],
+        [{"id": 3, "user": {"login": BOT}, "body": marked}],
+    ]
+    done, _, written = comment(tmp_path, pages=pages)
+    assert done.returncode == 0, done.stderr
+    assert [item[:2] for item in written] == [["PATCH", "repos/acme/repo/issues/comments/3"]]
+
+
+@needs_jq
+def test_a_plan_without_differences_says_so_in_a_comment_that_is_there_and_makes_none(tmp_path: Path) -> None:
+    unchanged = as_markdown(compare(PLAN, PLAN), "dev")
+    fresh, old = tmp_path / "fresh", tmp_path / "old"
+    fresh.mkdir()
+    old.mkdir()
+    assert comment(fresh, plans={"dev": unchanged})[2] == []
+    there = [[{"id": 3, "user": {"login": BOT}, "body": "<!-- oci-model-serving plan dev -->\nold"}]]
+    (written,) = comment(old, plans={"dev": unchanged}, pages=there)[2]
+    assert written[0] == "PATCH"
+    assert "No differences." in written[2]
+
+
+@needs_jq
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"pulls": [{"number": 7, "head": {"sha": "newer"}}]}, "no open pull request has abc"),
+        ({"pulls": []}, "no open pull request has abc"),
+        ({"plans": {}}, "the checks have left no plans"),
+    ],
+)
+def test_where_there_is_nothing_to_say_nothing_is_written(tmp_path: Path, given: dict[str, Any], said: str) -> None:
+    done, _, written = comment(tmp_path, **given)
+    assert done.returncode == 0
+    assert said in done.stdout
+    assert written == []
+
+
+@needs_jq
+def test_an_artifact_without_its_stacks_marker_is_refused(tmp_path: Path) -> None:
+    done, _, written = comment(tmp_path, plans={"dev": as_markdown(compare(EMPTY, PLAN), "prod")})
+    assert done.returncode == 1
+    assert "does not begin with its marker" in done.stdout
+    assert written == []
+
+
+@needs_jq
+def test_a_comment_longer_than_github_takes_is_cut(tmp_path: Path) -> None:
+    text = as_markdown(compare(EMPTY, PLAN), "dev") + "ä" * 70_000
+    done, _, written = comment(tmp_path, plans={"dev": text})
+    assert done.returncode == 0, done.stderr
+    assert 65_000 < len(written[0][2]) < 65_536
+    assert written[0][2].endswith("the job summary has all.")
