@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from components.outputs import StackOutputs
 from smoke.kube import KubeApi, namespaced
 from smoke.scaling import wait_for_ready_pod
 from tests.e2e import leftovers, platforms, server_image
@@ -43,14 +42,6 @@ class Node:
     def registry(self) -> str:
         """Where this session's images go."""
         return f"{cluster.REGISTRY}/{self.token}"
-
-
-@dataclass(frozen=True)
-class Deployed:
-    """A stack whose models are served."""
-
-    stack: Stack
-    outputs: StackOutputs
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -115,7 +106,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def volumes(node: Node, server: str, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+def volumes(node: Node, server: str, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack with both deliveries by image volume: KServe's native and KubeAI's; images without any base."""
     models = {
         "tiny.native": {"source": ".local/model", "delivery": "native", "resources": _RESOURCES},
@@ -131,7 +122,7 @@ def volumes(node: Node, server: str, weights: Path, tmp_path_factory: pytest.Tem
 @pytest.fixture(scope="session")
 def modelcar(
     node: Node, server: str, base: str, weights: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Deployed]:
+) -> Iterator[Stack]:
     """A stack with a modelcar, on a base with a shell."""
     models = {
         "tiny": {"source": ".local/model", "delivery": "modelcar", "base": base, "resources": _RESOURCES},
@@ -156,17 +147,16 @@ def _settings(node: Node, name: str, server: str, models: dict[str, Any]) -> dic
     }
 
 
-def _deployed(node: Node, name: str, stack: Stack) -> Iterator[Deployed]:
+def _deployed(node: Node, name: str, stack: Stack) -> Iterator[Stack]:
     kserve, kubeai = f"{node.token}-{name}", f"{node.token}-{name}-kubeai"
     with (
         webhook.pod_webhook(node.admin, kserve),
         platforms.playing(node.admin, kserve=kserve, kubeai=kubeai),
     ):
         try:
-            outputs = stack.up()
-            for model in outputs.models.values():
+            for model in stack.up().models.values():
                 wait_for_ready_pod(node.api, model, timeout=SECONDS, tell=lambda _: None)
-            yield Deployed(stack, outputs)
+            yield stack
         finally:
             for namespace in (kserve, kubeai):
                 node.api.delete(f"/api/v1/namespaces/{namespace}")

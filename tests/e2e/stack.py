@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from components.outputs import ModelOutput, StackOutputs, parse
+from components.outputs import StackOutputs, parse
 from deploy import engine
 
 ROOT = Path(__file__).parents[2]
@@ -60,28 +60,33 @@ class Stack:
         (folder / f"Pulumi.{_NAME}.yaml").write_text(yaml.safe_dump({"config": config}))
         stamps = folder / "stamps"
         stamps.mkdir()
-        # The interpreter that runs the tests has what the project needs: make must not set up another.
+        # The interpreter that runs the tests has what the project needs: neither make nor the engine is to set up
+        # another.
         for stamp in (".python", ".runtime"):
             (stamps / stamp).touch()
+        (folder / ".venv").symlink_to(sys.prefix, target_is_directory=True)
         return cls(folder, weights, kubeconfig)
+
+    @property
+    def outputs(self) -> StackOutputs:
+        """The outputs of the last `up`."""
+        return parse(json.loads(self._outputs_file.read_text()))
 
     def up(self) -> StackOutputs:
         """Deploy with `make up` and return the stack's outputs."""
         variables = [f"STACK={_NAME}", f"MODEL={self.weights}", f"RUN={sys.executable}", "VENV=stamps"]
         run(["make", "up", *variables], self.folder, self._environment)
-        return self.outputs()
+        self._outputs_file.write_text(json.dumps(self._read_outputs()))
+        return self.outputs
 
-    def outputs(self) -> StackOutputs:
+    def _read_outputs(self) -> dict[str, Any]:
         """Read the outputs: the engine's where there is one, else those of the in-process run."""
         path = engine.find()
+        line = [sys.executable, "-m", "offline", "--stack", _NAME, "--build", "--format", "json"]
         if path:
             line = [path, "stack", "output", "--json", "--show-secrets", "--stack", _NAME]
-        else:
-            line = [sys.executable, "-m", "offline", "--stack", _NAME, "--build", "--format", "json"]
-        text = run(line, self.folder, self._environment)
-        self._outputs_file.write_text(text)
-        read = json.loads(text)
-        return parse(read if path else read["outputs"])
+        read: dict[str, Any] = json.loads(run(line, self.folder, self._environment))
+        return read if path else dict(read["outputs"])
 
     def smoke(self, *arguments: str) -> tuple[int, dict[str, Any]]:
         """Run `python -m smoke --json` on the stack; its exit code and what it reports."""
@@ -100,16 +105,3 @@ class Stack:
         state = self.folder / "state"
         state.mkdir(exist_ok=True)
         return {"PULUMI_BACKEND_URL": state.as_uri(), "PULUMI_CONFIG_PASSPHRASE": "e2e"}
-
-
-@dataclass(frozen=True)
-class Served:
-    """A model that a stack serves on the node."""
-
-    stack: Stack
-    key: str
-
-    @property
-    def output(self) -> ModelOutput:
-        """What the stack's outputs say of it now."""
-        return self.stack.outputs().models[self.key]

@@ -18,8 +18,8 @@ from smoke.kube import namespaced
 from smoke.scaling import wait_for_ready_pod
 from smoke.stack import Model
 from tests.e2e import platforms
-from tests.e2e.conftest import SECONDS, Deployed, Node
-from tests.e2e.stack import modelimage
+from tests.e2e.conftest import SECONDS, Node
+from tests.e2e.stack import Stack, modelimage
 from tests.integration import webhook
 from tests.integration.cluster import namespace, wait_for
 from tests.registry import RegistryServer
@@ -49,7 +49,7 @@ class Ward:
     """
 
     node: Node
-    of: Deployed
+    of: Stack
     name: str
 
     def serve(self, name: str, delivery: str, image: str, change: Callable[[Any], None] | None = None) -> ModelOutput:
@@ -76,7 +76,7 @@ class Ward:
 
 
 @pytest.fixture(scope="module")
-def ward(node: Node, modelcar: Deployed) -> Iterator[Ward]:
+def ward(node: Node, modelcar: Stack) -> Iterator[Ward]:
     model = modelcar.outputs.models["tiny"]
     runtimes = namespaced(manifests.RUNTIME_API, model.namespace, "servingruntimes")
     runtime = manifests.like_deployed(node.api.get(f"{runtimes}/{manifests.RUNTIME_NAME}"), manifests.RUNTIME_NAME)

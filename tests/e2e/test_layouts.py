@@ -12,9 +12,10 @@ from smoke.diagnosis import container_statuses
 from smoke.kube import KubeApi, namespaced
 from smoke.pods import pods_of
 from smoke.scaling import is_ready
-from tests.e2e.conftest import SECONDS, Deployed, Node
+from tests.e2e.conftest import SECONDS, Node
 from tests.e2e.mounted import digests_of, mounted
 from tests.e2e.server.vllm.entrypoints.openai.api_server import fingerprint
+from tests.e2e.stack import Stack
 from tests.integration.cluster import client, wait_for
 
 pytestmark = [pytest.mark.node, pytest.mark.xdist_group("cluster")]
@@ -28,22 +29,22 @@ def ready_pod(api: KubeApi, model: ModelOutput) -> dict[str, Any]:
 
 
 @pytest.fixture(params=["tiny.native", "tiny.kubeai", "tiny"])
-def served(request: pytest.FixtureRequest) -> tuple[Deployed, ModelOutput]:
+def served(request: pytest.FixtureRequest) -> tuple[Stack, ModelOutput]:
     key = request.param
-    deployed: Deployed = request.getfixturevalue("modelcar" if key == "tiny" else "volumes")
+    deployed: Stack = request.getfixturevalue("modelcar" if key == "tiny" else "volumes")
     return deployed, deployed.outputs.models[key]
 
 
-def test_every_file_is_there_byte_for_byte(node: Node, served: tuple[Deployed, ModelOutput]) -> None:
+def test_every_file_is_there_byte_for_byte(node: Node, served: tuple[Stack, ModelOutput]) -> None:
     deployed, model = served
     pod = ready_pod(node.api, model)["metadata"]["name"]
 
     found = mounted(node.api, model.namespace, pod, manifests.server_container(model), manifests.mount_path(model))
 
-    assert found == digests_of(deployed.stack.weights)
+    assert found == digests_of(deployed.weights)
 
 
-def test_a_write_to_the_weights_fails(node: Node, served: tuple[Deployed, ModelOutput]) -> None:
+def test_a_write_to_the_weights_fails(node: Node, served: tuple[Stack, ModelOutput]) -> None:
     _, model = served
     pod = ready_pod(node.api, model)["metadata"]["name"]
     path = f"{manifests.mount_path(model)}/config.json"
@@ -57,7 +58,7 @@ def test_a_write_to_the_weights_fails(node: Node, served: tuple[Deployed, ModelO
 
 
 def test_kubeai_mounts_the_tag_that_spells_the_digest_and_its_links_lead_to_the_files(
-    node: Node, volumes: Deployed
+    node: Node, volumes: Stack
 ) -> None:
     model = volumes.outputs.models["tiny.kubeai"]
     pod = ready_pod(node.api, model)
@@ -69,7 +70,7 @@ def test_kubeai_mounts_the_tag_that_spells_the_digest_and_its_links_lead_to_the_
     assert "config.json -> models/config.json" in listed
 
 
-def test_native_runs_in_a_namespace_that_enforces_restricted(node: Node, volumes: Deployed) -> None:
+def test_native_runs_in_a_namespace_that_enforces_restricted(node: Node, volumes: Stack) -> None:
     model = volumes.outputs.models["tiny.native"]
     namespace = node.api.get(f"/api/v1/namespaces/{model.namespace}")
     pod = ready_pod(node.api, model)
@@ -80,7 +81,7 @@ def test_native_runs_in_a_namespace_that_enforces_restricted(node: Node, volumes
     assert pod["status"]["phase"] == "Running"
 
 
-def test_a_modelcars_server_runs_our_command_as_the_uid_that_kserve_forces(node: Node, modelcar: Deployed) -> None:
+def test_a_modelcars_server_runs_our_command_as_the_uid_that_kserve_forces(node: Node, modelcar: Stack) -> None:
     model = modelcar.outputs.models["tiny"]
     pod = ready_pod(node.api, model)
     containers = {container["name"]: container for container in pod["spec"]["containers"]}
@@ -94,7 +95,7 @@ def test_a_modelcars_server_runs_our_command_as_the_uid_that_kserve_forces(node:
 
 
 @pytest.fixture
-def ten_pods(node: Node, modelcar: Deployed) -> Iterator[list[dict[str, Any]]]:
+def ten_pods(node: Node, modelcar: Stack) -> Iterator[list[dict[str, Any]]]:
     model = modelcar.outputs.models["tiny"]
     group, plural = manifests.resource(model)
     path = namespaced(group, model.namespace, plural, model.name)
@@ -117,10 +118,10 @@ def ten_pods(node: Node, modelcar: Deployed) -> Iterator[list[dict[str, Any]]]:
 
 
 def test_ten_of_ten_modelcar_starts_serve_the_weights_without_a_restart(
-    node: Node, modelcar: Deployed, ten_pods: list[dict[str, Any]]
+    node: Node, modelcar: Stack, ten_pods: list[dict[str, Any]]
 ) -> None:
     model = modelcar.outputs.models["tiny"]
-    expected = fingerprint(modelcar.stack.weights)
+    expected = fingerprint(modelcar.weights)
     question = {"model": "tiny", "messages": [{"role": "user", "content": "ping"}]}
     restarts: dict[str, int] = {}
     answers = []

@@ -6,8 +6,9 @@ from components.outputs import ModelOutput
 from smoke.kube import namespaced
 from smoke.manifests import pod_selector
 from smoke.pods import running_digests
-from tests.e2e.conftest import SECONDS, Deployed, Node
+from tests.e2e.conftest import SECONDS, Node
 from tests.e2e.server.vllm.entrypoints.openai.api_server import fingerprint
+from tests.e2e.stack import Stack
 from tests.integration.cluster import wait_for
 
 pytestmark = [pytest.mark.node, pytest.mark.xdist_group("cluster")]
@@ -19,25 +20,25 @@ def digests_that_run(node: Node, model: ModelOutput) -> set[str]:
     return {digest for pod in pods for digest in running_digests(pod, model)}
 
 
-def test_a_changed_weight_file_is_a_new_digest_that_replaces_the_old_pods(node: Node, volumes: Deployed) -> None:
-    before = volumes.stack.outputs().models
-    shard = min(volumes.stack.weights.glob("*.safetensors"))
+def test_a_changed_weight_file_is_a_new_digest_that_replaces_the_old_pods(node: Node, volumes: Stack) -> None:
+    before = volumes.outputs.models
+    shard = min(volumes.weights.glob("*.safetensors"))
     content = bytearray(shard.read_bytes())
     content[-1] ^= 1
     shard.write_bytes(content)
 
-    after = volumes.stack.up().models
+    after = volumes.up().models
 
     for key, model in after.items():
         assert model.digest != before[key].digest
         wait_for(lambda model=model: digests_that_run(node, model) == {model.digest}, SECONDS)
-    code, document = volumes.stack.smoke("--only", "deployed", "--only", "validate")
+    code, document = volumes.smoke("--only", "deployed", "--only", "validate")
     assert code == 0, document
     chats = [check["evidence"] for check in document["checks"] if check["name"] == "chat"]
-    assert all(fingerprint(volumes.stack.weights) in chat for chat in chats)
+    assert all(fingerprint(volumes.weights) in chat for chat in chats)
 
 
-def test_the_same_weights_give_the_same_digest_and_leave_the_pods_alone(node: Node, volumes: Deployed) -> None:
+def test_the_same_weights_give_the_same_digest_and_leave_the_pods_alone(node: Node, volumes: Stack) -> None:
     def pods() -> set[str]:
         found = [
             node.api.items(namespaced("v1", model.namespace, "pods"), labelSelector=pod_selector(model))
@@ -45,9 +46,9 @@ def test_the_same_weights_give_the_same_digest_and_leave_the_pods_alone(node: No
         ]
         return {pod["metadata"]["uid"] for some in found for pod in some}
 
-    before, running = volumes.stack.outputs().models, pods()
+    before, running = volumes.outputs.models, pods()
 
-    after = volumes.stack.up().models
+    after = volumes.up().models
 
     assert {key: model.digest for key, model in after.items()} == {key: model.digest for key, model in before.items()}
     assert pods() == running

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Deployed
 from tests.e2e.server.vllm.entrypoints.openai.api_server import fingerprint
+from tests.e2e.stack import Stack
 
 pytestmark = [pytest.mark.node, pytest.mark.xdist_group("cluster")]
 
@@ -13,8 +13,8 @@ PHASES = ("controller", "node_provision", "image_pull", "container_start", "serv
 
 
 @pytest.fixture(params=["volumes", "modelcar"])
-def deployed(request: pytest.FixtureRequest) -> Deployed:
-    found: Deployed = request.getfixturevalue(request.param)
+def deployed(request: pytest.FixtureRequest) -> Stack:
+    found: Stack = request.getfixturevalue(request.param)
     return found
 
 
@@ -26,8 +26,8 @@ def told(document: dict[str, Any], *statuses: str) -> list[str]:
     ]
 
 
-def test_all_steps_hold(deployed: Deployed) -> None:
-    code, document = deployed.stack.smoke()
+def test_all_steps_hold(deployed: Stack) -> None:
+    code, document = deployed.smoke()
 
     assert (code, told(document, "fail")) == (0, [])
     # Google's accounts are the only thing that a cluster without Google has nothing of.
@@ -38,18 +38,18 @@ def test_all_steps_hold(deployed: Deployed) -> None:
     assert {check["step"] for check in document["checks"]} == {"preflight", "deployed", "validate", "egress"}
 
 
-def test_the_answer_comes_from_the_images_weights(deployed: Deployed) -> None:
-    _, document = deployed.stack.smoke("--only", "validate")
+def test_the_answer_comes_from_the_images_weights(deployed: Stack) -> None:
+    _, document = deployed.smoke("--only", "validate")
 
     chats = [check["evidence"] for check in document["checks"] if check["name"] == "chat"]
     assert len(chats) == len(deployed.outputs.models)
-    assert all(fingerprint(deployed.stack.weights) in chat for chat in chats)
+    assert all(fingerprint(deployed.weights) in chat for chat in chats)
 
 
-def test_pause_takes_all_pods_away_and_resume_brings_them_back(deployed: Deployed) -> None:
-    paused, at_rest = deployed.stack.smoke("pause")
-    _, during = deployed.stack.smoke("--only", "deployed")
-    resumed, back = deployed.stack.smoke("resume")
+def test_pause_takes_all_pods_away_and_resume_brings_them_back(deployed: Stack) -> None:
+    paused, at_rest = deployed.smoke("pause")
+    _, during = deployed.smoke("--only", "deployed")
+    resumed, back = deployed.smoke("resume")
 
     assert (paused, told(at_rest, "fail")) == (0, [])
     ready = [check for check in during["checks"] if check["name"] == "ready"]
@@ -57,8 +57,8 @@ def test_pause_takes_all_pods_away_and_resume_brings_them_back(deployed: Deploye
     assert (resumed, told(back, "fail")) == (0, [])
 
 
-def test_a_cold_start_has_its_figures(deployed: Deployed) -> None:
-    code, document = deployed.stack.smoke("coldstart")
+def test_a_cold_start_has_its_figures(deployed: Stack) -> None:
+    code, document = deployed.smoke("coldstart")
 
     assert (code, told(document, "fail")) == (0, [])
     assert set(document["coldstart"]) == set(deployed.outputs.models)
