@@ -82,7 +82,7 @@ def fake_engine(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def calls(file: Path) -> list[tuple[list[str], dict[str, str]]]:
-    return [tuple(json.loads(line)) for line in file.read_text().splitlines()]  # type: ignore[misc]
+    return [tuple(json.loads(line)) for line in file.read_text().splitlines()]
 
 
 def test_the_engine_on_path_is_used_with_a_backend_and_a_passphrase_of_its_own(fake_engine: Path) -> None:
