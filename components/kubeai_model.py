@@ -49,7 +49,9 @@ class KubeAIModelArgs:
 class KubeAIModel(pulumi.ComponentResource):
     """Serves a model with KubeAI: the Model and its egress rule.
 
-    Its `url` cannot hold `@`, so it names the tag that spells the digest, in a repository whose tags never move.
+    Its `url` cannot hold `@`, so it names the tag that spells the digest, in a repository whose tags never move. The
+    first deployment is awaited, and the first pod of a changed image; a change that leaves the image alone is not, as
+    KubeAI says nothing of a rollout (its Model has no observedGeneration, its pods no label of ours).
     """
 
     name: pulumi.Output[str]

@@ -22,14 +22,15 @@ def watch(
     """Run `python -m smoke.rollout` when the model's image changes.
 
     A serving resource cannot tell by itself: an InferenceService stays Ready while old pods serve, and neither KServe
-    nor KubeAI reports a failed pull. This runs beside it, so that the reason shows while the resource still waits.
+    nor KubeAI reports a failed pull. This runs before anything waits for the pods, or beside it, so that the reason
+    shows at once.
 
     Args:
         name: Kubernetes name of the model.
         model: what the stack's outputs say of it (`components.outputs.ModelOutput`).
         kubeconfig: text of a kubeconfig; reaches the command by its environment only, as a secret.
         timeout_seconds: how long the first pod may take to be ready.
-        opts: resource options; must not depend on the serving resource.
+        opts: resource options; must not depend on a resource that waits for these pods.
     """
     described = pulumi.Output.all(**model).apply(lambda known: json.dumps(known, sort_keys=True))
     return command.local.Command(
