@@ -12,7 +12,7 @@ import yaml
 from offline.manifests import kubernetes_objects
 from offline.plan import Plan
 from offline.values import reveal
-from tests.mocks import DIGEST, Recording, built, record
+from tests.mocks import DIGEST, Recording, Resource, built, record
 
 ROOT = Path(__file__).parents[1]
 NAMESPACE = "oci-model-serving"
@@ -86,6 +86,23 @@ def one(recording: Recording, kind: str, name: str | None = None) -> dict[str, A
     return found[0]
 
 
+def after(recording: Recording, resource: Resource) -> set[str]:
+    """Names of all resources that are there before this one is registered.
+
+    A resource waits for its parent, and that for what it depends on.
+    """
+    by_urn = {made.urn: made for made in recording.resources}
+    found: set[str] = set()
+    waiting = [resource]
+    while waiting:
+        late = waiting.pop()
+        for early in (by_urn[urn] for urn in (*late.dependencies, late.parent) if urn in by_urn):
+            if early.urn not in found:
+                found.add(early.urn)
+                waiting.append(early)
+    return {by_urn[urn].name for urn in found}
+
+
 SCALINGS: dict[str, dict[str, Any]] = {
     "fixed": {"replicas": {"min": 2}},
     "cpu": {"replicas": {"min": 1, "max": 3}, "scaling": {"target": 70}},
@@ -144,7 +161,7 @@ class Case:
             scalings = KUBEAI_SCALINGS if delivery == "kubeai" else SCALINGS
             for at, (name, scaling) in enumerate(scalings.items()):
                 for paused in (False, True):
-                    # Each way to warm meets each delivery, paused and not; with each scaling as well it would be minutes.
+                    # Each way to warm meets each delivery, paused or not; with each scaling as well it takes minutes.
                     warm, hardware = list(WARM.items())[(at + paused) % len(WARM)]
                     key = f"{delivery}-{name}-{warm}-{'paused' if paused else 'live'}"
                     yield key, {"digest": IMAGE, "delivery": delivery, "paused": paused, **scaling, **hardware}

@@ -18,7 +18,7 @@ def custom(settings: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         body
         for body in serving.objects(serving.run(settings))
-        if "." in body["apiVersion"].partition("/")[0] and "networking.k8s.io/v1" != body["apiVersion"]
+        if "." in body["apiVersion"].partition("/")[0] and body["apiVersion"] != "networking.k8s.io/v1"
     ]
 
 

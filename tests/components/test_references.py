@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.references import ImageReference, ReferenceError, is_by_digest, is_repository
+from components.references import ImageReference, is_by_digest, is_repository
+from components.references import ReferenceError as NotAReferenceError
 from components.schema import kubernetes_name
 
 HEX = "0123456789abcdef" * 4
@@ -42,20 +43,17 @@ def test_every_delivery_names_the_same_content(host: str, path: str, digest: str
 
 @given(st.text(max_size=120))
 def test_any_other_text_is_refused_with_a_reason_or_is_a_reference(text: str) -> None:
-    try:
-        reference = ImageReference.parse(text)
-    except ReferenceError as error:
-        assert str(error)
-        assert not is_by_digest(text)
-    else:
-        assert str(reference) == text
-        assert is_by_digest(text)
+    if is_by_digest(text):
+        assert str(ImageReference.parse(text)) == text
+        return
+    with pytest.raises(NotAReferenceError, match=r"\S"):
+        ImageReference.parse(text)
 
 
 @given(hosts, paths, st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}", fullmatch=True), digests)
 def test_a_tag_never_passes_with_a_digest_or_without(host: str, path: str, tag: str, digest: str) -> None:
     for text in (f"{host}/{path}:{tag}", f"{host}/{path}:{tag}@{digest}"):
-        with pytest.raises(ReferenceError, match="tag"):
+        with pytest.raises(NotAReferenceError, match="tag"):
             ImageReference.parse(text)
 
 
@@ -80,7 +78,7 @@ def test_a_tag_never_passes_with_a_digest_or_without(host: str, path: str, tag: 
     ],
 )
 def test_what_is_no_reference_is_refused_with_what_to_write(text: str, said: str) -> None:
-    with pytest.raises(ReferenceError, match=re.escape(said)):
+    with pytest.raises(NotAReferenceError, match=re.escape(said)):
         ImageReference.parse(text)
 
 

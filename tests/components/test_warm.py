@@ -1,0 +1,91 @@
+"""The node-warm cache: both images, by digest, on the model's nodes before its pods."""
+
+from typing import Any
+
+import pytest
+
+from tests import serving
+from tests.mocks import Recording
+
+DAEMON_SET = "kubernetes:apps/v1:DaemonSet"
+SERVING = {"kubeai": "kubernetes:kubeai.org/v1:Model"}
+INFERENCE_SERVICE = "kubernetes:serving.kserve.io/v1beta1:InferenceService"
+DELIVERIES = ("modelcar", "native", "kubeai")
+
+
+def run(delivery: str, **fields: Any) -> Recording:
+    model = {"digest": serving.IMAGE, "delivery": delivery, "nodePool": "l4", "warm": "prepull", **fields}
+    server = {"server": {"image": serving.IMAGE.replace("qwen", "vllm")}}
+    platforms = {"kserve": server, "kubeai": {"version": "0.24.0", **server}}
+    return serving.run(serving.gke({"qwen": model}, platforms=platforms, pullSecrets=serving.PULL_SECRETS))
+
+
+def pod(delivery: str, **fields: Any) -> dict[str, Any]:
+    made: dict[str, Any] = run(delivery, **fields).only(DAEMON_SET).inputs["spec"]["template"]["spec"]
+    return made
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_both_images_are_pulled_by_digest_on_the_models_nodes(delivery: str) -> None:
+    made = pod(delivery)
+
+    images = {container["image"] for container in made["containers"]}
+    images |= {volume["image"]["reference"] for volume in made["volumes"]}
+    assert images == {serving.IMAGE, serving.IMAGE.replace("qwen", "vllm")}
+    assert made["nodeSelector"] == {"oci-model-serving/pool": "l4"}
+    assert made["tolerations"][0]["key"] == "nvidia.com/gpu"
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_the_model_comes_after_its_images(delivery: str) -> None:
+    recording = run(delivery)
+
+    model = recording.only(SERVING.get(delivery, INFERENCE_SERVICE))
+    assert recording.only(DAEMON_SET).urn in model.dependencies
+
+
+@pytest.mark.parametrize("delivery", ["native", "kubeai"])
+def test_an_image_without_a_shell_is_warmed_as_the_volume_that_it_will_be(delivery: str) -> None:
+    made = pod(delivery)
+
+    assert [volume["image"]["reference"] for volume in made["volumes"]] == [serving.IMAGE]
+    assert serving.IMAGE not in {container["image"] for container in made["containers"]}
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_the_pods_ask_for_next_to_nothing_and_for_no_gpu_and_pass_restricted(delivery: str) -> None:
+    made = pod(delivery)
+
+    for container in made["containers"]:
+        assert set(container["resources"]["requests"]) == {"cpu", "memory"}
+        assert container["resources"]["requests"]["cpu"] == "1m"
+        context = container["securityContext"]
+        assert context["runAsNonRoot"] is True
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert made["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_private_registries_are_read_by_the_service_account_that_has_their_credentials(delivery: str) -> None:
+    recording = run(delivery)
+    made = recording.only(DAEMON_SET)
+    accounts = recording.of_type("kubernetes:core/v1:ServiceAccount")
+
+    (account,) = accounts
+    assert account.inputs["metadata"]["name"] == made.inputs["spec"]["template"]["spec"]["serviceAccountName"]
+    assert account.inputs["imagePullSecrets"] == [{"name": "oci-pull" if delivery == "kubeai" else "private"}]
+    assert account.urn in made.dependencies
+
+
+def test_the_pods_are_none_of_the_models_own() -> None:
+    # The model's Service, its egress policy and its disruption budget select these labels.
+    labels = run("modelcar").only(DAEMON_SET).inputs["spec"]["template"]["metadata"]["labels"]
+
+    assert not {"serving.kserve.io/inferenceservice", "model", "app"} & set(labels)
+
+
+@pytest.mark.parametrize("warm", ["none", "disk"])
+def test_otherwise_there_is_no_daemon_set(warm: str) -> None:
+    assert run("modelcar", warm=warm).of_type(DAEMON_SET) == []
