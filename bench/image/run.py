@@ -390,6 +390,7 @@ def main() -> None:
         raise SystemExit("needs docker-registry and curl (Debian: docker-registry, curl)")
     with tempfile.TemporaryDirectory(prefix="bench-image-", dir=options.work) as name:
         work = Path(name)
+        os.environ["XDG_CACHE_HOME"] = str(work / "xdg-cache")  # not the user's remembered digests
         registry = Registry(work / "registry")
         bench = Bench(work, registry, options.gib)
         say(f"making {options.gib} GiB of weights")
