@@ -1,0 +1,332 @@
+"""A model's image: built, copied or checked by `modelimage` or Docker, and known by its digest only."""
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+import modelimage
+from components import model_image
+from components.model_image import ModelImage, ModelImageArgs
+from components.outputs import CONTRACT_VERSION, ContractError
+from components.references import ReferenceError as NotAReferenceError
+from components.schema import BUSYBOX, Model
+from offline.values import dumps
+from tests.fields import With, unreached
+from tests.mocks import DIGEST, KnownAfter, Recording, Resource, Secret, built, record
+from tests.serving import IMAGE
+
+COMMAND = "command:local:Command"
+DOCKER = "docker:index/image:Image"
+HUB = "hf://Qwen/Qwen2.5-0.5B-Instruct@7ae557604adf67be50417f59c2c2f167def9a775"
+REGISTRY = "us-central1-docker.pkg.dev/demo/models"
+STACK = "acme/oci-model-serving/dev"
+PRODUCER = {
+    "contract_version": CONTRACT_VERSION,
+    "models": {
+        "qwen2.5": {"image": IMAGE, "size_bytes": 7},
+        "tagged": {"image": "registry.example/m:v1", "size_bytes": 7},
+    },
+}
+
+
+def args(layout: str | None = None, registry_url: str = REGISTRY, **fields: Any) -> ModelImageArgs:
+    return ModelImageArgs(
+        key="qwen2.5",
+        model=Model.model_validate(fields),
+        registry_url=registry_url,
+        base=BUSYBOX,
+        layout=layout,
+        google_project="demo",
+        google_region="us-central1",
+    )
+
+
+def run(made: ModelImageArgs, **arguments: Any) -> Recording:
+    def program() -> None:
+        image = ModelImage("qwen2.5", made)
+        pulumi.export("reference", image.reference.apply(str))
+        pulumi.export("size_bytes", image.size_bytes)
+
+    return record(program, **{"answer": built(size_bytes=42), **arguments})
+
+
+def steps(recording: Recording) -> dict[str, list[str]]:
+    """The arguments of each step, the interpreter and module aside."""
+    made = {}
+    for step in recording.of_type(COMMAND):
+        words = shlex.split(step.inputs["create"])
+        assert words[1:3] == ["-m", "modelimage"]
+        made[step.name] = words[3:]
+    return made
+
+
+def changing(**outputs: Any) -> Callable[[Resource], Mapping[str, Any] | None]:
+    """Answers as `built`, but Docker says something else."""
+    usual = built()
+    return lambda resource: outputs if resource.type == DOCKER else usual(resource)
+
+
+def test_a_source_is_packed_into_the_registry_and_known_by_the_digest_that_came_of_it() -> None:
+    recording = run(args(source=HUB))
+
+    assert steps(recording) == {
+        "qwen2.5-build": ["pack", HUB, f"{REGISTRY}/qwen2-5", "--base", BUSYBOX, "--json"],
+    }
+    assert recording.outputs == {"reference": f"{REGISTRY}/qwen2-5@{DIGEST}", "size_bytes": 42}
+
+
+def test_without_a_registry_the_image_becomes_a_layout() -> None:
+    recording = run(args(source=HUB, layout=".local/images/qwen", registry_url="local.invalid/models"))
+
+    assert steps(recording)["qwen2.5-build"][:3] == ["pack", HUB, "oci:.local/images/qwen"]
+
+
+def test_cloud_build_packs_where_the_bucket_is() -> None:
+    recording = run(args(source="gs://weights/qwen", builder="cloudbuild"))
+
+    assert steps(recording)["qwen2.5-build"] == [
+        *["cloudbuild", "gs://weights/qwen", f"{REGISTRY}/qwen2-5", "--base", BUSYBOX],
+        *["--project", "demo", "--region", "us-central1", "--json"],
+    ]
+
+
+def test_a_build_runs_again_when_source_or_base_have_changed(tmp_path: Path) -> None:
+    def triggers() -> list[str]:
+        return list(run(args(source=str(tmp_path))).only(COMMAND).inputs["triggers"])
+
+    (tmp_path / "config.json").write_text('{"a": 1}')
+    first = triggers()
+    assert first == triggers() == [modelimage.fingerprint(str(tmp_path)), BUSYBOX]
+
+    (tmp_path / "config.json").write_text('{"a": 2}')
+    assert triggers() != first
+
+
+def test_what_is_not_built_yet_is_not_known_yet_and_has_no_invented_digest() -> None:
+    recording = run(args(source=HUB), answer=None)
+
+    assert isinstance(recording.outputs["reference"], KnownAfter)
+    assert isinstance(recording.outputs["size_bytes"], KnownAfter)
+
+
+# Docker.
+
+
+@pytest.fixture
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def prepared(folder: Path) -> Callable[[Resource], Mapping[str, Any] | None]:
+    """Answers as `built`, with a context that is there."""
+    context = folder / "context"
+    context.mkdir(exist_ok=True)
+    (context / "Dockerfile").write_text("FROM scratch\n")
+    usual = built(size_bytes=42)
+
+    def answer(resource: Resource) -> Mapping[str, Any] | None:
+        if resource.type == COMMAND and resource.name.endswith("-context"):
+            return {"stdout": json.dumps({"context": str(context), "fingerprint": "f" * 64, "size_bytes": 42})}
+        return usual(resource)
+
+    return answer
+
+
+def test_docker_builds_for_the_nodes_platform_on_the_prepared_context(in_a_folder: Path) -> None:
+    recording = run(args(source=HUB, builder="docker"), answer=prepared(in_a_folder))
+
+    image = recording.only(DOCKER).inputs
+    assert image["build"]["platform"] == "linux/amd64"
+    assert image["build"]["context"] == str(in_a_folder / "context")
+    assert image["build"]["dockerfile"] == str(in_a_folder / "context" / "Dockerfile")
+    # A tag of its own for each content and base: the repository's tags never move.
+    other = run(args(source=HUB, builder="docker", base="scratch"), answer=prepared(in_a_folder)).only(DOCKER).inputs
+    assert re.fullmatch(rf"{REGISTRY}/qwen2-5:[0-9a-f]{{16}}", image["imageName"])
+    assert other["imageName"] != image["imageName"]
+    assert image.get("skipPush") in {None, False}
+    assert steps(recording) == {
+        "qwen2.5-context": ["context", HUB, ".local/contexts/qwen2-5", "--base", BUSYBOX, "--json"],
+        "qwen2.5-seal": ["tag", f"{REGISTRY}/qwen2-5@{DIGEST}", "--json"],
+    }
+    assert recording.outputs == {"reference": f"{REGISTRY}/qwen2-5@{DIGEST}", "size_bytes": 42}
+
+
+def test_a_preview_neither_fetches_nor_builds_and_says_what_it_cannot_tell(in_a_folder: Path) -> None:
+    usual = built()
+
+    def another_machines_state(resource: Resource) -> Mapping[str, Any] | None:
+        return usual(resource) if resource.name.endswith("-context") else None
+
+    recording = run(args(source=HUB, builder="docker"), answer=another_machines_state)
+
+    [(level, message)] = recording.messages
+    assert level == "warning"
+    assert "cannot tell whether the image changes" in message
+    assert isinstance(recording.outputs["reference"], KnownAfter)
+    assert list(in_a_folder.iterdir()) == []
+
+
+def test_artifact_registry_takes_a_short_lived_token_that_is_a_secret(in_a_folder: Path) -> None:
+    registry = run(args(source=HUB, builder="docker"), answer=prepared(in_a_folder)).only(DOCKER).inputs["registry"]
+
+    assert (registry["server"], registry["username"]) == ("us-central1-docker.pkg.dev", "oauth2accesstoken")
+    assert isinstance(registry["password"], Secret)
+
+
+def test_another_registry_is_left_to_dockers_own_configuration(in_a_folder: Path) -> None:
+    made = args(source=HUB, builder="docker", registry_url="registry.example:5000/models")
+
+    assert run(made, answer=prepared(in_a_folder)).only(DOCKER).inputs["registry"] == {
+        "server": "registry.example:5000"
+    }
+
+
+@pytest.mark.parametrize("said", ["sha256:" + "a" * 64, f"{REGISTRY}/qwen2-5:v1", "<none>@<none>"])
+def test_what_docker_says_is_parsed_and_not_believed(in_a_folder: Path, said: str) -> None:
+    answer, docker = prepared(in_a_folder), changing(repoDigest=said)
+
+    with pytest.raises(NotAReferenceError):
+        run(
+            args(source=HUB, builder="docker"),
+            answer=lambda resource: docker(resource) if resource.type == DOCKER else answer(resource),
+        )
+
+
+def test_a_context_that_is_gone_is_made_again_by_an_update(in_a_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    async def prepare(path: str, words: list[str], key: str) -> str:
+        asked.append(list(words))
+        return path
+
+    monkeypatch.setattr(model_image, "_prepare", prepare)
+
+    recording = run(args(source=HUB, builder="docker"), preview=False)
+
+    assert asked == [["context", HUB, ".local/contexts/qwen2-5", "--base", BUSYBOX]]
+    assert recording.only(DOCKER).inputs["build"]["context"] == ".local/contexts/qwen2-5"
+
+
+# Images that exist.
+
+
+def test_an_image_by_digest_is_looked_for_and_taken_as_it_is() -> None:
+    recording = run(args(digest=IMAGE))
+
+    assert steps(recording) == {"qwen2.5-check": ["inspect", IMAGE, "--json"]}
+    assert recording.outputs == {"reference": IMAGE, "size_bytes": 42}
+
+
+def test_kubeai_needs_the_tag_that_spells_the_digest() -> None:
+    assert steps(run(args(digest=IMAGE, delivery="kubeai"))) == {
+        "qwen2.5-check": ["inspect", IMAGE, "--require-digest-tag", "--json"]
+    }
+
+
+def test_a_size_of_the_settings_is_known_before_the_registry_is_asked() -> None:
+    assert run(args(digest=IMAGE, size_gb=1.5), answer=None).outputs["size_bytes"] == 1_500_000_000
+
+
+def test_a_promoted_image_is_the_other_stacks_digest() -> None:
+    recording = run(args(from_stack=STACK), stack_outputs={STACK: PRODUCER})
+
+    assert recording.outputs == {"reference": IMAGE, "size_bytes": 7}
+    assert steps(recording) == {"qwen2.5-check": ["inspect", IMAGE, "--json"]}
+
+
+def test_a_copy_keeps_the_digest_and_changes_the_repository() -> None:
+    recording = run(args(from_stack=STACK, copy=True), stack_outputs={STACK: PRODUCER})
+
+    assert recording.outputs["reference"] == f"{REGISTRY}/qwen2-5@{DIGEST}"
+    assert steps(recording) == {"qwen2.5-copy": ["copy", IMAGE, f"{REGISTRY}/qwen2-5", "--json"]}
+
+
+def test_another_stacks_tag_is_refused() -> None:
+    with pytest.raises(NotAReferenceError, match="a tag can move"):
+        run(args(from_stack=STACK, model="tagged"), stack_outputs={STACK: PRODUCER})
+
+
+def test_a_model_that_the_other_stack_does_not_serve_is_named_with_those_that_it_does() -> None:
+    with pytest.raises(ContractError, match=r"serves no model 'qwen2': it serves qwen2\.5, tagged; did you mean"):
+        run(args(from_stack=STACK, model="qwen2"), stack_outputs={STACK: PRODUCER})
+
+
+# All of them.
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"source": HUB}, {"source": HUB, "builder": "docker"}, {"digest": IMAGE}, {"digest": IMAGE, "copy": True}],
+)
+def test_no_step_passes_one_runs_output_to_the_next_or_secrets_in_its_arguments(
+    fields: dict[str, Any], in_a_folder: Path
+) -> None:
+    recording = run(args(**fields))
+
+    for step in recording.of_type(COMMAND):
+        assert step.inputs["addPreviousOutputInEnv"] is False
+        assert step.inputs["logging"] == "stderr"
+        assert "environment" not in step.inputs
+        assert "delete" not in step.inputs  # images outlive a destroy
+    assert "password" not in dumps([step.inputs for step in recording.of_type(COMMAND)])
+
+
+def test_every_setting_has_an_effect() -> None:
+    base = args(source=HUB)
+    elsewhere = "is of the serving resource, the pool or the checks (test_inference_service.py, test_checks.py)"
+    existing = {"model.source": None, "model.digest": IMAGE}
+    promoted = {"model.source": None, "model.from_stack": STACK}
+    in_the_cloud = {"model.source": "gs://weights/qwen", "model.builder": "cloudbuild"}
+
+    assert (
+        unreached(
+            lambda made: ModelImage("qwen2.5", made),
+            base,
+            {
+                "key": "other",
+                "registry_url": "registry.example/other",
+                "base": "scratch",
+                "layout": ".local/images/other",
+                "google_project": With("other", in_the_cloud),
+                "google_region": With("europe-west4", in_the_cloud),
+                "model.source": "gs://weights/qwen",
+                "model.digest": With(IMAGE.replace("qwen", "other"), existing),
+                "model.from_stack": With("acme/oci-model-serving/stage", promoted),
+                "model.model": With("tagged", {**promoted, "model.copy_image": False}),
+                "model.copy_image": With(value=True, others=existing),
+                "model.builder": "docker",
+                "model.delivery": With(Model.model_validate({"delivery": "kubeai"}).delivery, existing),
+            },
+            exempt={
+                "model.base": "becomes `base` in wiring",
+                "model.size_gb": "is an output; tested above",
+                **{
+                    f"model.{name}": elsewhere
+                    for name in (
+                        *("node_pool", "gpus", "replicas.min", "replicas.max", "paused", "served_name", "args", "env"),
+                        *("resources.cpu", "resources.memory", "resources.shm", "scaling.query", "scaling.target"),
+                        *("warm", "startup_timeout", "await_ready"),
+                    )
+                },
+            },
+            answer=built(),
+            stack_outputs={
+                name: {
+                    **PRODUCER,
+                    "models": {
+                        key: {"image": IMAGE.replace("models", f"{at}{key.replace('.', '')}"), "size_bytes": 7}
+                        for key in ("qwen2.5", "tagged")
+                    },
+                }
+                for at, name in enumerate((STACK, "acme/oci-model-serving/stage"))
+            },
+        )
+        == []
+    )
