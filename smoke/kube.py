@@ -9,6 +9,7 @@ import os
 import ssl
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,11 @@ class ApiError(NotHeldError):
         self.message = str(body.get("message") or "") if isinstance(body, dict) else ""
         said = self.message or response.text[:300].strip() or self.reason
         super().__init__(f"the API server answered {self.status}: {said}", self._remedy())
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same request may succeed later: the server is overloaded, restarting or being upgraded."""
+        return self.status == HTTPStatus.TOO_MANY_REQUESTS or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
     def _remedy(self) -> str:
         if self.status == 401:
@@ -219,6 +225,11 @@ class KubeApi:
         if response.is_error:
             raise ApiError(response)
         return response
+
+
+def is_transient(error: Exception) -> bool:
+    """Tell whether an error says only that the API server does not answer now."""
+    return isinstance(error, httpx.TransportError) or (isinstance(error, ApiError) and error.is_transient)
 
 
 def namespaced(group_version: str, namespace: str, resource: str, name: str = "") -> str:

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from components.outputs import ModelOutput
 from smoke.checks import NotHeldError, SmokeError
 from smoke.diagnosis import container_statuses
-from smoke.kube import JSON, KubeApi
+from smoke.kube import JSON, ApiError, KubeApi, is_transient
 from smoke.pods import find_in, pods_of
 
 POLL_SECONDS = 5.0
@@ -70,13 +70,16 @@ def wait(api: KubeApi, model: ModelOutput, timeout: float) -> str:
 
     Raises:
         NotHeldError: a pod's pull or start keeps failing, or none is ready in time; with the causes.
+        ApiError: the API server refuses to tell of the pods.
     """
     deadline = time.monotonic() + timeout
     stuck_since: float | None = None
     while True:
         try:
             pods = [pod for pod in pods_of(api, model) if _has_image(pod, model)]
-        except httpx.TransportError as error:
+        except (ApiError, httpx.TransportError) as error:
+            if not is_transient(error):
+                raise
             # An API server that restarts (a cluster being upgraded) is no failed pull.
             print(f"the API server did not answer: {error}", file=sys.stderr)
             pods = []
@@ -116,7 +119,10 @@ def _stuck(pod: JSON) -> bool:
 
 
 def _failure(api: KubeApi, model: ModelOutput, pods: list[JSON], what: str) -> NotHeldError:
-    causes = find_in(api, model, pods)
+    try:
+        causes = find_in(api, model, pods)
+    except (ApiError, httpx.TransportError) as error:
+        return NotHeldError(f"model {model.name}: its pod {what}", f"  its causes cannot be read: {error}")
     told = "\n".join(f"  {cause.evidence}\n    {cause.remedy}" for cause in causes)
     return NotHeldError(
         f"model {model.name}: its pod {what}",

@@ -8,10 +8,12 @@ import json
 import time
 from collections.abc import Callable
 
+import httpx
+
 from components.outputs import ModelOutput
 from smoke import manifests
 from smoke.checks import NotHeldError
-from smoke.kube import JSON, KubeApi, namespaced
+from smoke.kube import JSON, ApiError, KubeApi, is_transient, namespaced
 from smoke.pods import pods_of
 
 STOP_ANNOTATION = "serving.kserve.io/stop"
@@ -56,9 +58,12 @@ def resume(api: KubeApi, model: ModelOutput) -> None:
         return
     if not is_paused(found, model):
         return
-    before = json.loads((found["metadata"].get("annotations") or {}).get(BEFORE_ANNOTATION, "{}"))
-    minimum = before.get("minReplicas") or 1
-    replicas = {"minReplicas": minimum, "replicas": max(minimum, before.get("replicas") or 1)}
+    # Without the annotation it was the stack that paused the model; what it had before is known to nobody.
+    recorded = (found["metadata"].get("annotations") or {}).get(BEFORE_ANNOTATION)
+    before = json.loads(recorded) if recorded else {"minReplicas": 1}
+    # A minimum of 0 is KubeAI's own scale to zero, and stays.
+    minimum = before.get("minReplicas")
+    replicas = {"minReplicas": minimum, "replicas": max(minimum or 0, before.get("replicas") or 0, 1)}
     api.patch(
         _path(model),
         {
@@ -66,6 +71,31 @@ def resume(api: KubeApi, model: ModelOutput) -> None:
             "spec": {**replicas, "autoscalingDisabled": before.get("autoscalingDisabled")},
         },
     )
+
+
+def read_scale(api: KubeApi, model: ModelOutput) -> JSON:
+    """Return all that pause and resume change of a model's object, for `put_back`.
+
+    Raises:
+        ApiError: there is no such object.
+    """
+    found = api.get(_path(model))
+    annotation = STOP_ANNOTATION if model.platform == "kserve" else BEFORE_ANNOTATION
+    scale: JSON = {
+        "metadata": {"annotations": {annotation: (found["metadata"].get("annotations") or {}).get(annotation)}}
+    }
+    if model.platform == "kubeai":
+        scale["spec"] = {field: found["spec"].get(field) for field in _KUBEAI_STOPPED}
+    return scale
+
+
+def put_back(api: KubeApi, model: ModelOutput, scale: JSON) -> None:
+    """Make a model's object again what `read_scale` returned.
+
+    Raises:
+        ApiError: there is no such object, or it may not be changed.
+    """
+    api.patch(_path(model), scale)
 
 
 def is_paused(found: JSON, model: ModelOutput) -> bool:
@@ -131,15 +161,27 @@ def is_ready(pod: JSON) -> bool:
 def wait(condition: Callable[[], bool], *, timeout: float, tell: Tell, what: str, remedy: str) -> None:
     """Poll `condition` until it holds, telling how long it has been.
 
+    An API server that does not answer for a while (it restarts, it is being upgraded) says nothing about the
+    condition: it is asked again.
+
     Raises:
         NotHeldError: it does not hold after `timeout` seconds.
+        ApiError: the API server refuses to tell.
     """
     start = time.monotonic()
-    while not condition():
+    while True:
+        unanswered = ""
+        try:
+            if condition():
+                return
+        except (ApiError, httpx.TransportError) as error:
+            if not is_transient(error):
+                raise
+            unanswered = f", {error}"
         waited = time.monotonic() - start
         if waited > timeout:
-            raise NotHeldError(f"{what}: not within {timeout:.0f} s", remedy)
-        tell(f"{what} ({waited:.0f} s)")
+            raise NotHeldError(f"{what}: not within {timeout:.0f} s{unanswered}", remedy)
+        tell(f"{what} ({waited:.0f} s{unanswered})")
         time.sleep(_POLL_SECONDS)
 
 

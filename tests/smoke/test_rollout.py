@@ -111,3 +111,31 @@ def test_the_command_takes_the_cluster_from_its_environment_and_prints_the_pod(c
 
     assert json.loads(done.stdout)["pod"]
     assert "very-secret-token" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_an_api_server_that_hiccups_does_not_end_the_wait(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    put(cluster, "native", pod("native"))
+    cluster.answers["GET", stacks.path_of_pods("native")] = (status, {"message": "etcdserver: request timed out"})
+    monkeypatch.setattr(time, "sleep", lambda _: cluster.answers.clear())
+
+    assert rollout.wait(api, stacks.model("native").output, 3600)
+
+
+def test_an_api_server_that_never_answers_fails_after_the_timeout(api: KubeApi, cluster: RecordedApi) -> None:
+    cluster.answers["GET", stacks.path_of_pods("native")] = (503, {"message": "apiserver not ready"})
+    cluster.answers["GET", "/api/v1/namespaces/models/events"] = (503, {"message": "apiserver not ready"})
+
+    with pytest.raises(NotHeldError, match="not ready after 0 s") as failure:
+        rollout.wait(api, stacks.model("native").output, 0.05)
+
+    assert "apiserver not ready" in failure.value.remedy
+
+
+def test_a_missing_right_ends_the_wait_at_once(api: KubeApi, cluster: RecordedApi) -> None:
+    cluster.answers["GET", stacks.path_of_pods("native")] = (403, {"message": "no right to list pods"})
+
+    with pytest.raises(NotHeldError, match="no right"):
+        rollout.wait(api, stacks.model("native").output, 3600)

@@ -7,7 +7,15 @@ import pytest
 from smoke import scaling
 from smoke.checks import NotHeldError
 from smoke.kube import ApiError, KubeApi
-from smoke.scaling import pause, read_paused, resume, wait_for_no_pods, wait_for_ready_pod
+from smoke.scaling import (
+    pause,
+    put_back,
+    read_paused,
+    read_scale,
+    resume,
+    wait_for_no_pods,
+    wait_for_ready_pod,
+)
 from tests.smoke import stacks
 from tests.smoke.recorded_api import RecordedApi
 
@@ -112,3 +120,64 @@ def test_the_ready_pod_is_returned(api: KubeApi, cluster: RecordedApi) -> None:
     cluster.objects[f"{stacks.path_of_pods()}/p-1"] = stacks.pod()
 
     assert wait_for_ready_pod(api, stacks.model().output, timeout=5, tell=silent)["metadata"]["name"] == "p-1"
+
+
+def test_a_kubeai_model_that_scales_to_zero_is_not_made_always_on(api: KubeApi, cluster: RecordedApi) -> None:
+    path = deploy(cluster, "kubeai")
+    cluster.objects[path]["spec"] |= {"minReplicas": 0, "replicas": 2}
+    model = stacks.model("kubeai").output
+
+    pause(api, model)
+    resume(api, model)
+
+    assert (cluster.objects[path]["spec"]["minReplicas"], cluster.objects[path]["spec"]["replicas"]) == (0, 2)
+
+
+@pytest.mark.parametrize("replicas", [{"minReplicas": 0, "replicas": 0}, {"minReplicas": 0}, {}])
+def test_a_model_at_zero_is_resumed_with_one_replica_and_its_own_minimum(
+    api: KubeApi, cluster: RecordedApi, replicas: dict[str, int]
+) -> None:
+    path = deploy(cluster, "kubeai")
+    cluster.objects[path]["spec"] = {"url": "oci://r.example/m", **replicas}
+    model = stacks.model("kubeai").output
+
+    pause(api, model)
+    resume(api, model)
+
+    assert cluster.objects[path]["spec"] == {"url": "oci://r.example/m", **replicas, "replicas": 1}
+
+
+@pytest.mark.parametrize("delivery", ["modelcar", "kubeai"])
+def test_what_was_read_before_is_put_back_as_a_whole(api: KubeApi, cluster: RecordedApi, delivery: str) -> None:
+    path = deploy(cluster, delivery)
+    cluster.objects[path]["spec"] |= {"minReplicas": 0, "replicas": 0} if delivery == "kubeai" else {}
+    before = json.dumps(cluster.objects[path], sort_keys=True)
+    model = stacks.model(delivery).output
+
+    found = read_scale(api, model)
+    pause(api, model)
+    resume(api, model)
+    put_back(api, model, found)
+
+    assert json.dumps(cluster.objects[path], sort_keys=True) == before
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_an_api_server_that_hiccups_is_asked_again(api: KubeApi, cluster: RecordedApi, status: int) -> None:
+    cluster.answers["GET", stacks.path_of_pods()] = (status, {"message": "etcdserver: leader changed"})
+    told: list[str] = []
+
+    def recovers(progress: str) -> None:
+        told.append(progress)
+        cluster.answers.clear()
+
+    wait_for_no_pods(api, stacks.model().output, timeout=5, tell=recovers)
+
+    assert "leader changed" in told[0]
+
+
+def test_an_api_server_that_refuses_ends_the_wait(api: KubeApi, cluster: RecordedApi) -> None:
+    cluster.answers["GET", stacks.path_of_pods()] = (403, {"message": "no right to list pods"})
+
+    with pytest.raises(ApiError, match="no right"):
+        wait_for_no_pods(api, stacks.model().output, timeout=5, tell=silent)
