@@ -48,6 +48,8 @@ bench: $(VENV)/.dev ## Compare the builders (bench/image/README.md)
 	$(RUN) bench/image/run.py $(ARGS)
 
 clean: ## Remove .venv, caches and what the local stack left
+	@if ls .local/state/.pulumi/stacks/*/*.json 2>/dev/null | grep -qv '/local\.json$$'; then \
+	  echo ".local/state holds stacks other than local: destroy them first, or move it away" >&2; exit 1; fi
 	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -16,26 +16,23 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 settings = load()
 cluster = Cluster("cluster", wiring.cluster(settings))
-pools = {key: GpuNodePool(key, wiring.node_pool(settings, key, cluster)) for key in settings.node_pools}
-registry = ModelRegistry("models", wiring.registry(settings, pools))
+pools = {
+    key: GpuNodePool(key, wiring.node_pool(settings, key, cluster), pulumi.ResourceOptions(depends_on=[cluster]))
+    for key in settings.node_pools
+}
+registry = ModelRegistry("models", wiring.registry(settings, cluster, pools))
 images = {
     key: ModelImage(key, wiring.image(settings, key, registry), pulumi.ResourceOptions(depends_on=[registry]))
     for key in settings.models
 }
-inside = pulumi.ResourceOptions(providers=[cluster.provider], depends_on=[cluster], deleted_with=cluster.resource)
-platforms = wiring.platforms(settings, inside)
+platforms = wiring.platforms(settings, cluster)
 models = {
     key: wiring.serve(
         settings,
         key,
         image,
         cluster,
-        pulumi.ResourceOptions.merge(
-            inside,
-            pulumi.ResourceOptions(
-                depends_on=[registry, image, platforms[settings.models[key].delivery.platform], *pools.values()]
-            ),
-        ),
+        wiring.inside(cluster, registry, image, platforms[settings.models[key].delivery.platform], *pools.values()),
     )
     for key, image in images.items()
 }

@@ -8,6 +8,8 @@ from components.schema import NAMESPACE, Delivery, Model, NodePool, Settings, Ta
 
 Problem = tuple[str, str]
 
+CPU_PROFILE = "cpu"
+"""KubeAI's profile of models without a node pool (chart 0.22.1, resourceProfiles)."""
 OFFLINE_ENV = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _SERVER_ARGS = ("--model", "--served-model-name", "--host", "--port")
 _KUBEAI_NAME = 40  # CRD models.kubeai.org, rule on metadata.name
@@ -82,6 +84,11 @@ def _cluster(settings: Settings) -> Iterator[Problem]:
             yield "cluster.create.version", problem
     if not create.gateway_api and settings.models_of("kserve") and settings.kserve.gateway == "gke":
         yield "cluster.create.gatewayApi", "is false, but platforms.kserve.gateway is gke: write true"
+    if create.private_endpoint and not (create.dns_endpoint or create.authorized_networks):
+        yield (
+            "cluster.create.dnsEndpoint",
+            "is false with privateEndpoint: nobody could reach the API server; write true",
+        )
     if create.subnetwork and not create.network:
         yield "cluster.create.network", f"is missing: name the network of subnetwork {create.subnetwork!r}"
     if create.network and not create.subnetwork:
@@ -105,8 +112,20 @@ def _node_pool(settings: Settings, key: str, pool: NodePool) -> Iterator[Problem
             f"the node service account would be {account!r}, which has {len(account)} characters: Google takes "
             f"{pool_names.ACCOUNT_ID}; write a shorter one here",
         )
-    if key == pool_names.SYSTEM:
-        yield "", "is the name of the cluster's own pool: write another one"
+    if key in {pool_names.SYSTEM, CPU_PROFILE}:
+        yield "", f"{key!r} is taken, by the cluster's own pool or KubeAI's CPU profile: write another name"
+    if key in {kubernetes_name(model) for model in settings.models_of("kubeai")}:
+        yield (
+            "",
+            f"{key!r} is also the name of a KubeAI model, which may have a resource profile of that name: rename one",
+        )
+    place = (
+        settings.cluster.location or (settings.cluster.create and settings.cluster.create.location) or settings.region
+    )
+    region = "-".join(str(place).split("-")[:2])
+    for zone in pool.zones:
+        if region and not zone.startswith(f"{region}-"):
+            yield ".zones", f"has {zone}, but the cluster is in {region}: write zones of that region"
     if pool.max_nodes < pool.min_nodes:
         yield ".maxNodes", f"is {pool.max_nodes}, below minNodes ({pool.min_nodes}): raise it or lower minNodes"
     if pool.image_gc_low_threshold_percent >= pool.image_gc_high_threshold_percent:
@@ -226,7 +245,7 @@ def _delivery(settings: Settings, model: Model, unread: Collection[str]) -> Iter
             yield (
                 ".delivery",
                 "is kubeai, but platforms.kubeai is not set: write platforms: {kubeai: {version: …}} with a chart "
-                "whose CRD knows oci:// (later than 0.22.1), or another delivery",
+                "whose CRD knows oci:// (later than 0.23.2), or another delivery",
             )
         if "shm" in model.resources.model_fields_set:
             yield ".resources.shm", "is for KServe: remove it, KubeAI leaves /dev/shm to the pod's memory"
@@ -315,8 +334,7 @@ def _platforms(settings: Settings) -> Iterator[Problem]:
             yield "platforms.kserve.keda", "is for deploymentMode Standard: remove one of the two"
         if _minor(kserve.version) < (0, 19):
             yield "platforms.kserve.version", f"is {kserve.version}: write v0.19.0 or later, older charts differ"
-        if kserve.model_namespace == kserve.namespace:
-            yield "platforms.kserve.modelNamespace", "is KServe's own namespace: write another one"
+        yield from _namespaces(settings)
     servers = {"kserve": kserve.server} if settings.models_of("kserve") else {}
     if settings.platforms.kubeai and settings.models_of("kubeai"):
         servers["kubeai"] = settings.platforms.kubeai.server
@@ -327,6 +345,16 @@ def _platforms(settings: Settings) -> Iterator[Problem]:
                     f"platforms.{platform}.server.{name}",
                     f"is {image!r}, which can change under you: write host/path@sha256:… (or at least a version's tag)",
                 )
+
+
+def _namespaces(settings: Settings) -> Iterator[Problem]:
+    kserve, spaces = settings.kserve, [settings.kserve.namespace]
+    if settings.platforms.kubeai and settings.models_of("kubeai"):
+        spaces.append(settings.platforms.kubeai.namespace)
+    if kserve.model_namespace in {*spaces, "default"} or kserve.model_namespace.startswith("kube-"):
+        yield "platforms.kserve.modelNamespace", f"is {kserve.model_namespace!r}: write a namespace of its own"
+    if len(set(spaces)) < len(spaces):
+        yield "platforms.kubeai.namespace", "is KServe's own namespace: write another one"
 
 
 def is_pinned(image: str) -> bool:

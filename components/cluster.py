@@ -90,7 +90,9 @@ class Cluster(pulumi.ComponentResource):
     """Secret, although a GKE cluster's holds no credentials."""
     project: pulumi.Output[str]
     resource: gcp.container.Cluster | None = None
-    """The cluster, where this stack creates it: `deleted_with` for what goes with it."""
+    """The cluster, where this stack creates it and may delete it: `deleted_with` for what goes with it."""
+    system_account: pulumi.Output[str] | None = None
+    """Email of the service account of the pool without GPUs, where this stack creates the cluster."""
     place: Place
     """What of it is known in every plan."""
 
@@ -136,8 +138,10 @@ class Cluster(pulumi.ComponentResource):
             self._name, create, project=project, region=_region(location), proxy_only=args.needs_gateway, opts=after
         )
         cluster = self._cluster(create, net, project=project, location=location, account=account.email, enabled=enabled)
+        # While Google refuses to delete the cluster, its pools and objects must not be forgotten in its favour.
+        self.resource = None if create.deletion_protection else cluster
         pool = self._system_pool(create, cluster, account.email, bindings)
-        self.resource = cluster
+        self.system_account = account.email
         self.place = Place(create.name, project, alpha=create.alpha, enable_apis=create.enable_apis)
         self.name, self.location = cluster.name, cluster.location
         self.project = pulumi.Output.from_input(project)
@@ -295,7 +299,7 @@ class Cluster(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=bindings,
-                deleted_with=cluster,
+                deleted_with=self.resource,
                 # The channel upgrades the nodes; the settings only say what they start with.
                 ignore_changes=["version", "initialNodeCount"],
             ),

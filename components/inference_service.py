@@ -89,6 +89,7 @@ class InferenceService(pulumi.ComponentResource):
                     reference=reference,
                     server_image=args.platform.server.image,
                     scheduling=args.scheduling,
+                    timeout_seconds=args.model.startup_timeout,
                     opts=pulumi.ResourceOptions(parent=self, depends_on=[account]),
                 )
             )
@@ -138,7 +139,8 @@ class InferenceService(pulumi.ComponentResource):
             wait_seconds=args.model.startup_timeout if args.await_ready else None,
             opts=pulumi.ResourceOptions(parent=self, depends_on=running),
         )
-        if args.platform.gateway == "gke":
+        # A paused model has no Service, and a route to nothing is an error of the whole Gateway on GKE.
+        if args.platform.gateway == "gke" and not args.model.paused:
             self._route()
         self.register_outputs(
             {"name": self.name, "namespace": self.namespace, "storage_uri": self.storage_uri, "url": self.url}

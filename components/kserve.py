@@ -50,9 +50,17 @@ class KServe(pulumi.ComponentResource):
         super().__init__("oci-model-serving:index:KServe", name, None, opts)
         self._args, kserve = args, args.kserve
         admission.advise_digest("platforms.kserve.server.image", kserve.server.image)
+        if kserve.gateway == "gke" and kserve.gateway_scheme == "external" and not kserve.certificate:
+            pulumi.log.warn(
+                "platforms.kserve.gatewayScheme is external without a certificate: anybody on the internet reaches the "
+                "models, in clear text; set certificate, and put an API key or Cloud Armor in front",
+                resource=self,
+            )
         self._mine = pulumi.ResourceOptions(parent=self)
         models = objects.namespace(kserve.model_namespace, args.pod_security, self._mine)
         charts = self._charts() if kserve.install else []
+        if kserve.gateway == "gke" and not kserve.install:
+            self._gke_gateway(self._mine)
         in_models = pulumi.ResourceOptions(parent=self, depends_on=[*charts, models])
         for key, secret in args.pull_secrets.items():
             objects.pull_secret(f"{kserve.model_namespace}-{key}", key, kserve.model_namespace, [secret], in_models)
@@ -128,17 +136,17 @@ class KServe(pulumi.ComponentResource):
                     opts=self._mine,
                 )
             )
-        after = pulumi.ResourceOptions(parent=self, depends_on=[namespace, *made])
-        made.append(
-            k8s.apiextensions.CustomResource(
-                "envoy",
-                api_version="gateway.networking.k8s.io/v1",
-                kind="GatewayClass",
-                metadata=objects.metadata("envoy"),
-                spec={"controllerName": "gateway.envoyproxy.io/gatewayclass-controller"},
-                opts=after,
+            made.append(
+                k8s.apiextensions.CustomResource(
+                    "envoy",
+                    api_version="gateway.networking.k8s.io/v1",
+                    kind="GatewayClass",
+                    metadata=objects.metadata("envoy"),
+                    spec={"controllerName": "gateway.envoyproxy.io/gatewayclass-controller"},
+                    opts=pulumi.ResourceOptions(parent=self, depends_on=list(made)),
+                )
             )
-        )
+        after = pulumi.ResourceOptions(parent=self, depends_on=[namespace, *made])
         # Envoy itself would end a request after 15 s; the Gateway is the one that KServe's chart makes.
         made.append(
             k8s.apiextensions.CustomResource(

@@ -88,6 +88,7 @@ class KubeAIModel(pulumi.ComponentResource):
                     reference=reference,
                     server_image=_server_image(args),
                     scheduling=args.scheduling,
+                    timeout_seconds=args.model.startup_timeout,
                     opts=pulumi.ResourceOptions(parent=self, depends_on=[account]),
                 )
             )

@@ -1,6 +1,7 @@
 """ModelImage: the weights as one image, known by its digest from here on."""
 
 import asyncio
+import hashlib
 import json
 import shlex
 from collections.abc import Sequence
@@ -94,7 +95,7 @@ class ModelImage(pulumi.ComponentResource):
             args.key,
             # The tag only carries the push: it is new for each content, since the repository's tags are immutable.
             image_name=pulumi.Output.concat(
-                self._repository, ":", prepared["fingerprint"].apply(lambda text: text[:16])
+                self._repository, ":", prepared["fingerprint"].apply(lambda text: _push_tag(text, args.base))
             ),
             build=docker.DockerBuildArgs(
                 context=context,
@@ -108,6 +109,9 @@ class ModelImage(pulumi.ComponentResource):
         # Before 5.1.0 this could be another image's digest, and without a push it is a local id: parsed, not believed.
         digest = image.repo_digest.apply(lambda text: str(ImageReference.parse(text)))
         return self._run("seal", ["tag", digest], triggers=[digest])
+
+    def _push_tag(self, fingerprint: str) -> str:
+        return hashlib.sha256(f"{fingerprint} {self._args.base}".encode()).hexdigest()[:16]
 
     def _existing(self) -> None:
         """Take an image by digest, from the settings or another stack, and see that it exists."""
@@ -155,6 +159,11 @@ class ModelImage(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         return run.stdout.apply(json.loads)
+
+
+def _push_tag(fingerprint: str, base: str) -> str:
+    """Name what the image is made of: in a repository of immutable tags, other content needs another tag."""
+    return hashlib.sha256(f"{fingerprint} {base}".encode()).hexdigest()[:16]
 
 
 def _command(words: Sequence[object]) -> list[str]:

@@ -120,7 +120,9 @@ class ModelRegistry(pulumi.ComponentResource):
                 parent=self, depends_on=enabled, protect=create.protect, retain_on_delete=create.protect
             ),
         )
-        target = _Target(repository.project, repository.location, repository.repository_id, repository)
+        # Of a protected repository, which a destroy leaves alone, the bindings are deleted one by one.
+        owner = None if create.protect else repository
+        target = _Target(repository.project, repository.location, repository.repository_id, owner)
         self._grant_readers(target)
         for member in create.extra_readers:
             self._bind(f"reader-{_digits(member)}", target, READER, member)

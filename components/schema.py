@@ -4,6 +4,7 @@ YAML spells the fields in camelCase; `Settings` is a stack's whole. What one key
 `checks.py`, and `settings.py` reads them.
 """
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -97,6 +98,21 @@ def _base(value: str) -> str:
     return value
 
 
+def _cidr(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not an address range: write CIDR, for example 10.0.0.0/20") from None
+    return value
+
+
+def _variables(value: dict[str, str]) -> dict[str, str]:
+    for name in value:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(f"{name!r} is no environment variable: write letters, digits and '_', no digit first")
+    return value
+
+
 def _quantity(value: str) -> str:
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?", value):
         raise ValueError(f"{value!r} is not a Kubernetes quantity: write for example 500m, 4, 512Mi or 16Gi")
@@ -134,6 +150,8 @@ GoogleLabels = Annotated[dict[str, str], AfterValidator(_labels)]
 KubernetesLabels = Annotated[dict[str, str], AfterValidator(_kubernetes_labels)]
 DigestReference = Annotated[str, AfterValidator(_image_by_digest)]
 BaseImage = Annotated[str, AfterValidator(_base)]
+Cidr = Annotated[str, AfterValidator(_cidr)]
+Variables = Annotated[dict[str, str], AfterValidator(_variables)]
 Quantity = Annotated[str, AfterValidator(_quantity)]
 KubernetesVersion = Annotated[str, AfterValidator(_version)]
 Member = Annotated[str, AfterValidator(_member)]
@@ -209,16 +227,16 @@ class MaintenanceWindow(_Model):
 
     start_time: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")] = "2026-01-03T02:00:00Z"
     end_time: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")] = "2026-01-03T10:00:00Z"
-    recurrence: str = "FREQ=WEEKLY;BYDAY=SA,SU"
+    recurrence: Annotated[str, Field(pattern=r"^FREQ=\S+$")] = "FREQ=WEEKLY;BYDAY=SA,SU"
 
 
 class NewNetwork(_Model):
     """Address ranges (CIDR) of the network that the stack creates when none is given."""
 
-    nodes_cidr: str = "10.0.0.0/20"
-    pods_cidr: str = "10.4.0.0/14"
-    services_cidr: str = "10.8.0.0/20"
-    proxy_only_cidr: Annotated[str, Field(description="for GKE's regional gateways")] = "10.9.0.0/23"
+    nodes_cidr: Cidr = "10.0.0.0/20"
+    pods_cidr: Cidr = "10.4.0.0/14"
+    services_cidr: Cidr = "10.8.0.0/20"
+    proxy_only_cidr: Annotated[Cidr, Field(description="for GKE's regional gateways")] = "10.9.0.0/23"
     nat: Annotated[bool, Field(description="Cloud NAT, for images outside of Google's registries")] = True
 
 
@@ -243,7 +261,7 @@ class ClusterCreate(_Model):
     ] = True
     private_endpoint: Annotated[bool, Field(description="no public address for the API server")] = False
     authorized_networks: Annotated[
-        dict[str, str], Field(description="name -> CIDR that may reach the API server's public address")
+        dict[str, Cidr], Field(description="name -> CIDR that may reach the API server's public address")
     ] = {}
     maintenance: MaintenanceWindow = MaintenanceWindow()
     deletion_protection: bool = True
@@ -286,8 +304,8 @@ class BootDisk(_Model):
 class Taint(_Model):
     """A further taint of a pool's nodes (GKE adds nvidia.com/gpu by itself)."""
 
-    key: str
-    value: str = ""
+    key: Annotated[str, Field(pattern=r"^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
+    value: Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$")] = ""
     effect: Literal["NO_SCHEDULE", "PREFER_NO_SCHEDULE", "NO_EXECUTE"] = "NO_SCHEDULE"
 
 
@@ -363,7 +381,10 @@ class KServe(_Model):
     gateway: Annotated[Literal["gke", "envoy", "none"] | None, Field(description="default: gke on GKE, else none")] = (
         None
     )
-    gateway_scheme: Annotated[Literal["external", "internal"], Field(description="of gateway gke")] = "external"
+    gateway_scheme: Annotated[
+        Literal["external", "internal"],
+        Field(description="of gateway gke: who may reach it; the endpoint itself asks nobody for a key"),
+    ] = "internal"
     gateway_timeout: Annotated[int, Field(ge=1, le=86400, description="seconds a response may take")] = 3600
     domain: Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)+[a-z]{2,}$")] = "example.com"
     certificate: Annotated[
@@ -378,7 +399,7 @@ class KServe(_Model):
 
 
 class KubeAI(_Model):
-    """The KubeAI platform. Its chart's CRD must know `oci://` (later than 0.22.1), so the version has no default."""
+    """The KubeAI platform. Its chart's CRD must know `oci://` (later than 0.23.2), so the version has no default."""
 
     install: Annotated[bool, Field(description="false: declared present, nothing is installed")] = True
     version: Annotated[str, Field(pattern=r"^v?\d+\.\d+\.\d+([-+].+)?$", description="chart version, no default")]
@@ -448,7 +469,7 @@ class Model(_Model):
     paused: bool = False
     served_name: Annotated[str | None, Field(min_length=1, max_length=253, description="default: the key")] = None
     args: Annotated[tuple[str, ...], Field(strict=False, description="further arguments of the server")] = ()
-    env: dict[str, str] = {}
+    env: Variables = {}
     resources: Resources = Resources()
     scaling: Scaling = Scaling()
     warm: Annotated[Literal["none", "prepull", "disk"], Field(description="how nodes get the image before the pod")] = (

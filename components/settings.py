@@ -218,6 +218,8 @@ def _remedy(kind: Any, detail: ErrorDetails) -> str:  # noqa: PLR0911 - one line
     if sort in {"literal_error", "enum"}:
         expected = str(context["expected"]).replace("'", "")
         return f"is {_said(detail)}: write {expected}"
+    if sort in {"model_type", "model_attributes_type", "dict_type"}:
+        return f"is {_said(detail)}: write a map, as {{key: value}}"
     if sort == "string_type" and isinstance(detail["input"], int | float):
         return f"is the number {detail['input']}: put it in quotes"
     if sort == "string_pattern_mismatch":

@@ -21,6 +21,7 @@ def prepull(
     reference: pulumi.Output[ImageReference],
     server_image: str,
     scheduling: Scheduling,
+    timeout_seconds: int,
     opts: pulumi.ResourceOptions,
 ) -> k8s.apps.v1.DaemonSet:
     """Pull the model's and the server's image, by digest, on each node of the model's pool as soon as it appears.
@@ -65,7 +66,12 @@ def prepull(
     }
     return k8s.apps.v1.DaemonSet(
         f"{name}-prepull",
-        metadata=objects.metadata(f"{name}-prepull", namespace, model=name),
+        metadata=objects.metadata(
+            f"{name}-prepull",
+            namespace,
+            model=name,
+            annotations={"pulumi.com/timeoutSeconds": str(timeout_seconds)},
+        ),
         spec=spec,
         opts=opts,
     )

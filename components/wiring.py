@@ -6,6 +6,8 @@ from typing import Any
 
 import pulumi
 
+from components import pool_names
+from components.checks import CPU_PROFILE
 from components.cluster import Cluster, ClusterArgs
 from components.inference_service import InferenceService, InferenceServiceArgs
 from components.kserve import GATEWAY, KServe, KServeArgs
@@ -44,13 +46,16 @@ def node_pool(settings: Settings, key: str, made: Cluster) -> GpuNodePoolArgs:
     )
 
 
-def registry(settings: Settings, pools: Mapping[str, GpuNodePool]) -> ModelRegistryArgs:
-    """The registry's arguments: the nodes of every pool read it."""
+def registry(settings: Settings, cluster: Cluster, pools: Mapping[str, GpuNodePool]) -> ModelRegistryArgs:
+    """The registry's arguments: the nodes of every pool read it, and those that run models on CPU."""
+    readers = {key: pool.service_account for key, pool in pools.items()}
+    if cluster.system_account is not None and any(model.node_pool is None for model in settings.models.values()):
+        readers[pool_names.SYSTEM] = cluster.system_account
     return ModelRegistryArgs(
         registry=settings.registry,
         project=settings.project,
         region=settings.region,
-        readers={key: pool.service_account for key, pool in pools.items()},
+        readers=readers,
     )
 
 
@@ -69,19 +74,32 @@ def image(settings: Settings, key: str, made: ModelRegistry) -> ModelImageArgs:
     )
 
 
-def platforms(settings: Settings, opts: pulumi.ResourceOptions) -> dict[str, Any]:
+def inside(cluster: Cluster, *others: pulumi.Resource, outlives: bool = False) -> pulumi.ResourceOptions:
+    """Options of what goes into the cluster, after it and `others`.
+
+    It goes with the cluster, unless it `outlives` it: has something outside that only its own deletion removes.
+    """
+    return pulumi.ResourceOptions(
+        providers=[cluster.provider],
+        depends_on=[cluster, *others],
+        deleted_with=None if outlives else cluster.resource,
+    )
+
+
+def platforms(settings: Settings, cluster: Cluster) -> dict[str, pulumi.Resource]:
     """Install the platforms that models use."""
-    made: dict[str, Any] = {}
+    made: dict[str, pulumi.Resource] = {}
     kserve_models = settings.models_of("kserve")
     if kserve_models:
         native = all(model.delivery is Delivery.NATIVE for model in kserve_models.values())
         args = KServeArgs(settings.kserve, "restricted" if native else "baseline", settings.pull_secrets)
-        made["kserve"] = KServe("kserve", args, opts)
+        # The Gateway's load balancer is Google's, and is removed for sure only when the Gateway is.
+        made["kserve"] = KServe("kserve", args, inside(cluster, outlives=settings.kserve.gateway != "none"))
     if settings.models_of("kubeai") and settings.platforms.kubeai:
         profiles = {name: unit for name, (unit, _) in _profiles(settings).items()}
         surge = all(_schedule(settings, key).surge for key in settings.models_of("kubeai"))
         kubeai = KubeAIArgs(settings.platforms.kubeai, profiles, settings.pull_secrets, surge)
-        made["kubeai"] = KubeAI("kubeai", kubeai, opts)
+        made["kubeai"] = KubeAI("kubeai", kubeai, inside(cluster))
     return made
 
 
@@ -149,7 +167,7 @@ def _profiles(settings: Settings) -> dict[str, tuple[Scheduling, list[str]]]:
         elif model.node_pool:
             name, unit = model.node_pool, model.model_copy(update={"gpus": 1})
         else:
-            name, unit = "cpu", model
+            name, unit = CPU_PROFILE, model
         profiles.setdefault(name, (_schedule(settings, key, unit), []))[1].append(key)
     return profiles
 

@@ -1,13 +1,15 @@
 """The Pulumi engine: find it, or fetch it with the SDK's own installer; run it on a stack."""
 
+import json
 import multiprocessing
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
 from pulumi.automation import PulumiCommand
 
 INSTALL_SECONDS = 60
@@ -48,7 +50,7 @@ def run(pulumi_path: str, command: str, stack: str, *, arguments: Sequence[str],
         The exit code of the first command that failed, or 0.
     """
     environment = dict(os.environ, PULUMI_SKIP_UPDATE_CHECK="true")
-    if not _has_backend(pulumi_path, environment):
+    if not _has_backend(environment):
         state = Path(".local", "state").absolute()
         state.mkdir(parents=True, exist_ok=True)
         environment["PULUMI_BACKEND_URL"] = state.as_uri()
@@ -87,9 +89,18 @@ def _salt_in(text: str) -> str:
     return "".join(line for line in text.splitlines(keepends=True) if line.startswith("encryptionsalt:"))
 
 
-def _has_backend(pulumi_path: str, environment: dict[str, str]) -> bool:
-    who = [pulumi_path, "whoami", "--non-interactive"]
-    return subprocess.run(who, env=environment, capture_output=True, check=False).returncode == 0
+def _has_backend(environment: Mapping[str, str]) -> bool:
+    """Whether somebody has chosen a backend: then a failing login is an error, not a reason to take another one."""
+    if {"PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN"} & environment.keys():
+        return True
+    project = yaml.safe_load(Path("Pulumi.yaml").read_text()) if Path("Pulumi.yaml").is_file() else {}
+    if (project.get("backend") or {}).get("url"):
+        return True
+    credentials = Path(environment.get("PULUMI_HOME", Path.home() / ".pulumi"), "credentials.json")
+    try:
+        return bool(json.loads(credentials.read_text()).get("current"))
+    except (OSError, ValueError):
+        return False
 
 
 def _installed() -> str | None:

@@ -120,7 +120,7 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
         "set platforms.kserve.version to v0.20.0 or later, or write delivery: modelcar",
     ),
     ("an old KServe", with_kserve({"version": "v0.18.0"}), "platforms.kserve.version", "write v0.19.0 or later"),
-    ("one namespace", with_kserve({"modelNamespace": "kserve"}), "platforms.kserve.modelNamespace", "another one"),
+    ("one namespace", with_kserve({"modelNamespace": "kserve"}), "platforms.kserve.modelNamespace", "of its own"),
     (
         "a certificate for example.com",
         with_kserve({"certificate": "wildcard"}),
@@ -283,7 +283,7 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
         "the cluster's own pool",
         {**with_model(nodePool="system"), "nodePools": {"system": {"accelerator": "nvidia-l4"}}},
         "nodePools.system",
-        "is the name of the cluster's own pool",
+        "is taken, by the cluster's own pool",
     ),
     (
         "an account's name of 31 characters",

@@ -119,10 +119,18 @@ def test_the_system_pool_lets_gpu_pools_go_to_zero() -> None:
 
 
 def test_pools_go_with_the_cluster_and_are_upgraded_by_its_channel() -> None:
-    options = observe(lambda: Cluster("cluster", CREATED)).options[NODE_POOL, "cluster-system"]
+    options = observe(lambda: Cluster("cluster", with_create(deletion_protection=False))).options[
+        NODE_POOL, "cluster-system"
+    ]
 
     assert options["deleted_with"] == "cluster"
     assert options["ignore_changes"] == ("version", "initialNodeCount")
+
+
+def test_nothing_is_forgotten_in_favour_of_a_cluster_that_google_refuses_to_delete() -> None:
+    options = observe(lambda: Cluster("cluster", CREATED)).options[NODE_POOL, "cluster-system"]
+
+    assert options["deleted_with"] is None
 
 
 def test_nodes_reach_googles_apis_without_public_addresses() -> None:

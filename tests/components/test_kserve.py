@@ -231,7 +231,7 @@ def test_every_setting_has_an_effect() -> None:
                 "kserve.chart_repository": "oci://mirror.example",
                 "kserve.deployment_mode": "Knative",
                 "kserve.gateway": "none",
-                "kserve.gateway_scheme": "internal",
+                "kserve.gateway_scheme": "external",
                 "kserve.gateway_timeout": With(60, envoy),
                 "kserve.domain": "other.test",
                 "kserve.certificate": "wildcard",

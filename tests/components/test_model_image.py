@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,8 @@ def test_docker_builds_for_the_nodes_platform_on_the_prepared_context(in_a_folde
     assert image["build"]["context"] == str(in_a_folder / "context")
     assert image["build"]["dockerfile"] == str(in_a_folder / "context" / "Dockerfile")
     # A tag of its own for each content and base: the repository's tags never move.
-    other = run(args(source=HUB, builder="docker", base="scratch"), answer=prepared(in_a_folder)).only(DOCKER).inputs
+    based = replace(args(source=HUB, builder="docker"), base="scratch")
+    other = run(based, answer=prepared(in_a_folder)).only(DOCKER).inputs
     assert re.fullmatch(rf"{REGISTRY}/qwen2-5:[0-9a-f]{{16}}", image["imageName"])
     assert other["imageName"] != image["imageName"]
     assert image.get("skipPush") in {None, False}

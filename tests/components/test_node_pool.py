@@ -259,7 +259,7 @@ def test_the_pool_waits_for_its_accounts_roles() -> None:
 
 
 def test_the_pool_goes_with_a_created_cluster_and_the_account_does_not() -> None:
-    options = observe(lambda: make(pool())).options
+    options = observe(lambda: make(pool(), create={"deletion_protection": False})).options
 
     assert options[NODE_POOL, "l4"]["deleted_with"] == "cluster"
     assert options[ACCOUNT, "l4"]["deleted_with"] is None

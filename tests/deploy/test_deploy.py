@@ -67,8 +67,6 @@ def fake_engine(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             kept = {{k: v for k, v in os.environ.items() if k.startswith("PULUMI_")}}
             with open("calls.jsonl", "a") as calls:
                 calls.write(json.dumps([sys.argv[1:], kept]) + "\\n")
-            if sys.argv[1] == "whoami":
-                sys.exit(os.environ.get("LOGGED_IN") is None)
             if sys.argv[1] == "stack":
                 name = sys.argv[sys.argv.index("--create") + 1]
                 with open(f"Pulumi.{{name}}.yaml", "a") as settings:
@@ -88,7 +86,7 @@ def calls(file: Path) -> list[tuple[list[str], dict[str, str]]]:
 def test_the_engine_on_path_is_used_with_a_backend_and_a_passphrase_of_its_own(fake_engine: Path) -> None:
     assert cli.main(["up"]) == 0
 
-    _, (select, _), (up, environment) = calls(fake_engine)
+    (select, _), (up, environment) = calls(fake_engine)
     assert select[:4] == ["stack", "select", "--create", "local"]
     assert up == ["up", "--stack", "local", "--config-file", ".local/Pulumi.local.yaml", "--yes"]
     assert environment["PULUMI_BACKEND_URL"] == (Path.cwd() / ".local" / "state").as_uri()
@@ -104,12 +102,14 @@ def test_the_stack_file_in_the_checkout_stays_as_it_is_and_the_salt_is_kept(fake
 
 
 def test_a_configured_backend_and_passphrase_are_left_alone(fake_engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOGGED_IN", "1")
+    credentials = Path.home() / ".pulumi" / "credentials.json"
+    credentials.parent.mkdir(parents=True)
+    credentials.write_text('{"current": "https://api.pulumi.com"}')
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "mine")
 
     cli.main(["up"])
 
-    _, _, (_, environment) = calls(fake_engine)
+    _, (_, environment) = calls(fake_engine)
     assert "PULUMI_BACKEND_URL" not in environment
     assert environment["PULUMI_CONFIG_PASSPHRASE"] == "mine"
 
