@@ -50,6 +50,16 @@ def check_image(reference: ImageReference) -> str:
     return f"{reference.digest} is there with its tag, {found.size_bytes / 1e9:.2f} GB in {len(found.layers)} layers"
 
 
+def is_same_content(one: str, other: str) -> bool:
+    """Whether two references by digest are of images with the same layers and settings; no where that is not known."""
+    try:
+        found = [modelimage.inspect(reference) for reference in (one, other)]
+    except modelimage.ImageError:
+        return False
+    layers = [[layer.digest for layer in image.layers] for image in found]
+    return layers[0] == layers[1] and found[0].config == found[1].config
+
+
 def files_of(reference: ImageReference) -> ImageFiles:
     """List the files below /models of an image from the headers of its layers, without reading the weights.
 

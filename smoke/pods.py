@@ -4,6 +4,7 @@ from components.outputs import ModelOutput, StackOutputs
 from smoke import manifests
 from smoke.checks import Cause, NotHeldError
 from smoke.diagnosis import Case, container_statuses, diagnose
+from smoke.image import is_same_content
 from smoke.kube import JSON, ApiError, KubeApi, namespaced
 
 # -L follows the links of the mount and of the image's root; busybox and coreutils both know these options.
@@ -84,11 +85,23 @@ def running_digests(pod: JSON, model: ModelOutput) -> set[str]:
     """
     repository = model.reference.repository
     if model.delivery == "modelcar":
+        spec = pod["spec"]
+        asked = {one["name"]: one["image"] for one in (*spec["containers"], *(spec.get("initContainers") or ()))}
         statuses = [status for status in container_statuses(pod) if status["name"].startswith("modelcar")]
-        return {status["imageID"].rpartition("@")[2] for status in statuses if status.get("imageID")}
+        return {_pulled(status["imageID"], asked[status["name"]]) for status in statuses if status.get("imageID")}
     references = [volume["image"]["reference"] for volume in pod["spec"].get("volumes") or () if "image" in volume]
     own = [reference for reference in references if reference.startswith((f"{repository}@", f"{repository}:"))]
     return {reference.removeprefix(repository)[1:].replace("sha256-", "sha256:") for reference in own}
+
+
+def _pulled(image_id: str, asked: str) -> str:
+    """Return the digest of what a container runs: the one asked for, where the status names the same image otherwise.
+
+    Manifests that share their configuration and layers (the same weights packed twice, with other annotations) are
+    one image to a node, whose status then has the name that came first (seen on kubelet 1.35, containerd 2.2).
+    """
+    shown, wanted = image_id.rpartition("@")[2], asked.rpartition("@")[2]
+    return wanted if shown != wanted and is_same_content(image_id, asked) else shown
 
 
 def list_files(api: KubeApi, pod: JSON, model: ModelOutput) -> dict[str, int]:

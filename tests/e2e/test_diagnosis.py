@@ -15,6 +15,7 @@ from components.references import ImageReference
 from smoke import manifests
 from smoke.deployed import deployed
 from smoke.kube import namespaced
+from smoke.pods import running_digests
 from smoke.scaling import wait_for_ready_pod
 from smoke.stack import Model
 from tests.e2e import platforms
@@ -160,6 +161,23 @@ def test_a_private_image_is_served_with_the_pull_secret_of_the_account(
     )
 
     wait_for_ready_pod(node.api, model, timeout=SECONDS, tell=lambda _: None)
+
+
+def test_an_image_whose_twin_the_node_has_is_known_by_its_own_digest(
+    ward: Ward, node: Node, base: str, weights: Path, tmp_path: Path
+) -> None:
+    # The same layers and settings under another manifest: the base's name is another.
+    copied = modelimage("copy", base, f"oci:{tmp_path}/base")["reference"]
+    twin = str(modelimage("pack", str(weights), f"{node.registry}/twin", "--base", copied)["reference"])
+    original = ward.of.outputs.models["tiny"]
+
+    model = ward.serve("twin", "modelcar", twin)
+    pod = wait_for_ready_pod(node.api, model, timeout=SECONDS, tell=lambda _: None)
+
+    assert model.digest != original.digest
+    shown = {status["imageID"] for status in pod["status"]["containerStatuses"] if status["name"] == "modelcar"}
+    assert shown and twin not in shown
+    assert running_digests(pod, model) == {model.digest}
 
 
 def _layout(weights: Path, base: str, tmp_path_factory: pytest.TempPathFactory) -> str:

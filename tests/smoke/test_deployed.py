@@ -1,9 +1,11 @@
 """What runs is compared with what the stack says."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import modelimage
 from smoke import deployed as module
 from smoke.checks import Check, Status
 from smoke.deployed import deployed
@@ -71,6 +73,28 @@ def test_another_digest_fails_with_both(
     assert found.status is Status.FAIL
     assert stacks.DIGEST in found.evidence
     assert other in found.evidence
+
+
+def inspected(layer: str) -> SimpleNamespace:
+    return SimpleNamespace(layers=[SimpleNamespace(digest=layer)], config={"Env": ["PATH=/bin"]})
+
+
+@pytest.mark.parametrize(("layer_of_the_other", "status"), [("weights", Status.PASS), ("more", Status.FAIL)])
+def test_an_image_that_the_node_knows_by_another_digest_holds_if_its_layers_are_the_same(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch, layer_of_the_other: str, status: Status
+) -> None:
+    deploy(cluster, "modelcar")
+    other = f"{stacks.REPOSITORY}-again@sha256:{'b' * 64}"
+    (modelcar,) = [
+        container
+        for container in cluster.objects[f"{stacks.path_of_pods()}/p-1"]["status"]["containerStatuses"]
+        if container["name"] == "modelcar"
+    ]
+    modelcar["imageID"] = other
+    images = {stacks.IMAGE: inspected("weights"), other: inspected(layer_of_the_other)}
+    monkeypatch.setattr(modelimage, "inspect", lambda reference: images[reference])
+
+    assert checks(api, monkeypatch, "modelcar")["digest"].status is status
 
 
 def test_a_condition_that_does_not_hold_is_shown_with_its_message(
