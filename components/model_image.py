@@ -15,7 +15,7 @@ import pulumi_docker as docker
 import pulumi_gcp as gcp
 
 import modelimage
-from components import outputs
+from components import google_apis, outputs
 from components.interpreter import python
 from components.references import ImageReference
 from components.schema import GB, Delivery, Model, kubernetes_name
@@ -35,6 +35,7 @@ class ModelImageArgs:
         layout: folder for an OCI image layout, instead of a push (local target without a registry).
         google_project: project of a Cloud Build.
         google_region: region of a Cloud Build.
+        enable_apis: enable the API of Cloud Build where it is used.
     """
 
     key: str
@@ -44,6 +45,7 @@ class ModelImageArgs:
     layout: str | None = None
     google_project: str = ""
     google_region: str = ""
+    enable_apis: bool = True
 
 
 class ModelImage(pulumi.ComponentResource):
@@ -81,7 +83,9 @@ class ModelImage(pulumi.ComponentResource):
         if args.model.builder == "cloudbuild":
             words[0] = "cloudbuild"
             words += ["--project", args.google_project, "--region", args.google_region]
-        return self._run("build", words, triggers=[modelimage.fingerprint(source), args.base])
+        apis = ["cloudbuild"] if args.model.builder == "cloudbuild" and args.enable_apis else []
+        enabled = google_apis.enabled(self, args.key, args.google_project, apis)
+        return self._run("build", words, triggers=[modelimage.fingerprint(source), args.base], after=enabled)
 
     def _docker(self, source: str) -> pulumi.Output[dict[str, Any]]:
         """Build with the Docker daemon, on a context of hard links that only `pulumi up` prepares."""
@@ -145,7 +149,12 @@ class ModelImage(pulumi.ComponentResource):
             self.size_bytes = checked.apply(lambda image: int(image["size_bytes"]))
 
     def _run(
-        self, step: str, words: Sequence[pulumi.Input[str]], *, triggers: Sequence[pulumi.Input[str]]
+        self,
+        step: str,
+        words: Sequence[pulumi.Input[str]],
+        *,
+        triggers: Sequence[pulumi.Input[str]],
+        after: Sequence[pulumi.Resource] = (),
     ) -> pulumi.Output[dict[str, Any]]:
         """Run `python -m modelimage`; credentials are the ones of the environment, never in the arguments."""
         line = pulumi.Output.all(*words).apply(lambda said: shlex.join(_command(said)))
@@ -156,7 +165,7 @@ class ModelImage(pulumi.ComponentResource):
             logging=command.local.Logging.STDERR,
             # Progress and the JSON of the last run would otherwise reach the next one's environment.
             add_previous_output_in_env=False,
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(after)),
         )
         return run.stdout.apply(json.loads)
 

@@ -71,6 +71,7 @@ def image(settings: Settings, key: str, made: ModelRegistry) -> ModelImageArgs:
         layout=(LOCAL / "images" / kubernetes_name(key)).as_posix() if local else None,
         google_project=settings.project,
         google_region=settings.region,
+        enable_apis=settings.registry.create.enable_apis if settings.registry.create else True,
     )
 
 

@@ -298,6 +298,7 @@ def test_every_setting_has_an_effect() -> None:
                 "layout": ".local/images/other",
                 "google_project": With("other", in_the_cloud),
                 "google_region": With("europe-west4", in_the_cloud),
+                "enable_apis": With(value=False, others=in_the_cloud),
                 "model.source": "gs://weights/qwen",
                 "model.digest": With(IMAGE.replace("qwen", "other"), existing),
                 "model.from_stack": With("acme/oci-model-serving/stage", promoted),
