@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,21 @@ from modelimage.documents import (
     INDEX_TYPES,
     MANIFEST_TYPES,
     PLATFORM,
+    Descriptor,
     ImageConfig,
     Manifest,
     read_config,
     read_index,
     read_manifest,
 )
-from modelimage.errors import BadInputError, ImageError
+from modelimage.errors import BadInputError, DigestMismatchError, ImageError
 from modelimage.layout import Layout, LayoutWriter
 from modelimage.patience import Patience, RetryPolicy
 from modelimage.progress import Reporter, Silent
 from modelimage.references import LayoutReference, Reference, RegistryReference, parse_pinned
 from modelimage.registry import Registry
-from modelimage.stores import Reader, Store, StoredManifest
+from modelimage.stores import MANIFEST_LIMIT_BYTES, Reader, Store, StoredManifest
+from modelimage.streams import digest_of
 
 SCRATCH = "scratch"
 
@@ -133,6 +135,7 @@ def load_image(store: Reader, name: str | None, where: str) -> StoredImage:
 
     Raises:
         NotFoundError: there is no such image.
+        DigestMismatchError: its configuration is not the one that its manifest names.
         ImageError: it is damaged, of another platform, or not an image.
     """
     stored = store.manifest(name)
@@ -145,16 +148,45 @@ def load_image(store: Reader, name: str | None, where: str) -> StoredImage:
         ]
         if not fitting:
             raise ImageError(f"{where}: has no image for {PLATFORM}: give one that has")
-        stored = store.manifest(fitting[0].digest)
+        stored = child_manifest(store, fitting[0])
     if stored.media_type not in MANIFEST_TYPES:
         raise ImageError(f"{where}: its media type {stored.media_type!r} is not an image's: give an image")
     manifest = read_manifest(stored.content, where)
-    content = b"".join(store.read_blob(manifest.config.digest, manifest.config.size))
+    content = _config_content(store, manifest.config, where)
     config = read_config(content, where)
     platform = f"{config.os}/{config.architecture}"
     if platform != PLATFORM:
         raise ImageError(f"{where}: is for {platform}, and models are served on {PLATFORM}: give an image for that")
     return StoredImage(digest, stored, manifest, config, content)
+
+
+def child_manifest(store: Reader, entry: Descriptor) -> StoredManifest:
+    """Return the manifest that an index's ``entry`` names, of the entry's type where the manifest tells none itself.
+
+    Raises:
+        NotFoundError: it is not there.
+    """
+    stored = store.manifest(entry.digest)
+    return replace(stored, media_type=stored.media_type or entry.media_type)
+
+
+def _config_content(store: Reader, config: Descriptor, where: str) -> bytes:
+    """Read a configuration: it is held in memory, so its size is bounded, and nobody else compares its digest."""
+    if config.size > MANIFEST_LIMIT_BYTES:
+        raise ImageError(
+            f"{where}: its configuration has {config.size} bytes, more than {MANIFEST_LIMIT_BYTES}: give another image"
+        )
+    content = bytearray()
+    for chunk in store.read_blob(config.digest, config.size):
+        content += chunk
+        if len(content) > config.size:
+            raise DigestMismatchError(f"{where}: its configuration is longer than {config.size} bytes: do not use it")
+    found = digest_of(bytes(content))
+    if found != config.digest:
+        raise DigestMismatchError(
+            f"{where}: its configuration has the digest {found} and not {config.digest}: do not use it"
+        )
+    return bytes(content)
 
 
 def parse_base(text: str) -> tuple[Reference, str] | None:

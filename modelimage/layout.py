@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, final
@@ -91,7 +91,12 @@ class Layout:
             ) from error
         except OSError as error:
             raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
-        read_index(content, str(path))
+        try:
+            read_index(content, str(path))
+        except ImageError as error:
+            raise ImageError(
+                f"{error}: the layout is damaged: repair the file, or remove the folder and write the image again"
+            ) from error
         entries: list[dict[str, Any]] = json.loads(content)["manifests"]
         return entries
 
@@ -109,10 +114,16 @@ class LayoutWriter(Layout):
 
     def __enter__(self) -> LayoutWriter:
         """Make the folder where it is missing, and lock it."""
-        self._made = not self.folder.exists()
         self._complete = False
-        if not self._made:
-            self._check_is_layout()
+        try:
+            self._made = not self.folder.exists()
+            if not self._made:
+                self._check_is_layout()
+        except OSError as error:
+            raise ImageError(
+                f"oci:{self.folder}: cannot be looked into: {error.strerror}: give another folder, or allow it "
+                f"for this user"
+            ) from error
         try:
             self._blobs.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.folder, os.O_RDONLY)
@@ -150,7 +161,8 @@ class LayoutWriter(Layout):
                 path.unlink(missing_ok=True)
 
     def prepare(self, blobs: Sequence[tuple[str | None, int]]) -> None:
-        """Check that the disk has room for the blobs that are not there yet."""
+        """Check that the folder's index is whole, and that the disk has room for the blobs that are not there yet."""
+        self._former("")
         needed = sum(size for digest, size in blobs if digest is None or not self.has_blob(digest, size))
         free = shutil.disk_usage(self.folder).free
         if free < needed:
@@ -180,10 +192,14 @@ class LayoutWriter(Layout):
             self._publish(file, temporary, self._path(passed.digest))
         return Written(passed.digest, uploaded=fresh)
 
-    def write_manifest(self, manifest: StoredManifest, tags: tuple[str, ...]) -> None:  # noqa: ARG002 - no tags here
-        """Write a manifest and make it the folder's image; then remove what only the former image needed."""
+    def write_child(self, manifest: StoredManifest) -> None:
+        """Write a manifest as a blob and read it back; the folder's image stays the one that it was."""
         self.write_blob(Blob.of("the manifest", manifest.content))
         self._content(manifest.digest)
+
+    def write_manifest(self, manifest: StoredManifest, tags: tuple[str, ...]) -> None:  # noqa: ARG002 - no tags here
+        """Write a manifest and make it the folder's image; then remove what only the former image needed."""
+        self.write_child(manifest)
         kept, replaced = self._former(manifest.digest)
         entry = {
             "mediaType": manifest.media_type,
@@ -197,30 +213,31 @@ class LayoutWriter(Layout):
         self._write_file(_LAYOUT_FILE, _LAYOUT_VERSION)
         self._write_file(_INDEX_FILE, json.dumps(index, indent=2).encode() + b"\n")
         self._complete = True
-        needed = self._needed_by(str(kept_entry["digest"]) for kept_entry in (entry, *kept))
+        needed = self._needed_by((str(stays["digest"]), str(stays["mediaType"])) for stays in (entry, *kept))
         for digest in self._needed_by(replaced) - needed:
             self._path(digest).unlink(missing_ok=True)
 
-    def _former(self, digest: str) -> tuple[list[dict[str, Any]], list[str]]:
-        """Return the entries of other tools, which stay, and the digests of our former images, which go."""
+    def _former(self, digest: str) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+        """Return the entries of other tools, which stay, and our former images (digest, media type), which go."""
         try:
             listed = self._listed()
         except NotFoundError:
             return [], []
         others = [entry for entry in listed if entry["digest"] != digest]
         kept = [entry for entry in others if _NAME_ANNOTATION in (entry.get("annotations") or {})]
-        return kept, [str(entry["digest"]) for entry in others if entry not in kept]
+        return kept, [(str(entry["digest"]), str(entry["mediaType"])) for entry in others if entry not in kept]
 
-    def _needed_by(self, digests: Iterator[str] | list[str]) -> set[str]:
+    def _needed_by(self, entries: Iterable[tuple[str, str]]) -> set[str]:
+        """Return the digests of all that images (digest, media type where their list tells it) are made of."""
         needed: set[str] = set()
-        for digest in digests:
+        for digest, media_type in entries:
             needed.add(digest)
             # A former image that is damaged must not keep the new one from being finished.
             with suppress(ImageError, ValueError):
                 stored = self.manifest(digest)
-                if stored.media_type in INDEX_TYPES:
+                if (stored.media_type or media_type) in INDEX_TYPES:
                     children = read_index(stored.content, digest).manifests
-                    needed |= self._needed_by([child.digest for child in children])
+                    needed |= self._needed_by((child.digest, child.media_type) for child in children)
                 else:
                     manifest = read_manifest(stored.content, digest)
                     needed |= {manifest.config.digest, *(layer.digest for layer in manifest.layers)}

@@ -22,6 +22,8 @@ from modelimage.stores import MANIFEST_LIMIT_BYTES, StoredManifest
 from modelimage.streams import Blob, HashedPass, Written, digest_of
 from modelimage.transport import RegistryError, Transport
 
+_AS_STORED = {"Accept-Encoding": "identity"}
+_REACH_TRIES = 3  # a registry that has not answered once is likely none: tell it soon
 _MOUNT_TRIES = 3  # registries that do not mount refuse each time: do not ask for long
 
 
@@ -45,6 +47,7 @@ class Registry:
         self._sources = sources
         self._patience = patience or Patience()
         self._http = Transport(place.host, Credentials(place.host, use_environment=own), self._patience)
+        self._reached = False
         self._root = f"/v2/{place.repository}"
         self._pull = f"repository:{place.repository}:pull"
         self._push = f"repository:{place.repository}:pull,push"
@@ -65,8 +68,9 @@ class Registry:
             doing=f"reaching {self.place.host}",
             scope=self._push,
             accept=(200,),
-            patience=self._patience.at_most(3),
+            patience=self._patience.at_most(_REACH_TRIES),
         )
+        self._reached = True
 
     def manifest(self, name: str | None) -> StoredManifest:
         """Return the manifest or index that a digest or tag names; the content is checked against the digest."""
@@ -80,7 +84,9 @@ class Registry:
             scope=self._pull,
             accept=(200, 404),
             headers={"Accept": ", ".join((*MANIFEST_TYPES, *INDEX_TYPES))},
+            patience=self._patience if self._reached else self._patience.at_most(_REACH_TRIES),
         )
+        self._reached = True
         if response.status_code == httpx.codes.NOT_FOUND:
             raise NotFoundError(f"{self.place.name} has no image {name}: build and push it, or correct the reference")
         content = response.content
@@ -116,7 +122,8 @@ class Registry:
         raise CancelledError(f"{doing}: stopped")
 
     def _blob_from(self, digest: str, start: int, doing: str) -> Iterator[bytes]:
-        headers = {"Range": f"bytes={start}-"} if start else {}
+        # What is compressed for the way has another length than the blob, and is read as it comes.
+        headers = {**_AS_STORED, **({"Range": f"bytes={start}-"} if start else {})}
         with self._http.stream(
             f"{self._root}/blobs/{digest}", doing=doing, scope=self._pull, headers=headers
         ) as response:
@@ -135,6 +142,7 @@ class Registry:
             doing=f"looking for {digest} in {self.place.name}",
             scope=self._push,
             accept=(200, 404),
+            headers=_AS_STORED,
         )
         length = response.headers.get("content-length", str(size))
         return response.status_code == httpx.codes.OK and length == str(size)
@@ -245,13 +253,17 @@ class Registry:
         with suppress(ImageError):
             self._http.once("DELETE", location, doing="giving up an upload", scope=self._push, accept=(202, 204, 404))
 
-    def write_manifest(self, manifest: StoredManifest, tags: tuple[str, ...]) -> None:
-        """Push a manifest by its digest, read it back, then write the tags; a tag that is right already stays."""
+    def write_child(self, manifest: StoredManifest) -> None:
+        """Push a manifest by its digest and read it back."""
         self._put_manifest(manifest, manifest.digest)
         if self.manifest(manifest.digest).content != manifest.content:
             raise RegistryError(
                 f"{self.place.name} keeps another manifest than the one pushed: do not use {self.place}"
             )
+
+    def write_manifest(self, manifest: StoredManifest, tags: tuple[str, ...]) -> None:
+        """Push a manifest by its digest, read it back, then write the tags; a tag that is right already stays."""
+        self.write_child(manifest)
         for tag in tags:
             self.write_tag(manifest, tag)
 

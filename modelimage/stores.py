@@ -31,7 +31,7 @@ class StoredManifest:
         """
         try:
             own = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             own = None
         if not isinstance(own, dict):
             raise ImageError(f"{digest} is no image: its content is not a manifest: give an image's digest")
@@ -72,6 +72,9 @@ class Writer(Protocol):
             DigestMismatchError: the content is not what ``blob.digest`` says.
             ImageError: it cannot be stored.
         """
+
+    def write_child(self, manifest: StoredManifest) -> None:
+        """Store a manifest that an index names: by its digest alone, it is no image of its own there."""
 
     def write_manifest(self, manifest: StoredManifest, tags: tuple[str, ...]) -> None:
         """Store a manifest, read it back, and only then give it its tags."""

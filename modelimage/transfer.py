@@ -10,7 +10,7 @@ from typing import Any
 
 from modelimage.documents import INDEX_TYPES, Descriptor, read_index, read_manifest
 from modelimage.errors import BadInputError, ImageError
-from modelimage.images import Image, LayerRecord, Session, load_image
+from modelimage.images import Image, LayerRecord, Session, child_manifest, load_image
 from modelimage.packer import DEFAULT_JOBS, destination_tags, parse_destination, run_all, watched
 from modelimage.patience import RetryPolicy
 from modelimage.progress import Reporter, readable
@@ -127,6 +127,8 @@ def copy(
         BadInputError: an argument is malformed.
         ImageError: the image cannot be read, or not be written.
     """
+    if jobs < 1:
+        raise BadInputError(f"--jobs is {jobs}: give 1 or more")
     source, digest = parse_pinned(reference)
     place = parse_destination(destination)
     session = Session.start(reporter, policy, cache)
@@ -155,9 +157,9 @@ def _copy_tree(session: Session, reader: Reader, store: Store, top: StoredManife
     if top.media_type in INDEX_TYPES:
         moved: dict[str, bool] = {}
         for entry in read_index(top.content, top.digest).manifests:
-            child = reader.manifest(entry.digest)
+            child = child_manifest(reader, entry)
             moved |= _copy_tree(session, reader, store, child, jobs)
-            store.write_manifest(child, ())
+            store.write_child(child)
         return moved
     manifest = read_manifest(top.content, top.digest)
     blobs = list({blob.digest: blob for blob in [manifest.config, *manifest.layers]}.values())
