@@ -161,6 +161,11 @@ def plan_layers(files: Sequence[SourceFile], *, base_layers: int = 0) -> list[La
     links = tuple((name, f"{MODEL_ROOT}/{name}") for name in sorted({file.path.split("/", 1)[0] for file in ordered}))
     small_groups = _pack_consecutive(small, LAYER_LIMIT_BYTES) or [()]
     slots = LAYER_COUNT_LIMIT - base_layers - len(small_groups)
+    if slots < 0 and not shards:
+        raise BadInputError(
+            f"the base has {base_layers} layers and the files need {len(small_groups)}, which is more than the "
+            f"{LAYER_COUNT_LIMIT} that nodes can mount: use a base with fewer layers"
+        )
     layers = [Layer(group) for group in _group_shards(shards, slots)]
     layers += [Layer(group) for group in small_groups[:-1]]
     layers.append(Layer(small_groups[-1], links))

@@ -98,6 +98,19 @@ def check_names(uri: str, paths: list[str]) -> list[str]:
         for name in sorted({path.split("/", 1)[0] for path in paths} & RESERVED_NAMES)
     ]
     problems += [f"{uri}: the file name {path!r} is not UTF-8: rename it" for path in paths if not _is_utf8(path)]
+    # Buckets know no folders: their names may hold what no file's path can, or what leaves the folder it is put in.
+    problems += [
+        f"{uri}: the name {path!r} is no path below the model's root (an empty part or {'..'!r}): rename it, or leave "
+        f"it out with --ignore {path!r}"
+        for path in paths
+        if not {"", ".", ".."}.isdisjoint(path.split("/"))
+    ]
+    folders = {path[:end] for path in paths for end, letter in enumerate(path) if letter == "/"}
+    problems += [
+        f"{uri}: {path!r} is a file and also the folder of others: rename it, or leave it out with --ignore {path!r}"
+        for path in paths
+        if path in folders
+    ]
     return problems
 
 

@@ -72,7 +72,7 @@ class HeaderCheck:
             expected = max(
                 (int(t["data_offsets"][1]) for name, t in tensors.items() if name != "__metadata__"), default=0
             )
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
             self._refuse("its header is not the JSON of the format")
         whole = self.needed + expected
         if whole != self._size:
@@ -113,7 +113,7 @@ def missing_shards(files: Iterable[SourceFile], listed: Iterable[str]) -> list[s
         folder = path.rsplit("/", 1)[0] + "/" if "/" in path else ""
         try:
             names = sorted(set(json.loads(b"".join(file.read()))["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             problems.append(f"{path}: not a safetensors index (JSON with a weight_map): fetch it again")
             continue
         for name in names:
