@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -72,13 +73,13 @@ def digest_tag(digest: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """Tell whether ``host`` (``name[:port]``) is this machine itself: the only place where plain http is spoken."""
-    name = host.rsplit(":", 1)[0] if re.search(r":\d+$", host) else host
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    # The whole is tried first: what looks like a port at the end of `::1` is a part of the address.
+    for name in (host, re.sub(r":\d+$", "", host)):
+        if name == "localhost":
+            return True
+        with suppress(ValueError):
+            return ipaddress.ip_address(name.removeprefix("[").removesuffix("]")).is_loopback
+    return False
 
 
 def parse(text: str) -> Reference:

@@ -251,7 +251,7 @@ def _transport_errors(doing: str, host: str) -> Iterator[None]:
                 f"{doing}: {host}'s certificate is not trusted ({reason.verify_message}): "
                 f"point SSL_CERT_FILE at the certificate of its authority"
             ) from error
-        if isinstance(reason, socket.gaierror):
+        if isinstance(reason, socket.gaierror) and reason.errno != socket.EAI_AGAIN:
             raise RegistryError(f"{doing}: {host} cannot be resolved ({reason.strerror}): check the name") from error
         text = str(reason) or type(reason).__name__
         raise TransientError(f"{doing}: the connection to {host} failed: {text}") from error
