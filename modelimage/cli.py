@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from modelimage.errors import ImageError
 from modelimage.progress import readable, reporting
 
-_INTERRUPTED = 130
+INTERRUPTED = 130
 _PACK_SOURCES = "a folder, hf://org/name@<40-hex commit> or gs://bucket/prefix"
 
 
@@ -35,19 +35,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImageError as error:
         print(_error_text(error), file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}: check the path, and what this user may do", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(
             "interrupted: no manifest and no tag was written; run the same command again to go on: layers that are "
             "there already are not sent again",
             file=sys.stderr,
         )
-        return _INTERRUPTED
+        return INTERRUPTED
     try:
         _show(result, as_json=options.json)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader went away (`| head`): nothing is left to say, not even at interpreter exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (OSError, UnicodeEncodeError) as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        done = result.get("reference") or result.get("context") or result.get("folder") or "the command"
+        print(f"error: the result cannot be written to stdout ({error}); this is done: {done}", file=sys.stderr)
         return 1
     return 0
 

@@ -31,6 +31,7 @@ from modelimage.stores import Reader, Store, StoredManifest
 from modelimage.streams import Blob, Written, digest_of
 
 DEFAULT_JOBS = 4
+_INTERRUPT_SECONDS = 5.0  # a layer under way ends at its next chunk; one that hangs is not waited for
 
 
 def pack(
@@ -258,7 +259,8 @@ def watched(session: Session, title: str, size: int, chunks: Iterator[bytes]) ->
 def run_all(tasks: list[tuple[int, Callable[[], Written]]], jobs: int, stop: threading.Event) -> list[Written]:
     """Run tasks (size in bytes, what to do), ``jobs`` at a time, the largest first; results come in the given order.
 
-    The first failure stops the others; a KeyboardInterrupt stops all.
+    The first failure stops the others; a KeyboardInterrupt stops all, and after a few seconds is passed on even while
+    a task hangs in a read. The interpreter would wait for that task at its exit: a caller leaves by ``os._exit``.
 
     Raises:
         ImageError: what failed, all of it.
@@ -273,17 +275,17 @@ def run_all(tasks: list[tuple[int, Callable[[], Written]]], jobs: int, stop: thr
 
     order = sorted(range(len(tasks)), key=lambda number: -tasks[number][0])
     futures: dict[int, Future[Written]] = {}
-    with ThreadPoolExecutor(jobs, thread_name_prefix="layer") as pool:
-        try:
-            for number in order:
-                futures[number] = pool.submit(run, tasks[number][1])
-            wait(futures.values(), return_when=FIRST_EXCEPTION)
-        except BaseException:
-            stop.set()
-            raise
-        finally:
-            if stop.is_set():
-                pool.shutdown(wait=False, cancel_futures=True)
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="layer")
+    try:
+        for number in order:
+            futures[number] = pool.submit(run, tasks[number][1])
+        wait(futures.values(), return_when=FIRST_EXCEPTION)
+        pool.shutdown(wait=True, cancel_futures=stop.is_set())
+    except BaseException:
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        wait([future for future in futures.values() if not future.cancelled()], timeout=_INTERRUPT_SECONDS)
+        raise
     errors = [error for future in futures.values() if not future.cancelled() and (error := future.exception())]
     real = [error for error in errors if not isinstance(error, CancelledError)]
     if bad := [error for error in real if not isinstance(error, ImageError)]:
