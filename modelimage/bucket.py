@@ -55,9 +55,10 @@ def open_bucket(uri: str, selection: Selection, patience: Patience) -> Source:
     bucket_name, prefix = parse_bucket(uri)
     doing = f"listing {uri}"
     try:
-        client = _storage.Client()
+        # Reading needs no project of one's own, and credentials of a person often name none.
+        client = _storage.Client(project=None)
         blobs = list(client.list_blobs(bucket_name, prefix=prefix))
-    except (GoogleAPICallError, GoogleAuthError, RetryError, requests.RequestException) as error:
+    except (GoogleAPICallError, GoogleAuthError, RetryError, OSError) as error:
         raise _explained(error, doing) from error
     objects = {blob.name.removeprefix(prefix): blob for blob in blobs if not blob.name.endswith("/")}
     chosen = sorted(path for path in objects if selection.takes(path))
@@ -108,7 +109,7 @@ def _range(blob: Any, start: int, end: int, doing: str) -> bytes:
         # Raw: the bytes as they are stored, which is what size and checksum are of. The whole object's checksum
         # is verified by the caller, since the server has none for a range.
         content: bytes = blob.download_as_bytes(start=start, end=end - 1, raw_download=True, checksum=None)
-    except (GoogleAPICallError, GoogleAuthError, RetryError, requests.RequestException) as error:
+    except (GoogleAPICallError, GoogleAuthError, RetryError, OSError) as error:
         raise _explained(error, doing) from error
     if len(content) != end - start:
         raise TransientError(f"{doing}: {len(content)} bytes came where {end - start} were asked for")

@@ -88,8 +88,13 @@ def write_context(
 
 
 def _place_problems(place: Path) -> list[str]:
-    if not place.exists() or _is_ours(place) or (place.is_dir() and not any(place.iterdir())):
-        return []
+    if place.name in {"", ".."}:
+        return [f"{place}: a context replaces its folder: give one by its name, new or empty"]
+    try:
+        if not place.exists() or _is_ours(place) or (place.is_dir() and not any(place.iterdir())):
+            return []
+    except OSError as error:
+        return [f"{place}: cannot be looked into: {error.strerror}: give a new or an empty folder"]
     return [f"{place}: holds something else than a build context of ours: give a new or an empty folder"]
 
 

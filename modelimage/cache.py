@@ -30,7 +30,11 @@ def default_folder() -> Path:
     """Return the cache's folder by the XDG base directory specification."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     # The specification has relative paths ignored.
-    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "oci-model-serving"
+    try:
+        root = Path(base) if base.startswith("/") else Path.home() / ".cache"
+    except RuntimeError:
+        root = Path(os.devnull)  # a user without a home folder, as in some containers: nothing is kept
+    return root / "oci-model-serving"
 
 
 class LayerCache:

@@ -72,7 +72,10 @@ class Credentials:
         return Credential(username, password) if username and password else None
 
     def _from_docker(self) -> Credential | None:
-        path = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+        try:
+            path = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+        except RuntimeError:
+            return None  # a user without a home folder
         config = _docker_config(path)
         helpers, entries = config["credHelpers"], config["auths"]
         names = _spellings(self._host)

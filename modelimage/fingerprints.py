@@ -52,8 +52,12 @@ def _content(file: Path) -> bytes:
 
 def _files(source: str) -> list[tuple[str, Path]]:
     root = Path(source)
-    if not root.is_dir():
-        raise BadInputError(f"{source}: no such folder: give the folder that holds the model's config.json and weights")
+    try:
+        what = "" if root.is_dir() else "no such folder"
+    except OSError as error:
+        what = str(error.strerror)
+    if what:
+        raise BadInputError(f"{source}: {what}: give the folder that holds the model's config.json and weights")
     found: list[tuple[str, Path]] = []
 
     def refuse(error: OSError) -> None:

@@ -22,8 +22,11 @@ def open_folder(uri: str, selection: Selection) -> Source:
         BadInputError: it is no folder, is empty, holds what cannot be read or packed, or a link leaves it.
     """
     root = Path(uri)
-    if not root.is_dir():
-        what = "it is not a folder" if root.exists() else "no such folder"
+    try:
+        what = "" if root.is_dir() else "it is not a folder" if root.exists() else "no such folder"
+    except OSError as error:
+        what = str(error.strerror)
+    if what:
         raise BadInputError(f"{uri}: {what}: give the folder that holds the model's config.json and weights")
     walk = _Walk(root, selection)
     walk.visit(root)

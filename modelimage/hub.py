@@ -16,9 +16,18 @@ from typing import Protocol
 
 import httpx2  # the HTTP library below huggingface_hub: its errors pass through
 import huggingface_hub
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined] # documented; only not marked as exported
+from huggingface_hub.utils import (  # type: ignore[attr-defined] # documented; only not marked as exported
+    build_hf_headers,
+    validate_repo_id,
+)
 
 from modelimage import weights
 from modelimage.errors import BadInputError, ImageError
@@ -27,6 +36,8 @@ from modelimage.sources import CHUNK_BYTES, Selection, Source, SourceFile, check
 
 _ADDRESS = re.compile(r"hf://(?P<repo>[A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(?P<revision>[^@]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+# ValueError: an address (HF_ENDPOINT's) or an answer that is none.
+_FAILURES = (OSError, ValueError, httpx2.HTTPError, httpx2.InvalidURL)
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -41,6 +52,10 @@ def parse_hub(uri: str) -> tuple[str, str]:
     if not match:
         raise BadInputError(f"{uri!r}: write hf://org/name@<40-hex commit>")
     repository, revision = match["repo"], match["revision"]
+    try:
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        raise BadInputError(f"{uri!r}: {repository!r} is no name that the hub allows: {_first_line(error)}") from error
     if revision and _COMMIT.fullmatch(revision):
         return repository, revision
     what = f"{revision!r} is a branch, a tag or a short hash" if revision else "there is no commit"
@@ -58,7 +73,7 @@ def _api() -> huggingface_hub.HfApi:
 def _commit_of(repository: str, revision: str | None) -> str | None:
     try:
         return _api().model_info(repository, revision=revision, timeout=10).sha
-    except (OSError, httpx2.HTTPError, ValueError):
+    except _FAILURES:
         return None  # looking it up is a courtesy
 
 
@@ -106,7 +121,7 @@ def fetch_snapshot(uri: str, selection: Selection) -> Path:
             endpoint=os.environ.get("HF_ENDPOINT"),
             library_name="oci-model-serving",
         )
-    except (OSError, httpx2.HTTPError) as error:
+    except _FAILURES as error:
         raise _explained(error, f"fetching {uri}") from error
     return Path(folder)
 
@@ -119,7 +134,7 @@ def _list(repository: str, commit: str, patience: Patience) -> list[RepoFile]:
             try:
                 tree = _api().list_repo_tree(repository, revision=commit, recursive=True)
                 entries = [entry for entry in tree if isinstance(entry, RepoFile)]
-            except (OSError, httpx2.HTTPError) as error:
+            except _FAILURES as error:
                 raise _explained(error, doing) from error
     return entries
 
@@ -132,7 +147,8 @@ def _explained(error: Exception, doing: str) -> ImageError:
     if isinstance(error, RepositoryNotFoundError):
         return ImageError(f"{doing}: no such model, or it is private: check the name, or set HF_TOKEN to your token")
     status = error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else 0
-    if status in _RETRIED or isinstance(error, httpx2.TransportError):
+    passing = isinstance(error, httpx2.TransportError) and not isinstance(error, httpx2.UnsupportedProtocol)
+    if status in _RETRIED or passing:
         return TransientError(f"{doing}: the hub failed: {status or type(error).__name__}: {_first_line(error)}")
     return ImageError(f"{doing}: the hub refused: {_first_line(error)}: check HF_TOKEN and HF_ENDPOINT")
 
@@ -210,5 +226,5 @@ def _read_from(url: str, start: int, doing: str) -> Iterator[bytes]:
                 skip -= len(chunk) - len(kept)
                 if kept:
                     yield kept
-    except (OSError, httpx2.HTTPError) as error:
+    except _FAILURES as error:
         raise _explained(error, doing) from error
