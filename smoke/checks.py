@@ -26,6 +26,10 @@ class NotRunError(Exception):
     """A check has nothing to look at, or may not look; the message is the reason."""
 
 
+class LeftInterrupt(KeyboardInterrupt):
+    """The run was interrupted, and something it had changed could not be put back; the message says what."""
+
+
 class Status(str, Enum):
     """How a check ended."""
 
@@ -65,7 +69,11 @@ Evidence = Callable[[], str]
 
 
 def run(step: str, name: str, evidence: Evidence, *, model: str = "") -> Check:
-    """Run one check. Errors of the API server or the network are failures of this check, not of the whole run."""
+    """Run one check. Whatever goes wrong in it is a failure of this check, not of the whole run.
+
+    Raises:
+        SmokeError: the arguments or the stack keep any check from running.
+    """
     check = Check(step, name, Status.PASS, "", model=model)
     try:
         return replace(check, evidence=evidence())
@@ -81,6 +89,16 @@ def run(step: str, name: str, evidence: Evidence, *, model: str = "") -> Check:
             status=Status.FAIL,
             evidence=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
             remedy="see that the address answers from here (VPN, authorized networks, proxy), then run again",
+        )
+    except SmokeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - an object of another shape than expected must not hide other checks
+        said = str(error).splitlines()
+        return replace(
+            check,
+            status=Status.FAIL,
+            evidence=f"the check itself failed: {type(error).__name__}{f': {said[0][:300]}' if said else ''}",
+            remedy="something answered in a form that this check does not know: look at it by hand, and report it",
         )
 
 

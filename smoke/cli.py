@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import yaml
+
 from components.outputs import StackOutputs
 from smoke import coldstart, deployed, egress, preflight, scaling, scratch, validate
 from smoke.checks import Check, SmokeError, all_hold, run
@@ -19,6 +21,7 @@ from smoke.report import Report, as_json
 from smoke.stack import Model, read_outputs, select
 
 _INTERRUPTED = 130
+_HIDDEN = "[secret]"
 _DEFAULT_SECONDS = 1800
 _REQUEST_SECONDS = 120
 STEPS = (preflight.STEP, scratch.STEP, deployed.STEP, validate.STEP, egress.STEP, coldstart.STEP)
@@ -58,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SmokeError as error:
         print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted: what the run had made or paused was put back", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"interrupted: {str(interrupt) or _after_interrupt(options.action)}", file=sys.stderr)
         return _INTERRUPTED
     report.coldstarts(measured.coldstarts)
     report.closing(checks)
@@ -161,9 +164,31 @@ def _is_address(text: str) -> bool:
     return bool(host) and "/" not in text and port.isdigit() and 0 < int(port) < 65536
 
 
+def _after_interrupt(action: str) -> str:
+    if action in {"pause", "resume"}:
+        other = "resume" if action == "pause" else "pause"
+        return f"models that were told to {action} still do; `python -m smoke {other}` takes that back"
+    return "what the run had made or paused was put back"
+
+
 def _usable(kubeconfig: str | None) -> str | None:
-    """Return the stack's kubeconfig, or None where it has none or the engine has hidden it."""
-    return None if kubeconfig in {None, "", "[secret]"} else kubeconfig
+    """Return the stack's kubeconfig, or None where the stack has no cluster of its own.
+
+    Raises:
+        SmokeError: there is one, but it is hidden; another cluster must not be taken for the stack's.
+    """
+    if not kubeconfig:
+        return None
+    if kubeconfig == _HIDDEN:
+        raise SmokeError(
+            f"the stack's output kubeconfig is {_HIDDEN}: add --show-secrets to `pulumi stack output --json`, or give "
+            "--kubeconfig FILE"
+        )
+    try:
+        parsed = yaml.safe_load(kubeconfig)
+    except yaml.YAMLError:
+        return kubeconfig  # KubeApi says what is wrong with it
+    return None if isinstance(parsed, dict) and not parsed.get("clusters") else kubeconfig
 
 
 def _parser() -> argparse.ArgumentParser:

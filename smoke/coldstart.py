@@ -1,24 +1,39 @@
 """What a cold start costs: pause, wait for zero pods, resume, and divide the seconds that pass."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from http import HTTPStatus
 
 import httpx
+import tenacity
 
 from components.outputs import StackOutputs
 from smoke import manifests
-from smoke.checks import Check, NotHeldError, run
+from smoke.checks import Check, LeftInterrupt, NotHeldError, run
 from smoke.endpoint import open_endpoint
-from smoke.kube import JSON, KubeApi
+from smoke.kube import JSON, ApiError, KubeApi, is_transient
 from smoke.pods import events_of, find_cause
-from smoke.scaling import Tell, pause, read_paused, resume, wait, wait_for_no_pods, wait_for_ready_pod
+from smoke.scaling import (
+    Tell,
+    pause,
+    put_back,
+    read_paused,
+    read_scale,
+    resume,
+    wait,
+    wait_for_no_pods,
+    wait_for_ready_pod,
+)
 from smoke.stack import Model
 from smoke.timeline import ColdStart, measure
 from smoke.validate import served_names
 
 STEP = "coldstart"
 _ANSWER_SECONDS = 10
+_PUT_BACK_ATTEMPTS = 5
+_PUT_BACK_SECONDS = 2.0
 
 
 @dataclass
@@ -53,6 +68,7 @@ def _measure(
     api: KubeApi, outputs: StackOutputs, model: Model, *, address: str | None, timeout: float, tell: Tell
 ) -> ColdStart:
     was_paused = read_paused(api, model.output)
+    found = read_scale(api, model.output)
     try:
         pause(api, model.output)
         wait_for_no_pods(api, model.output, timeout=timeout, tell=tell)
@@ -75,7 +91,27 @@ def _measure(
         )
     finally:
         # Also after a failure and Ctrl-C: nobody is left with a model that does not serve, or one that costs.
-        (pause if was_paused else resume)(api, model.output)
+        interrupted = isinstance(sys.exc_info()[1], KeyboardInterrupt)
+        _put_back(api, model, found, was_paused=was_paused, interrupted=interrupted)
+
+
+def _put_back(api: KubeApi, model: Model, found: JSON, *, was_paused: bool, interrupted: bool) -> None:
+    attempts = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(lambda error: isinstance(error, Exception) and is_transient(error)),
+        stop=tenacity.stop_after_attempt(_PUT_BACK_ATTEMPTS),
+        wait=tenacity.wait_fixed(_PUT_BACK_SECONDS),
+        reraise=True,
+    )
+    evidence = f"model {model.key} is still {'running' if was_paused else 'paused'}"
+    remedy = f"`python -m smoke {'pause' if was_paused else 'resume'} --model {model.key}`"
+    try:
+        attempts(put_back, api, model.output, found)
+    except (ApiError, httpx.HTTPError) as error:
+        if interrupted:
+            raise LeftInterrupt(f"{evidence} ({error}): {remedy}") from None
+        raise NotHeldError(f"{evidence}: it could not be put back as it was found ({error})", remedy) from error
+    except KeyboardInterrupt:
+        raise LeftInterrupt(f"{evidence}, unless the last request came through: {remedy}") from None
 
 
 def _first_answer(
@@ -100,4 +136,9 @@ def _first_answer(
 
 
 def _node(api: KubeApi, pod: JSON) -> JSON | None:
-    return api.find(f"/api/v1/nodes/{pod['spec']['nodeName']}")
+    try:
+        return api.find(f"/api/v1/nodes/{pod['spec']['nodeName']}")
+    except ApiError as error:
+        if error.status != HTTPStatus.FORBIDDEN:
+            raise
+        return None  # whoever may not see nodes still gets every figure but whether the node is new

@@ -1,12 +1,15 @@
 """The command line: what it prints where, and how it ends."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from smoke import preflight, scaling
+from components import kubeconfig
+from smoke import cli, preflight, scaling
+from smoke.checks import Check
 from smoke.cli import main
 from tests.smoke import openai_server, stacks
 from tests.smoke.recorded_api import RecordedApi
@@ -123,10 +126,11 @@ def test_a_bad_argument_ends_with_2_and_its_name(
     assert said in capsys.readouterr().err
 
 
-def test_a_stack_without_a_kubeconfig_uses_the_environments(
-    outputs: Path, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("kubeconfig", [None, "", kubeconfig.NONE])
+def test_a_stack_without_a_cluster_uses_the_environments(
+    outputs: Path, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kubeconfig: str | None
 ) -> None:
-    raw = {**json.loads(outputs.read_text()), "kubeconfig": "[secret]"}
+    raw = {**json.loads(outputs.read_text()), "kubeconfig": kubeconfig}
     outputs.write_text(json.dumps(raw))
     (tmp_path / "kubeconfig").write_text(cluster.kubeconfig)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
@@ -135,6 +139,48 @@ def test_a_stack_without_a_kubeconfig_uses_the_environments(
     run(outputs, "--only", "preflight")
 
     assert any(path == "/version" for _, path, _ in cluster.requests)
+
+
+def test_a_hidden_kubeconfig_is_never_replaced_by_the_environments(
+    outputs: Path,
+    cluster: RecordedApi,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    outputs.write_text(json.dumps({**json.loads(outputs.read_text()), "kubeconfig": "[secret]"}))
+    file = tmp_path / "kubeconfig"
+    file.write_text(cluster.kubeconfig)
+    monkeypatch.setenv("KUBECONFIG", str(file))
+
+    assert run(outputs, "pause") == 2
+    said = capsys.readouterr().err
+    assert "--show-secrets" in said
+    assert "--kubeconfig FILE" in said
+    assert not cluster.requests
+
+    run(outputs, "--only", "preflight", "--kubeconfig", str(file))
+    assert cluster.requests
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["pause"], "told to pause still do"), (["coldstart"], "was put back"), ([], "was put back")],
+)
+def test_an_interrupt_says_what_is_left(
+    outputs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    def interrupted(_: object) -> Iterator[Check]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_checks", interrupted)
+
+    assert run(outputs, *arguments) == 130
+    assert said in capsys.readouterr().err
 
 
 def test_pause_and_resume_report_the_pods(

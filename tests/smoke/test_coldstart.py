@@ -1,14 +1,15 @@
 """A cold start is measured, and the model is left as it was found whatever happens."""
 
 import pytest
+import tenacity
 
 from smoke import coldstart as module
 from smoke import scaling
-from smoke.checks import Check, Status
+from smoke.checks import Check, LeftInterrupt, Status
 from smoke.coldstart import Measured, coldstart
 from smoke.kube import KubeApi
 from tests.smoke import openai_server, stacks
-from tests.smoke.recorded_api import JSON, RecordedApi
+from tests.smoke.recorded_api import JSON, RecordedApi, forbidden
 
 STOP = "serving.kserve.io/stop"
 POD = f"{stacks.path_of_pods()}/p-1"
@@ -119,3 +120,86 @@ def test_an_interrupt_while_paused_resumes_the_model(
         measure(api, "127.0.0.1:1")
 
     assert annotations(kserve) == {}
+
+
+def test_a_scale_to_zero_model_is_left_with_its_own_replicas(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scaling, "_POLL_SECONDS", 0.01)
+    path, body = stacks.served("kubeai")
+    body["spec"] |= {"minReplicas": 0, "replicas": 0}
+    cluster.objects[path] = body
+    before = dict(body["spec"])
+
+    list(
+        coldstart(
+            api,
+            stacks.outputs("kubeai"),
+            [stacks.model("kubeai")],
+            Measured({}),
+            address="127.0.0.1:1",
+            timeout=0.05,
+            tell=lambda _: None,
+        )
+    )
+
+    assert sum(method == "PATCH" for method, _, _ in cluster.requests) == 3
+    assert cluster.objects[path]["spec"] == before
+    assert cluster.objects[path]["metadata"]["annotations"] == {}
+
+
+@pytest.fixture
+def served_paused(kserve: RecordedApi, monkeypatch: pytest.MonkeyPatch) -> RecordedApi:
+    """A cluster that takes the pause, and then no patch any more."""
+    monkeypatch.setattr(module, "_PUT_BACK_SECONDS", 0)
+    path, _ = stacks.served("modelcar")
+
+    def refuses(_path: str, _found: JSON) -> None:
+        kserve.answers["PATCH", path] = (503, {"message": "apiserver not ready"})
+
+    kserve.patched = refuses
+    return kserve
+
+
+def test_a_model_that_cannot_be_put_back_is_named_with_the_command_that_resumes_it(
+    api: KubeApi, served_paused: RecordedApi
+) -> None:
+    found, _ = measure(api, "127.0.0.1:1", timeout=0.05)
+
+    assert found.status is Status.FAIL
+    assert f"model {stacks.KEY} is still paused" in found.evidence
+    assert found.remedy == f"`python -m smoke resume --model {stacks.KEY}`"
+    assert sum(method == "PATCH" for method, _, _ in served_paused.requests) == 1 + module._PUT_BACK_ATTEMPTS
+
+
+def test_a_put_back_that_fails_in_passing_is_tried_again(
+    api: KubeApi, served_paused: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tenacity.nap.time, "sleep", lambda _: served_paused.answers.clear())
+    monkeypatch.setattr(module, "_PUT_BACK_SECONDS", 1)
+
+    measure(api, "127.0.0.1:1", timeout=0)
+
+    assert annotations(served_paused) == {}
+
+
+def test_an_interrupt_after_which_the_model_cannot_be_put_back_says_so(
+    api: KubeApi, served_paused: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "wait_for_no_pods", interrupted)
+
+    with pytest.raises(LeftInterrupt, match=rf"is still paused.*resume --model {stacks.KEY}"):
+        measure(api, "127.0.0.1:1")
+
+
+def test_a_node_that_may_not_be_read_costs_only_its_own_figure(api: KubeApi, kserve: RecordedApi) -> None:
+    kserve.answers["GET", "/api/v1/nodes/n-1"] = forbidden('nodes "n-1" is forbidden')
+
+    with openai_server.serve(stacks.KEY) as server:
+        found, measured = measure(api, server.address)
+
+    assert found.status is Status.PASS
+    assert measured.coldstarts[stacks.KEY].server_start == 60
