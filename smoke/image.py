@@ -17,6 +17,7 @@ from smoke.checks import NotHeldError
 MODELS_FOLDER = "models/"
 # A check is to say soon that a registry does not answer; a push would wait for it.
 _PATIENCE = RetryPolicy(attempts=3)
+_READABLE = ("tar", "gzip")
 _TRAILER_BYTES = 1024
 _LARGE_BYTES = 64 << 20
 
@@ -65,22 +66,37 @@ def files_of(reference: ImageReference) -> ImageFiles:
 
     Raises:
         modelimage.ImageError: the image cannot be read.
+        NotHeldError: a layer is damaged.
     """
     sizes: dict[str, int] = {}
     complete = True
     with Registry(parse_registry(str(reference)), patience=Patience(_PATIENCE)) as registry:
         image = load_image(registry, reference.digest, str(reference))
         for layer in image.manifest.layers:
+            if not layer.media_type.endswith(_READABLE):
+                complete = False  # another compression (zstd): a base's layer, since `pack` writes none
+                continue
             chunks = registry.read_blob(layer.digest, layer.size)
             compressed = layer.media_type.endswith("gzip")
             stream = _Headers(_inflated(chunks) if compressed else chunks, None if compressed else layer.size)
-            # The object has what tarfile asks of a file, and nothing else of one.
-            with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r:") as tar:
-                for entry in tar:
-                    if entry.isfile() and entry.name.removeprefix("./").startswith(MODELS_FOLDER):
-                        sizes[entry.name.removeprefix("./").removeprefix(MODELS_FOLDER)] = entry.size
+            try:
+                sizes |= _models_in(stream)
+            except (tarfile.TarError, zlib.error) as error:
+                raise NotHeldError(
+                    f"layer {layer.digest} of {reference} is damaged: {error}", "build and push the image again"
+                ) from None
             complete = complete and not stream.cut
     return ImageFiles(sizes, complete)
+
+
+def _models_in(layer: "_Headers") -> dict[str, int]:
+    # The object has what tarfile asks of a file, and nothing else of one.
+    with tarfile.open(fileobj=cast(BinaryIO, layer), mode="r:") as tar:
+        return {
+            entry.name.removeprefix("./").removeprefix(MODELS_FOLDER): entry.size
+            for entry in tar
+            if entry.isfile() and entry.name.removeprefix("./").startswith(MODELS_FOLDER)
+        }
 
 
 class _Headers:

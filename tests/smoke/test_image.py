@@ -4,14 +4,18 @@ import gzip
 import io
 import tarfile
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.references import ImageReference
 from smoke import image
-from smoke.image import _Headers, _inflated
+from smoke.checks import NotHeldError
+from smoke.image import ImageFiles, _Headers, _inflated, files_of
+from tests.smoke import stacks
 
 names = st.text("abcdefghij-_.0123456789", min_size=1, max_size=120).filter(lambda name: name.strip("."))
 contents = st.dictionaries(names, st.integers(0, 5000), max_size=8)
@@ -94,3 +98,38 @@ def test_what_follows_a_large_file_is_left_unread_and_said(monkeypatch: pytest.M
 
     assert listed(headers) == {"model.safetensors": 100_000}
     assert headers.cut
+
+
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+
+
+def pushed(monkeypatch: pytest.MonkeyPatch, *layers: tuple[str, bytes]) -> ImageReference:
+    """An image of layers, each a media type and its content, behind the registry's client."""
+    blobs = {f"sha256:{number:064x}": (kind, data) for number, (kind, data) in enumerate(layers)}
+    records = [
+        SimpleNamespace(digest=digest, media_type=kind, size=len(data)) for digest, (kind, data) in blobs.items()
+    ]
+    monkeypatch.setattr(image.Registry, "read_blob", lambda _, digest, size: chunked(blobs[digest][1]))
+    monkeypatch.setattr(
+        image, "load_image", lambda *_: SimpleNamespace(manifest=SimpleNamespace(layers=records)), raising=True
+    )
+    return ImageReference.parse(stacks.IMAGE)
+
+
+def test_a_layer_of_another_compression_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = layer({"config.json": 10})
+    reference = pushed(monkeypatch, (f"{OCI_LAYER}+zstd", b"\x28\xb5\x2f\xfd"), (OCI_LAYER, weights))
+
+    assert files_of(reference) == ImageFiles({"config.json": 10}, complete=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [(OCI_LAYER, b"no tar" * 500), (f"{OCI_LAYER}+gzip", b"no gzip" * 500)],
+    ids=["no tar", "no gzip"],
+)
+def test_a_damaged_layer_fails_and_is_named(monkeypatch: pytest.MonkeyPatch, kind: str, data: bytes) -> None:
+    reference = pushed(monkeypatch, (kind, data))
+
+    with pytest.raises(NotHeldError, match=r"layer sha256:0{64} of .* is damaged"):
+        files_of(reference)
