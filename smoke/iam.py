@@ -18,6 +18,9 @@ READER_ROLES = frozenset(
 """Roles that hold artifactregistry.repositories.downloadArtifacts (Artifact Registry documentation, "Access control
 with IAM"). The basic roles viewer, editor and owner of the project hold it too."""
 _PROJECT_ROLES = READER_ROLES | {"roles/viewer", "roles/editor", "roles/owner"}
+_CUSTOM_ROLES = ("projects/", "organizations/")
+# Members that stand for many (IAM documentation, "Principal identifiers").
+_SETS = ("group:", "domain:", "principalSet:")
 _SECONDS = 30
 
 Token = Callable[[], str]
@@ -68,7 +71,8 @@ class RegistryPolicies:
 
         Raises:
             NotHeldError: no binding does.
-            NotRunError: the repository is not in Artifact Registry, or its policy may not be read.
+            NotRunError: the repository is not in Artifact Registry, a policy may not be read, or a binding may or may
+                not let the account pull (a group, a domain, a custom role).
         """
         match = re.fullmatch(r"([a-z0-9-]+)-docker\.pkg\.dev/([^/]+)/([^/]+)/.+", reference.repository)
         if not match:
@@ -83,12 +87,23 @@ class RegistryPolicies:
                 return f"{account} has {role} on {repository}"
             response = http.post(f"{self._resource_manager}/v1/projects/{project}:getIamPolicy", json={})
             # Not being allowed to read the project's policy leaves the repository's, where the binding belongs.
-            role = _role(response.json(), account, _PROJECT_ROLES) if response.is_success else None
+            if not response.is_success:
+                raise NotRunError(
+                    f"{account} has no role on {repository} itself, and the IAM policy of the project {project} could "
+                    f"not be read ({response.status_code}): ask for resourcemanager.projects.getIamPolicy"
+                )
+            project_policy = dict(response.json())
+            role = _role(project_policy, account, _PROJECT_ROLES)
             if role:
                 return f"{account} has {role} on the project {project}"
-        seen = "" if response.is_success else f" (the policy of {project} could not be read: {response.status_code})"
+        undecided = _undecided(policy, account, READER_ROLES) + _undecided(project_policy, account, _PROJECT_ROLES)
+        if undecided:
+            raise NotRunError(
+                f"{account} has no role of its own that lets it pull; whether these do cannot be seen from here: "
+                f"{', '.join(dict.fromkeys(undecided))}"
+            )
         raise NotHeldError(
-            f"{account} has no role on {name} that lets it pull{seen}",
+            f"{account} has no role on {name} that lets it pull",
             f"bind roles/artifactregistry.reader on {repository} to serviceAccount:{account}: `pulumi up` does for a "
             "repository of the stack; in an adopted one its owner must",
         )
@@ -103,8 +118,26 @@ def _policy(response: httpx.Response, name: str) -> dict[str, Any]:
     return dict(response.json())
 
 
+def _members(account: str) -> set[str]:
+    return {f"serviceAccount:{account}", "allUsers", "allAuthenticatedUsers"}
+
+
+def _undecided(policy: dict[str, Any], account: str, roles: frozenset[str]) -> list[str]:
+    """Bindings that may let the account pull: who is in a group, and what a custom role holds, is asked elsewhere."""
+    found = []
+    for binding in policy.get("bindings") or ():
+        role, members = str(binding.get("role")), set(binding.get("members") or ())
+        custom = role.startswith(_CUSTOM_ROLES)
+        if binding.get("condition") or not (custom or role in roles):
+            continue
+        if custom:
+            found += [f"{role} of {member}" for member in sorted(members & _members(account))]
+        found += [f"{role} of {member}" for member in sorted(members) if member.startswith(_SETS)]
+    return found
+
+
 def _role(policy: dict[str, Any], account: str, roles: frozenset[str]) -> str | None:
-    members = {f"serviceAccount:{account}", "allUsers", "allAuthenticatedUsers"}
+    members = _members(account)
     for binding in policy.get("bindings") or ():
         # A conditional binding may not apply to the node's requests; it cannot be counted on.
         if (

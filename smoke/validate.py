@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -23,7 +24,11 @@ def validate(
 ) -> Iterator[Check]:
     """Check each model's endpoint with requests that cost a few tokens."""
     for model in models:
-        for name, check in (("models", _check_models), ("chat", _check_chat), ("stream", _check_stream)):
+        for name, check in (
+            ("models", _check_models),
+            ("chat", _check_chat),
+            ("stream", partial(_check_stream, seconds=timeout)),
+        ):
 
             def evidence(model: Model = model, check: Callable[[Endpoint, str], str] = check) -> str:
                 if model.output.paused:
@@ -71,7 +76,7 @@ def _check_chat(endpoint: Endpoint, served_name: str) -> str:
     return f"200 in {took * 1000:.0f} ms, {tokens} tokens, system_fingerprint {fingerprint}"
 
 
-def _check_stream(endpoint: Endpoint, served_name: str) -> str:
+def _check_stream(endpoint: Endpoint, served_name: str, *, seconds: float) -> str:
     body = {**_request(served_name), "stream": True}
     start = time.monotonic()
     first = None
@@ -87,7 +92,7 @@ def _check_stream(endpoint: Endpoint, served_name: str) -> str:
                 f"asked for a stream, {endpoint.route} answered {kind or 'no content type'}",
                 "something between here and the server buffers or rewrites the answer; compare with a direct request",
             )
-        for data in _events(response.iter_lines()):
+        for data in _events(_lines(response.iter_text(), seconds)):
             first = first or time.monotonic() - start
             ended = data == _DONE
             if not ended and _chunk(data).get("choices"):
@@ -108,6 +113,21 @@ def _chunk(data: str) -> dict[str, Any]:
     if not isinstance(chunk, dict):
         raise NotHeldError(f"the stream holds {data[:100]!r}, which is no JSON object", _NOT_OPENAI)
     return chunk
+
+
+def _lines(chunks: Iterator[str], seconds: float) -> Iterator[str]:
+    # The client's own timeout is for each read: a server that keeps sending would keep it for ever.
+    deadline = time.monotonic() + seconds
+    rest = ""
+    for chunk in chunks:
+        if time.monotonic() > deadline:
+            raise NotHeldError(
+                f"the stream of at most {_MAX_TOKENS} tokens had not ended after {seconds:g} s",
+                "see the server's log: it is overloaded, or does not stop at max_tokens",
+            )
+        *lines, rest = (rest + chunk).split("\n")
+        yield from lines
+    yield rest
 
 
 def _events(lines: Iterator[str]) -> Iterator[str]:

@@ -17,7 +17,8 @@ class OpenAIServer:
     """Listens on loopback. `host` is the only Host header it knows, as a gateway; "" takes any.
 
     `fault`: "" or one of unavailable, not-json, no-choices, buffered (a stream answered whole), cut (a stream without
-    its end), garbage (a stream of something else).
+    its end), garbage (a stream of something else), endless (a stream that never ends), dripping (one that never ends a
+    line).
     """
 
     served_name: str
@@ -91,6 +92,8 @@ class _Handler(loopback.Handler):
         self.end_headers()
         if self.server_state.fault == "garbage":
             self.wfile.write(b"data: <html>\n\n")
+        if self.server_state.fault in {"endless", "dripping"}:
+            self._go_on(b": keep-alive\n" if self.server_state.fault == "endless" else b".")
         for word in ("po", "ng"):
             chunk = {"choices": [{"index": 0, "delta": {"content": word}}], "system_fingerprint": FINGERPRINT}
             self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
@@ -99,6 +102,12 @@ class _Handler(loopback.Handler):
         if self.server_state.fault != "cut":
             self.wfile.write(b"data: [DONE]\n\n")
         self.close_connection = True
+
+    def _go_on(self, data: bytes) -> None:
+        while True:  # until the client hangs up, which ends this handler
+            self.wfile.write(data)
+            self.wfile.flush()
+            time.sleep(0.01)
 
     def _answer(self, status: int, body: dict[str, Any]) -> None:
         self.send(status, json.dumps(body).encode())

@@ -70,11 +70,43 @@ def test_no_binding_fails_and_names_the_one_that_is_missing(policy: dict[str, An
     assert f"roles/artifactregistry.reader on models to {MEMBER}" in failed.value.remedy
 
 
-def test_an_unreadable_project_policy_is_said() -> None:
+def test_an_unreadable_project_policy_is_no_failure_of_the_account() -> None:
     with (
         google_apis({REPOSITORY_POLICY: (200, {}), PROJECT_POLICY: (403, {})}) as policies,
-        pytest.raises(NotHeldError, match="could not be read: 403"),
+        pytest.raises(NotRunError, match=r"project demo could not be read \(403\)"),
     ):
+        policies.check_reader(REFERENCE, ACCOUNT)
+
+
+@pytest.mark.parametrize("where", [REPOSITORY_POLICY, PROJECT_POLICY])
+@pytest.mark.parametrize(
+    ("role", "member"),
+    [
+        ("roles/artifactregistry.reader", "group:nodes@example.com"),
+        ("roles/artifactregistry.reader", "domain:example.com"),
+        ("roles/artifactregistry.reader", "principalSet://cloudresourcemanager.googleapis.com/projects/1/type/SA"),
+        ("projects/demo/roles/puller", MEMBER),
+        ("organizations/1/roles/puller", "group:nodes@example.com"),
+    ],
+)
+def test_a_binding_that_may_or_may_not_apply_is_named_and_no_failure(where: str, role: str, member: str) -> None:
+    answers = {REPOSITORY_POLICY: (200, {}), PROJECT_POLICY: (200, {}), where: (200, binding(role, member))}
+    with google_apis(answers) as policies, pytest.raises(NotRunError) as reason:
+        policies.check_reader(REFERENCE, ACCOUNT)
+
+    assert f"{role} of {member}" in str(reason.value)
+
+
+@pytest.mark.parametrize(
+    ("role", "member"),
+    [
+        ("roles/logging.logWriter", "group:nodes@example.com"),
+        ("projects/demo/roles/puller", "serviceAccount:other@demo.iam.gserviceaccount.com"),
+    ],
+)
+def test_a_group_of_another_role_and_another_accounts_custom_role_do_not_count(role: str, member: str) -> None:
+    answers = {REPOSITORY_POLICY: (200, {}), PROJECT_POLICY: (200, binding(role, member))}
+    with google_apis(answers) as policies, pytest.raises(NotHeldError):
         policies.check_reader(REFERENCE, ACCOUNT)
 
 

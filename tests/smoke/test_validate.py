@@ -13,9 +13,9 @@ from tests.smoke.recorded_api import RecordedApi
 HOST = f"{stacks.NAME}-models.example.com"
 
 
-def checks(api: KubeApi, address: str | None, **model: Any) -> dict[str, Check]:
+def checks(api: KubeApi, address: str | None, *, timeout: float = 5, **model: Any) -> dict[str, Check]:
     outputs = stacks.outputs(**model)
-    found = validate(api, outputs, [stacks.model(**model)], address=address, timeout=5)
+    found = validate(api, outputs, [stacks.model(**model)], address=address, timeout=timeout)
     return {check.name: check for check in found}
 
 
@@ -67,6 +67,15 @@ def test_a_fault_fails_the_check_that_it_concerns(api: KubeApi, fault: str, chec
     assert found[check].status is Status.FAIL
     assert said in found[check].evidence
     assert found[check].remedy
+
+
+@pytest.mark.parametrize("fault", ["endless", "dripping"])
+def test_a_stream_that_never_ends_is_left_after_the_timeout(api: KubeApi, fault: str) -> None:
+    with openai_server.serve(stacks.KEY, fault=fault) as server:
+        found = checks(api, server.address, timeout=1)
+
+    assert found["stream"].status is Status.FAIL
+    assert "had not ended after 1 s" in found["stream"].evidence
 
 
 def test_nothing_listening_fails_with_the_address(api: KubeApi) -> None:
