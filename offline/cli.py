@@ -16,6 +16,7 @@ from modelimage import ImageError
 from offline.config import find_project
 from offline.diff import as_markdown, as_text, compare
 from offline.errors import InputError, OfflineError
+from offline.files import is_file
 from offline.manifests import write
 from offline.mermaid import mermaid
 from offline.plan import Plan
@@ -81,7 +82,7 @@ def _policy(plan: Plan) -> bool:
 
 def _diff(options: argparse.Namespace) -> int:
     sources = (options.base, options.head)
-    folder = Path.cwd() if all(Path(source).is_file() for source in sources) else find_project(Path.cwd()).folder
+    folder = Path.cwd() if all(is_file(Path(source)) for source in sources) else find_project(Path.cwd()).folder
     base = plan_of(options.base, options.stack, folder)
     difference = compare(base, plan_of(options.head, options.stack, folder))
     if options.format == "json":

@@ -6,7 +6,7 @@ the project's defaults; structured values as JSON text; a declared key without d
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,10 @@ from typing import Any
 import yaml
 
 from offline.errors import InputError
+from offline.files import is_file
 from offline.values import MASK
+
+_SCALARS = (str, int, float, bool, type(None))
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def read_config(project: Project, stack: str, file: Path | None = None) -> Stack
         InputError: the file is missing or not the engine's form, or required keys are not set.
     """
     path = file or project.stack_file(stack)
-    if not path.is_file():
+    if not is_file(path):
         known = ", ".join(project.stacks()) or "none"
         raise InputError(f"stack {stack!r} has no settings: {path} does not exist (stacks here: {known})")
     data = _read_yaml(path)
@@ -85,6 +88,8 @@ def read_config(project: Project, stack: str, file: Path | None = None) -> Stack
         if value is None:
             continue
         name = _qualified(project, str(key))
+        if name in values:
+            raise InputError(f"{path}: 'config' has {name!r} twice, with and without the project's name: remove one")
         values[name] = _text(_without_ciphertext(value))
         if _holds_ciphertext(value):
             secret_keys.add(name)
@@ -145,7 +150,18 @@ def _text(value: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as the engine's parser (go-yaml v3) reads it into plain data: `yes` and dates stay texts."""
+    """YAML as the engine's parser (go-yaml v3) reads it: `yes` and dates stay texts, a key may be there once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        "in a mapping", node.start_mark, f"the key {key.value!r} is there twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -164,6 +180,32 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} cannot be read: {error}") from error
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except (ValueError, AttributeError, KeyError) as error:
+        # What PyYAML raises for a value that is not of its tag: `!!int x`, `!!timestamp x`, `!!bool x`.
+        raise InputError(f"{path}: a value is not of its tag (!!…): remove the tag") from error
+    except RecursionError as error:
+        raise InputError(f"{path} is nested too deeply") from error
     if not isinstance(data, dict):
         raise InputError(f"{path} must be a mapping with the key 'config'")
+    problems = list(_not_plain(data, "", ()))
+    if problems:
+        raise InputError("\n".join(f"{path}: {problem}" for problem in problems))
     return data
+
+
+def _not_plain(value: Any, at: str, within: tuple[int, ...]) -> Iterator[str]:
+    """What JSON, and so the engine, cannot hold: anchors within themselves, and the types of tags such as `!!set`."""
+    if id(value) in within:
+        yield f"{at}: refers to itself by an anchor: write the value out"
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            inner = f"{at}.{key}" if at else str(key)
+            if isinstance(key, _SCALARS):
+                yield from _not_plain(item, inner, (*within, id(value)))
+            else:
+                yield f"{inner}: a key of the type {type(key).__name__}: write a text"
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _not_plain(item, f"{at}[{index}]", (*within, id(value)))
+    elif not isinstance(value, _SCALARS):
+        yield f"{at}: a value of the type {type(value).__name__}: write a text, number, truth value, list or mapping"

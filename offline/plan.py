@@ -68,5 +68,15 @@ def is_plan(data: Any) -> bool:
         isinstance(data, dict)
         and isinstance(data.get("outputs"), dict)
         and isinstance(data.get("resources"), list)
-        and all(isinstance(item, dict) and {"type", "name", "inputs"} <= item.keys() for item in data["resources"])
+        and all(_is_resource(item) for item in data["resources"])
+    )
+
+
+def _is_resource(item: Any) -> bool:
+    return (
+        isinstance(item, dict)
+        and isinstance(item.get("type"), str)
+        and isinstance(item.get("name"), str)
+        and isinstance(item.get("parent"), str | None)
+        and isinstance(item.get("inputs"), dict)
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from offline.errors import InputError, RunFailedError
+from offline.files import is_file
 from offline.plan import is_plan, load
 
 
@@ -22,13 +23,23 @@ def plan_of(source: str, stack: str, folder: Path) -> dict[str, Any]:
         RunFailedError: the plan of the revision cannot be made.
     """
     path = Path(source)
-    if path.is_file():
+    if is_file(path):
         return load(path)
     neither = f"{source!r} is neither a file with a plan nor a git revision"
     root = Path(_git(folder, "rev-parse", "--show-toplevel", problem=neither).strip())
     commit = _git(folder, "rev-parse", "--verify", "--quiet", f"{source}^{{commit}}", problem=neither).strip()
     with _worktree(root, commit) as tree:
-        return _plan_in(tree / folder.resolve().relative_to(root.resolve()), source, stack)
+        planned = tree / folder.resolve().relative_to(root.resolve())
+        _link_local(folder.resolve(), planned)
+        return _plan_in(planned, source, stack)
+
+
+def _link_local(folder: Path, planned: Path) -> None:
+    # Settings name files there (the local stack's model), which no revision holds. Removing the worktree removes
+    # the link only.
+    local, link = folder / ".local", planned / ".local"
+    if local.is_dir() and planned.is_dir() and not link.exists():
+        link.symlink_to(local, target_is_directory=True)
 
 
 def _plan_in(folder: Path, source: str, stack: str) -> dict[str, Any]:

@@ -97,3 +97,39 @@ def test_a_file_of_another_form_is_named(project: MakeProject, content: str, sai
 def test_a_folder_without_project_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no Pulumi\.yaml"):
         find_project(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("config:\n  a:b: &x [1, *x]\n", r"config\.a:b\[1\]: refers to itself"),
+        ("config: &x\n  a:b: *x\n", r"config\.a:b: refers to itself"),
+        ("config:\n  a:b: !!binary aGk=\n", r"config\.a:b: a value of the type bytes"),
+        ("config:\n  a:b: !!set {x, y}\n", r"config\.a:b: a value of the type set"),
+        ("config:\n  a:b: {!!binary aGk=: 1}\n", "a key of the type bytes"),
+        ("config:\n  a:b: !!int x\n", "not of its tag"),
+        ("config:\n  a:b: !!bool x\n", "not of its tag"),
+        ("config:\n  a:b: " + "[" * 2000 + "]" * 2000 + "\n", "nested too deeply"),
+        ("config:\n  a:b: 1\nconfig:\n  a:c: 2\n", "the key 'config' is there twice"),
+        ("config:\n  a:b: 1\n  a:b: 2\n", "the key 'a:b' is there twice"),
+        ("config:\n  b: 1\n  oci-model-serving:b: 2\n", "'oci-model-serving:b' twice"),
+    ],
+)
+def test_what_the_engine_could_not_hold_is_refused_by_name(project: MakeProject, content: str, said: str) -> None:
+    folder = project("")
+    (folder / "Pulumi.dev.yaml").write_text(content)
+    with pytest.raises(InputError, match=rf"Pulumi\.dev\.yaml.*{said}"):
+        read_config(find_project(Path.cwd()), "dev")
+
+
+def test_an_anchor_that_is_used_twice_and_merged_is_read(project: MakeProject) -> None:
+    project("", dev="config:\n  a:b: &x {n: 1, m: 2}\n  a:c: {<<: *x, n: 3}\n  a:d: [*x, *x]\n")
+    values = read_config(find_project(Path.cwd()), "dev").values
+    assert json.loads(values["a:c"]) == {"n": 3, "m": 2}
+    assert json.loads(values["a:d"]) == [{"n": 1, "m": 2}] * 2
+
+
+def test_a_name_that_no_file_can_have_is_an_unknown_stack(project: MakeProject) -> None:
+    project("", dev="config: {}\n")
+    with pytest.raises(InputError, match="has no settings"):
+        read_config(find_project(Path.cwd()), "x" * 300)

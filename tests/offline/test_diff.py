@@ -205,7 +205,7 @@ def test_a_revision_whose_plan_fails_is_a_clear_error_and_leaves_no_worktree(
     assert len(listed.stdout.splitlines()) == 1
 
 
-@pytest.mark.parametrize("base", ["nope", "missing.json"])
+@pytest.mark.parametrize("base", ["nope", "missing.json", "x" * 300])
 def test_what_is_neither_file_nor_revision_is_refused(
     repository: Path, capsys: pytest.CaptureFixture[str], base: str
 ) -> None:
@@ -213,7 +213,19 @@ def test_what_is_neither_file_nor_revision_is_refused(
     assert f"'{base}' is neither a file with a plan nor a git revision" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", "{", '{"resources": [{}], "outputs": {}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{}",
+        "[]",
+        "{",
+        '{"resources": [{}], "outputs": {}}',
+        '{"resources": [{"type": "t", "name": "n", "inputs": null}], "outputs": {}}',
+        '{"resources": [{"type": 1, "name": "n", "inputs": {}}], "outputs": {}}',
+        '{"resources": [{"type": "t", "name": null, "inputs": {}}], "outputs": {}}',
+        '{"resources": [{"type": "t", "name": "n", "parent": 1, "inputs": {}}], "outputs": {}}',
+    ],
+)
 def test_a_file_that_is_no_plan_is_refused(
     project: MakeProject, capsys: pytest.CaptureFixture[str], content: str
 ) -> None:
@@ -221,3 +233,17 @@ def test_a_file_that_is_no_plan_is_refused(
     (folder / "base.json").write_text(content)
     assert main(["diff", "base.json", "base.json"]) == 2
     assert "base.json" in capsys.readouterr().err
+
+
+def test_a_revisions_settings_may_name_files_of_the_checkouts_local_folder(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = "import pathlib, pulumi; pulumi.export('model', pathlib.Path('.local/model/config.json').read_text())"
+    (repository / "__main__.py").write_text(program)
+    git(repository, "commit", "-am", "read the local model")
+    model = repository / ".local" / "model"
+    model.mkdir(parents=True)
+    (model / "config.json").write_text("{}")
+    assert main(["diff", "HEAD", "HEAD", "--stack", "dev"]) == 0
+    assert capsys.readouterr().out == "no differences\n"
+    assert (model / "config.json").read_text() == "{}"
