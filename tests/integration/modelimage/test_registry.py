@@ -19,9 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from modelimage import BadInputError, ImageError, NotFoundError, copy, inspect, pack, tag, write_base
 from modelimage import cache as cache_module
+from modelimage.documents import INDEX_TYPE
 from modelimage.folder import _Found
 from modelimage.patience import RetryPolicy
 from modelimage.references import digest_tag
+from modelimage.streams import digest_of
 from modelimage.transport import RegistryError
 from tests.integration.modelimage.proxy import FaultProxy, Tokens
 from tests.registry import RegistryServer, registry_missing
@@ -214,6 +216,32 @@ def test_a_tag_of_an_absent_image_is_refused(registry: RegistryServer) -> None:
         tag(f"{registry.host}/m@sha256:{'a' * 64}")
     with pytest.raises(BadInputError, match="names no digest"):
         tag(f"{registry.host}/m:v1")
+
+
+def test_an_image_of_two_platforms_is_copied_whole_and_only_it_is_tagged(
+    registry: RegistryServer, tmp_path: Path, model: Path
+) -> None:
+    blobs = tmp_path / "image" / "blobs" / "sha256"
+
+    def put(document: dict[str, Any]) -> dict[str, Any]:
+        content = json.dumps(document).encode()
+        digest = digest_of(content)
+        (blobs / digest.removeprefix("sha256:")).write_bytes(content)
+        return {"digest": digest, "size": len(content)}
+
+    packed = pack(str(model), f"oci:{tmp_path / 'image'}")
+    amd64 = json.loads((tmp_path / "image" / "index.json").read_text())["manifests"][0]
+    manifest = json.loads((blobs / packed.digest.removeprefix("sha256:")).read_text())
+    manifest["config"] |= put({"os": "linux", "architecture": "arm64"})
+    arm64 = {"mediaType": manifest["mediaType"], "platform": {"os": "linux", "architecture": "arm64"}, **put(manifest)}
+    top = put({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [arm64, amd64]})
+    image = copy(f"oci:{tmp_path / 'image'}@{top['digest']}", f"{registry.host}/two")
+    assert image.digest == top["digest"]
+    assert registry.tags("two") == [digest_tag(image.digest)]
+    for digest in (arm64["digest"], amd64["digest"]):
+        assert registry.manifest("two", digest).content == (blobs / digest.removeprefix("sha256:")).read_bytes()
+    back = copy(image.reference, f"oci:{tmp_path / 'back'}")
+    assert inspect(back.reference).digest == image.digest
 
 
 # Who may
