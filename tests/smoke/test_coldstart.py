@@ -1,7 +1,8 @@
 """A cold start is measured, and the model is left as it was found whatever happens."""
 
+import time
+
 import pytest
-import tenacity
 
 from smoke import coldstart as module
 from smoke import scaling
@@ -175,7 +176,7 @@ def test_a_model_that_cannot_be_put_back_is_named_with_the_command_that_resumes_
 def test_a_put_back_that_fails_in_passing_is_tried_again(
     api: KubeApi, served_paused: RecordedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tenacity.nap.time, "sleep", lambda _: served_paused.answers.clear())
+    monkeypatch.setattr(time, "sleep", lambda _: served_paused.answers.clear())
     monkeypatch.setattr(module, "_PUT_BACK_SECONDS", 1)
 
     measure(api, "127.0.0.1:1", timeout=0)

@@ -109,7 +109,7 @@ def pushed(monkeypatch: pytest.MonkeyPatch, *layers: tuple[str, bytes]) -> Image
     records = [
         SimpleNamespace(digest=digest, media_type=kind, size=len(data)) for digest, (kind, data) in blobs.items()
     ]
-    monkeypatch.setattr(image.Registry, "read_blob", lambda _, digest, size: chunked(blobs[digest][1]))
+    monkeypatch.setattr("smoke.image.Registry.read_blob", lambda _, digest, size: chunked(blobs[digest][1]))
     monkeypatch.setattr(
         image, "load_image", lambda *_: SimpleNamespace(manifest=SimpleNamespace(layers=records)), raising=True
     )
