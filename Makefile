@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview smoke test lint format plans e2e bench clean
+.PHONY: help up preview smoke test lint format docs plans e2e bench clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sed 's/^/  make /' | expand -t 20
@@ -40,6 +40,9 @@ lint: $(VENV)/.dev ## Check format, lint, types and workflows
 format: $(VENV)/.dev ## Format the code
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
+
+docs: $(VENV)/.dev ## Write docs/settings.md anew from the schema
+	$(RUN) -m tests.docs.settings_page
 
 plans: $(VENV)/.dev ## Write the plans of dev and prod anew (tests/plans/*.json)
 	$(RUN) -m tests.plans.golden

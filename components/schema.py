@@ -189,7 +189,7 @@ class RegistryCreate(_Model):
     immutable_tags: Annotated[bool, Field(description="a tag, once pushed, never moves")] = True
     cleanup: RegistryCleanup = RegistryCleanup()
     scanning: Annotated[bool, Field(description="vulnerability scanning, billed per image: off for weights")] = False
-    labels: GoogleLabels = {}
+    labels: Annotated[GoogleLabels, Field(description="Google labels of the repository")] = {}
     kms_key: Annotated[str | None, Field(pattern=r"^projects/.+/cryptoKeys/[^/]+$", description="CMEK key")] = None
     extra_readers: Annotated[tuple[Member, ...], Field(strict=False, description="further IAM members that pull")] = ()
     writers: Annotated[tuple[Member, ...], Field(strict=False, description="IAM members that push")] = ()
@@ -216,26 +216,32 @@ class Registry(_Model):
 class SystemPool(_Model):
     """The pool without GPUs that runs the platforms, so that GPU nodes can go to zero."""
 
-    machine_type: str = "e2-standard-4"
-    min_nodes: Annotated[int, Field(ge=1, le=100)] = 1
-    max_nodes: Annotated[int, Field(ge=1, le=100)] = 3
+    machine_type: Annotated[str, Field(description="machine type of the pool's nodes")] = "e2-standard-4"
+    min_nodes: Annotated[int, Field(ge=1, le=100, description="nodes in all zones together")] = 1
+    max_nodes: Annotated[int, Field(ge=1, le=100, description="nodes in all zones together")] = 3
     disk_size_gb: Annotated[int, Field(ge=20, le=65536, description="boot disk in GB")] = 50
 
 
 class MaintenanceWindow(_Model):
     """When GKE may upgrade: RFC 3339 times and an RFC 5545 recurrence."""
 
-    start_time: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")] = "2026-01-03T02:00:00Z"
-    end_time: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")] = "2026-01-03T10:00:00Z"
-    recurrence: Annotated[str, Field(pattern=r"^FREQ=\S+$")] = "FREQ=WEEKLY;BYDAY=SA,SU"
+    start_time: Annotated[
+        str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$", description="begin of the first window, UTC")
+    ] = "2026-01-03T02:00:00Z"
+    end_time: Annotated[
+        str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$", description="end of the first window, UTC")
+    ] = "2026-01-03T10:00:00Z"
+    recurrence: Annotated[str, Field(pattern=r"^FREQ=\S+$", description="when the window comes again")] = (
+        "FREQ=WEEKLY;BYDAY=SA,SU"
+    )
 
 
 class NewNetwork(_Model):
     """Address ranges (CIDR) of the network that the stack creates when none is given."""
 
-    nodes_cidr: Cidr = "10.0.0.0/20"
-    pods_cidr: Cidr = "10.4.0.0/14"
-    services_cidr: Cidr = "10.8.0.0/20"
+    nodes_cidr: Annotated[Cidr, Field(description="addresses of the nodes")] = "10.0.0.0/20"
+    pods_cidr: Annotated[Cidr, Field(description="addresses of the pods")] = "10.4.0.0/14"
+    services_cidr: Annotated[Cidr, Field(description="addresses of the services")] = "10.8.0.0/20"
     proxy_only_cidr: Annotated[Cidr, Field(description="for GKE's regional gateways")] = "10.9.0.0/23"
     nat: Annotated[bool, Field(description="Cloud NAT, for images outside of Google's registries")] = True
 
@@ -243,9 +249,12 @@ class NewNetwork(_Model):
 class ClusterCreate(_Model):
     """A GKE cluster that this stack creates."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$")]
+    name: Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$", description="name of the cluster in GKE")]
     location: Annotated[str | None, Field(description="region or zone; default: gcp:region")] = None
-    channel: Literal["RAPID", "REGULAR", "STABLE", "EXTENDED"] = "REGULAR"
+    channel: Annotated[
+        Literal["RAPID", "REGULAR", "STABLE", "EXTENDED"],
+        Field(description="release channel, which upgrades the cluster"),
+    ] = "REGULAR"
     version: Annotated[KubernetesVersion, Field(description="minimum Kubernetes version")] = "1.35"
     network: Annotated[str | None, Field(description="existing network; none: a new one")] = None
     subnetwork: Annotated[str | None, Field(description="existing subnetwork of that network")] = None
@@ -264,13 +273,13 @@ class ClusterCreate(_Model):
         dict[str, Cidr], Field(description="name -> CIDR that may reach the API server's public address")
     ] = {}
     maintenance: MaintenanceWindow = MaintenanceWindow()
-    deletion_protection: bool = True
+    deletion_protection: Annotated[bool, Field(description="refuse to delete the cluster")] = True
     system_pool: SystemPool = SystemPool()
-    labels: GoogleLabels = {}
+    labels: Annotated[GoogleLabels, Field(description="Google labels of the cluster")] = {}
     alpha: Annotated[
         bool, Field(description="alpha cluster with all gates on: deleted by Google after 30 days, never upgraded")
     ] = False
-    gateway_api: bool = True
+    gateway_api: Annotated[bool, Field(description="install the Gateway API's CRDs, which gateway gke needs")] = True
     enable_apis: Annotated[bool, Field(description="enable the Google APIs that the stack needs")] = True
 
 
@@ -278,9 +287,9 @@ class Cluster(_Model):
     """The cluster: `create` one, adopt one by `name` and `location` (GKE), or by `kubeconfig` (local target)."""
 
     create: ClusterCreate | None = None
-    name: str | None = None
-    location: str | None = None
-    project: str | None = None
+    name: Annotated[str | None, Field(description="name of an existing GKE cluster")] = None
+    location: Annotated[str | None, Field(description="its region or zone")] = None
+    project: Annotated[str | None, Field(description="its project; default: gcp:project")] = None
     kubeconfig: Annotated[str | None, Field(description="path of a kubeconfig file (local target)")] = None
     context: Annotated[str | None, Field(description="context of that kubeconfig")] = None
 
@@ -304,9 +313,23 @@ class BootDisk(_Model):
 class Taint(_Model):
     """A further taint of a pool's nodes (GKE adds nvidia.com/gpu by itself)."""
 
-    key: Annotated[str, Field(pattern=r"^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
-    value: Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$")] = ""
-    effect: Literal["NO_SCHEDULE", "PREFER_NO_SCHEDULE", "NO_EXECUTE"] = "NO_SCHEDULE"
+    key: Annotated[
+        str,
+        Field(
+            pattern=r"^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$", description="key of the taint"
+        ),
+    ]
+    value: Annotated[
+        str,
+        Field(
+            pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$",
+            description="value of the taint; none: pods tolerate the key with any",
+        ),
+    ] = ""
+    effect: Annotated[
+        Literal["NO_SCHEDULE", "PREFER_NO_SCHEDULE", "NO_EXECUTE"],
+        Field(description="what befalls pods that do not tolerate it"),
+    ] = "NO_SCHEDULE"
 
 
 class NodePool(_Model):
@@ -322,7 +345,7 @@ class NodePool(_Model):
     min_nodes: Annotated[int, Field(ge=0, le=1000, description="nodes in all zones together")] = 0
     max_nodes: Annotated[int, Field(ge=1, le=1000, description="nodes in all zones together")] = 1
     per_zone: Annotated[bool, Field(description="min and max nodes count for each zone")] = False
-    spot: bool = False
+    spot: Annotated[bool, Field(description="Spot VMs: cheaper, and taken back at any time")] = False
     flex_start: Annotated[bool, Field(description="Dynamic Workload Scheduler, flex-start")] = False
     queued_provisioning: Annotated[bool, Field(description="nodes only by ProvisioningRequest")] = False
     max_run_duration: Annotated[int | None, Field(ge=600, le=604800, description="seconds, flex-start only")] = None
@@ -330,40 +353,54 @@ class NodePool(_Model):
     secondary_boot_disks: Annotated[
         tuple[str, ...], Field(strict=False, description="disk images with preloaded container images")
     ] = ()
-    image_streaming: bool = False
-    taints: Annotated[tuple[Taint, ...], Field(strict=False)] = ()
-    labels: KubernetesLabels = {}
-    driver_version: Literal["DEFAULT", "LATEST", "INSTALLATION_DISABLED"] = "DEFAULT"
+    image_streaming: Annotated[
+        bool, Field(description="stream images while they are pulled; on by itself with secondary boot disks")
+    ] = False
+    taints: Annotated[tuple[Taint, ...], Field(strict=False, description="further taints of the nodes")] = ()
+    labels: Annotated[KubernetesLabels, Field(description="further labels of the nodes")] = {}
+    driver_version: Annotated[
+        Literal["DEFAULT", "LATEST", "INSTALLATION_DISABLED"], Field(description="GPU driver that GKE installs")
+    ] = "DEFAULT"
     max_parallel_image_pulls: Annotated[int, Field(ge=2, le=5, description="GKE allows 2 to 5")] = 3
-    image_gc_high_threshold_percent: Annotated[int, Field(ge=10, le=85)] = 85
-    image_gc_low_threshold_percent: Annotated[int, Field(ge=10, le=85)] = 80
+    image_gc_high_threshold_percent: Annotated[
+        int, Field(ge=10, le=85, description="disk usage at which unused images go")
+    ] = 85
+    image_gc_low_threshold_percent: Annotated[
+        int, Field(ge=10, le=85, description="disk usage down to which they go")
+    ] = 80
     sandbox: Annotated[Literal["gvisor"] | None, Field(description="GKE Sandbox: no image volumes there")] = None
     service_account_id: Annotated[
         AccountId | None, Field(description="6 to 30 characters; default: <cluster>-<pool>")
     ] = None
-    max_pods_per_node: Annotated[int, Field(ge=8, le=256)] = 32
+    max_pods_per_node: Annotated[
+        int, Field(ge=8, le=256, description="pods on one node, which decides its share of the pods' addresses")
+    ] = 32
 
 
 class Chart(_Model):
     """Where a chart comes from: an OCI or HTTP repository, or a local folder for air-gapped teams."""
 
     repository: Annotated[str | None, Field(description="oci://…, https://… or a folder; default: upstream's")] = None
-    version: str | None = None
+    version: Annotated[str | None, Field(description="version of the chart")] = None
     install: Annotated[bool, Field(description="false: declared present, nothing is installed")] = True
 
 
 class Modelcar(_Model):
     """KServe's sidecar that holds the weights (kserve-resources v0.19 and v0.20, kserve.storage.*Modelcar)."""
 
-    uid: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1010
-    cpu: Quantity = "10m"
-    memory: Quantity = "15Mi"
+    uid: Annotated[
+        int, Field(ge=1, le=2**31 - 1, description="user of modelcar, and forced by KServe on the server")
+    ] = 1010
+    cpu: Annotated[Quantity, Field(description="request and limit of modelcar's containers")] = "10m"
+    memory: Annotated[Quantity, Field(description="request and limit of modelcar's containers")] = "15Mi"
 
 
 class Server(_Model):
     """The inference server that our ServingRuntime starts."""
 
-    image: str = VLLM_IMAGE
+    image: Annotated[
+        str, Field(description="for models on a node pool; a digest is best, a version's tag is warned of")
+    ] = VLLM_IMAGE
     cpu_image: Annotated[str, Field(description="for models without a node pool")] = VLLM_CPU_IMAGE
 
 
@@ -371,13 +408,18 @@ class KServe(_Model):
     """The KServe platform."""
 
     install: Annotated[bool, Field(description="false: declared present, nothing is installed")] = True
-    version: Annotated[str, Field(pattern=r"^v\d+\.\d+\.\d+(-rc\d+)?$")] = "v0.20.0"
-    namespace: DnsLabel = "kserve"
-    model_namespace: DnsLabel = "models"
+    version: Annotated[str, Field(pattern=r"^v\d+\.\d+\.\d+(-rc\d+)?$", description="version of its charts")] = (
+        "v0.20.0"
+    )
+    namespace: Annotated[DnsLabel, Field(description="namespace of the controller")] = "kserve"
+    model_namespace: Annotated[DnsLabel, Field(description="namespace of the models")] = "models"
     chart_repository: Annotated[str, Field(description="oci://…, https://… or a folder")] = (
         "oci://ghcr.io/kserve/charts"
     )
-    deployment_mode: Literal["Standard", "Knative"] = "Standard"
+    deployment_mode: Annotated[
+        Literal["Standard", "Knative"],
+        Field(description="Standard: Deployments; Knative: revisions, with a Knative that is there already"),
+    ] = "Standard"
     gateway: Annotated[Literal["gke", "envoy", "none"] | None, Field(description="default: gke on GKE, else none")] = (
         None
     )
@@ -386,7 +428,13 @@ class KServe(_Model):
         Field(description="of gateway gke: who may reach it; the endpoint itself asks nobody for a key"),
     ] = "internal"
     gateway_timeout: Annotated[int, Field(ge=1, le=86400, description="seconds a response may take")] = 3600
-    domain: Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)+[a-z]{2,}$")] = "example.com"
+    domain: Annotated[
+        str,
+        Field(
+            pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)+[a-z]{2,}$",
+            description="hosts of the models are <name>-<namespace>.<domain>",
+        ),
+    ] = "example.com"
     certificate: Annotated[
         str | None, Field(description="regional Certificate Manager certificate for *.<domain>: TLS on the gateway")
     ] = None
@@ -403,7 +451,9 @@ class KubeAI(_Model):
 
     install: Annotated[bool, Field(description="false: declared present, nothing is installed")] = True
     version: Annotated[str, Field(pattern=r"^v?\d+\.\d+\.\d+([-+].+)?$", description="chart version, no default")]
-    namespace: DnsLabel = "kubeai"
+    namespace: Annotated[
+        DnsLabel, Field(description="namespace of KubeAI and its models, which it looks for there only")
+    ] = "kubeai"
     chart_repository: Annotated[str, Field(description="https://…, oci://… or a folder")] = "https://www.kubeai.org"
     server: Server = Server()
 
@@ -419,14 +469,14 @@ class PullSecret(_Model):
     """Credentials for a registry that the nodes cannot read by themselves."""
 
     server: Annotated[str, Field(description="registry host, with its port when there is one")]
-    username: str
-    password: SecretStr
+    username: Annotated[str, Field(description="user who may pull")]
+    password: Annotated[SecretStr, Field(description="password or token; only ever as a Pulumi secret")]
 
 
 class Replicas(_Model):
     """How many pods serve a model."""
 
-    min: Annotated[int, Field(ge=0, le=1000)] = 1
+    min: Annotated[int, Field(ge=0, le=1000, description="0 only with KEDA, Knative or KubeAI (docs/serving.md)")] = 1
     max: Annotated[int | None, Field(ge=1, le=1000, description="default: min, at least 1")] = None
 
 
@@ -462,14 +512,16 @@ class Model(_Model):
     base: Annotated[
         BaseImage | None, Field(description="image by digest, oci:FOLDER or scratch; default: busybox, local: scratch")
     ] = None
-    delivery: Annotated[Delivery, Field(strict=False)] = Delivery.MODELCAR
+    delivery: Annotated[
+        Delivery, Field(strict=False, description="how the weights reach the server (docs/serving.md)")
+    ] = Delivery.MODELCAR
     node_pool: Annotated[str | None, Field(description="a key of nodePools; none: runs on CPU")] = None
     gpus: Annotated[int | None, Field(ge=0, le=16, description="GPUs a pod; default: the node's")] = None
     replicas: Replicas = Replicas()
-    paused: bool = False
+    paused: Annotated[bool, Field(description="no pods, until it is false again")] = False
     served_name: Annotated[str | None, Field(min_length=1, max_length=253, description="default: the key")] = None
     args: Annotated[tuple[str, ...], Field(strict=False, description="further arguments of the server")] = ()
-    env: Variables = {}
+    env: Annotated[Variables, Field(description="further environment of the server")] = {}
     resources: Resources = Resources()
     scaling: Scaling = Scaling()
     warm: Annotated[Literal["none", "prepull", "disk"], Field(description="how nodes get the image before the pod")] = (

@@ -134,7 +134,7 @@ def test_a_wrong_stack_ends_in_that_message_with_exit_code_2_and_no_traceback(ve
         ({"platforms": {"kubeai": {}}}, "platforms.kubeai.version: is missing (chart version, no default)"),
         (
             {"platforms": {"kserve": {"version": "0.20.0"}}},
-            "platforms.kserve.version: is '0.20.0': write what matches ^v",
+            "platforms.kserve.version: is '0.20.0' (version of its charts): write what matches ^v",
         ),
         ({"registry": {"url": "a.b/c", "create": {"repository": "d"}}}, "registry: has both create and url: keep one"),
         ({"cluster": {"name": "a", "kubeconfig": "b"}}, "cluster: has name and kubeconfig: keep one"),

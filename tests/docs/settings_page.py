@@ -1,0 +1,140 @@
+"""docs/settings.md, written from the settings' own schema: every key with its type and bounds, default and meaning.
+
+`python -m tests.docs.settings_page` (`make docs`) writes it anew.
+"""
+
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, TypeAdapter
+
+from components import schema
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "settings.md"
+JSON = Mapping[str, Any]
+
+HEAD = """\
+# Settings
+
+A stack's settings are in `Pulumi.<stack>.yaml` under `config`, each key with the prefix `oci-model-serving:`; on Google
+Cloud `gcp:project` and `gcp:region` stand beside them. This page is written from the schema by `make docs`. What one
+key says about another (a delivery that needs a platform, a disk that the images outgrow) is checked as well: a wrong
+stack gives one message with every problem, its key and what to write instead.
+
+`NAME` stands for a name of your own; `-` means that there is no default and the key may be left out.
+"""
+SECTIONS: Mapping[str, tuple[str, Any]] = {
+    "target": ("", schema.Target),
+    "registry": ("", schema.Registry),
+    "cluster": ("", schema.Cluster),
+    "nodePools": (".NAME", schema.NodePool),
+    "platforms": ("", schema.Platforms),
+    "pullSecrets": (".NAME", schema.PullSecret),
+    "models": (".NAME", schema.Model),
+}
+_WORDS = {"integer": "number", "string": "text", "boolean": "true or false", "number": "number"}
+
+
+def page() -> str:
+    """The whole page."""
+    declared = yaml.safe_load((ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))["config"]
+    parts = [HEAD]
+    for key, (name, kind) in SECTIONS.items():
+        whole = TypeAdapter(kind).json_schema(by_alias=True)
+        parts.append(f"\n## `{key}`\n\n{_sentence(declared[key]['description'])}\n")
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            parts.append("\n| key | what it takes | default | meaning |\n|---|---|---|---|\n")
+            parts += [f"| {' | '.join(row)} |\n" for row in _rows(whole, whole, f"{key}{name}")]
+    return "".join(parts)
+
+
+def _rows(whole: JSON, part: JSON, path: str, defaults: JSON | None = None) -> Iterator[tuple[str, str, str, str]]:
+    """The rows of a map's keys; `defaults` are those that the key above gives them."""
+    required = part.get("required", [])
+    for name, field in part["properties"].items():
+        inner = _resolved(whole, field)
+        below = f"{path}.{name}"
+        default = (defaults or {}).get(name, field.get("default"))
+        if "properties" in inner:
+            yield f"`{below}`", "a map of the keys below", "-", _cell(field.get("description") or inner["description"])
+            yield from _rows(whole, inner, below, default)
+        else:
+            shown = "required" if name in required and default is None else _default(default)
+            yield f"`{below}`", _takes(whole, field), shown, _cell(field.get("description", ""))
+
+
+def _resolved(whole: JSON, field: JSON) -> JSON:
+    """What a field refers to, an alternative of `null` aside."""
+    given = [one for one in field.get("anyOf", [field]) if one.get("type") != "null"]
+    reference = given[0].get("$ref")
+    found: JSON = whole["$defs"][reference.rpartition("/")[2]] if reference else given[0]
+    return found
+
+
+def _takes(whole: JSON, field: JSON) -> str:
+    inner = _resolved(whole, field)
+    if "enum" in inner or "const" in inner:
+        return " or ".join(f"`{value}`" for value in inner.get("enum", [inner.get("const")]))
+    kind = inner.get("type")
+    if kind == "array":
+        items = inner["items"]
+        of = _resolved(whole, items)
+        return (
+            f"list of maps {{{', '.join(of['properties'])}}}"
+            if "properties" in of
+            else f"list of {_takes(whole, items)}"
+        )
+    if kind == "object":
+        return "map of text to text"
+    if "pattern" in inner:
+        return f"text matching {_code(inner['pattern'])}"
+    return _WORDS.get(str(kind), str(kind)) + _bounds(inner)
+
+
+def _bounds(field: JSON) -> str:
+    low, high = field.get("minimum"), field.get("maximum")
+    if low is not None and high is not None:
+        return f", {low} to {high}"
+    if low is not None:
+        return f", at least {low}"
+    if high is not None:
+        over = field.get("exclusiveMinimum")
+        return f", {'above ' + str(over) + ', ' if over is not None else ''}at most {high}"
+    return ""
+
+
+def _default(value: Any) -> str:
+    if value in (None, [], {}):
+        return "-"
+    return _code(value if isinstance(value, str) else json.dumps(value))
+
+
+def _code(text: str) -> str:
+    return f"`{text.replace('|', chr(92) + '|')}`"
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
+
+
+def _cell(text: str) -> str:
+    """A docstring or description in one line: of several sentences the first."""
+    line = re.sub(r"\s+", " ", inspect.cleandoc(text)).replace("|", "\\|")
+    return re.split(r"(?<=[a-z)])\. ", line)[0].rstrip(".")
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE.relative_to(ROOT), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
