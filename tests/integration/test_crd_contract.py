@@ -112,33 +112,24 @@ def test_server_side_apply_takes_them_as_well(
     assert [answer.json().get("message") for answer in answers if not answer.is_success] == []
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "said"),
-    [
-        (("spec", "predictor", "storageURI"), "oci://x", 'unknown field "spec.predictor.storageURI"'),
-        (("spec", "predictor", "minReplicas"), "1", "minReplicas"),
-        (("metadata", "name"), "Qwen_2.5", "metadata.name"),
-    ],
-)
 def test_a_service_that_is_wrong_is_refused_so_that_the_other_tests_can_fail(
-    path: tuple[str, ...],
-    value: Any,
-    said: str,
-    api: httpx.Client,
-    resources: dict[tuple[str, str], JSON],
-    namespace: str,
+    api: httpx.Client, resources: dict[tuple[str, str], JSON], namespace: str
 ) -> None:
     models = {"qwen": {"digest": serving.IMAGE, "nodePool": "l4"}}
-    body = serving.one(serving.run(serving.gke(models)), "InferenceService")
-    inner = body
-    for key in path[:-1]:
-        inner = inner[key]
-    inner[path[-1]] = value
+    good = serving.one(serving.run(serving.gke(models)), "InferenceService")
+    unknown, mistyped, misnamed = copy.deepcopy(good), copy.deepcopy(good), copy.deepcopy(good)
+    unknown["spec"]["predictor"]["storageURI"] = "oci://x"
+    mistyped["spec"]["predictor"]["minReplicas"] = "1"
+    misnamed["metadata"]["name"] = "Qwen_2.5"
 
-    answer = dry_run(api, resources, namespace, body)
-
-    assert answer.status_code in {400, 422}
-    assert said in answer.json()["message"]
+    for body, said in (
+        (unknown, 'unknown field "spec.predictor.storageURI"'),
+        (mistyped, "minReplicas"),
+        (misnamed, "metadata.name"),
+    ):
+        answer = dry_run(api, resources, namespace, body)
+        assert answer.status_code in {400, 422}
+        assert said in answer.json()["message"]
 
 
 @pytest.mark.parametrize(
