@@ -120,6 +120,21 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
         "set platforms.kserve.version to v0.20.0 or later, or write delivery: modelcar",
     ),
     ("an old KServe", with_kserve({"version": "v0.18.0"}), "platforms.kserve.version", "write v0.19.0 or later"),
+    (
+        "models among Kubernetes' own",
+        with_kserve({"modelNamespace": "kube-system"}),
+        "platforms.kserve.modelNamespace",
+        "write a namespace of its own",
+    ),
+    (
+        "two platforms in one namespace",
+        {
+            **gke({"a": {"digest": IMAGE}, "b": {"digest": IMAGE, "delivery": "kubeai"}}),
+            "platforms": {"kubeai": {"version": "0.24.0", "namespace": "kserve"}},
+        },
+        "platforms.kubeai.namespace",
+        "is KServe's own namespace",
+    ),
     ("one namespace", with_kserve({"modelNamespace": "kserve"}), "platforms.kserve.modelNamespace", "of its own"),
     (
         "a certificate for example.com",
@@ -284,6 +299,33 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
         {**with_model(nodePool="system"), "nodePools": {"system": {"accelerator": "nvidia-l4"}}},
         "nodePools.system",
         "is taken, by the cluster's own pool",
+    ),
+    (
+        "a pool of the CPU profile's name",
+        {**with_model(nodePool="cpu"), "nodePools": {"cpu": {"accelerator": "nvidia-l4"}}},
+        "nodePools.cpu",
+        "is taken, by the cluster's own pool or KubeAI's CPU profile",
+    ),
+    (
+        "a pool of a KubeAI model's name",
+        {**with_model(delivery="kubeai", nodePool="qwen"), "nodePools": {"qwen": {"accelerator": "nvidia-l4"}}},
+        "nodePools.qwen",
+        "is also the name of a KubeAI model",
+    ),
+    (
+        "a zone elsewhere",
+        with_pool(zones=["europe-west4-a"]),
+        "nodePools.l4.zones",
+        "has europe-west4-a, but the cluster is in us-central1",
+    ),
+    (
+        "a control plane that nobody reaches",
+        {
+            **with_model(),
+            "cluster": {"create": {"name": "demo", "privateEndpoint": True, "dnsEndpoint": False}},
+        },
+        "cluster.create.dnsEndpoint",
+        "nobody could reach the API server",
     ),
     (
         "an account's name of 31 characters",

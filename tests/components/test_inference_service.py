@@ -322,6 +322,14 @@ def test_gkes_load_balancer_waits_for_long_generations_and_knows_the_health_path
     assert backend["metadata"]["namespace"] == health["metadata"]["namespace"] == "models"
 
 
+def test_a_paused_model_has_no_route_for_its_service_is_gone() -> None:
+    # A route to nothing is an error of the whole Gateway on GKE.
+    kinds = {body["kind"] for body in serving.objects(run(platform={"gateway": "gke"}, paused=True))}
+
+    assert not {"HTTPRoute", "GCPBackendPolicy", "HealthCheckPolicy"} & kinds
+    assert "Gateway" in kinds
+
+
 @pytest.mark.parametrize("gateway", ["envoy", "none"])
 def test_elsewhere_the_routes_are_kserves(gateway: str) -> None:
     kinds = {body["kind"] for body in serving.objects(run(platform={"gateway": gateway}))}

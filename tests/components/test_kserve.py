@@ -127,6 +127,25 @@ def test_gkes_gateway_is_of_the_class_of_its_scheme_and_open_to_the_models_only(
     assert crds.problems(inputs, crds.GATEWAY_API) == []
 
 
+@pytest.mark.parametrize(
+    ("fields", "warned"),
+    [
+        ({"gateway_scheme": "external"}, True),
+        ({"gateway_scheme": "external", "domain": "models.test", "certificate": "wildcard"}, False),
+        ({"gateway_scheme": "internal"}, False),
+        ({}, False),
+    ],
+)
+def test_a_gateway_that_the_internet_reaches_in_clear_text_is_warned_of(fields: dict[str, str], warned: bool) -> None:
+    messages = [text for level, text in run(args(gateway="gke", **fields)).messages if level == "warning"]
+
+    assert any("in clear text" in text for text in messages) is warned
+
+
+def test_a_kserve_that_is_there_already_gets_the_gateway_of_ours_all_the_same() -> None:
+    assert run(args(gateway="gke", install=False)).of_type(GATEWAY)
+
+
 def test_with_a_certificate_gkes_gateway_speaks_tls_only() -> None:
     inputs = run(args(gateway="gke", domain="models.test", certificate="wildcard")).only(GATEWAY).inputs
 

@@ -79,6 +79,12 @@ def test_private_registries_are_read_by_the_service_account_that_has_their_crede
     assert account.urn in made.dependencies
 
 
+def test_pulumi_waits_for_the_pull_as_long_as_a_start_may_take() -> None:
+    annotations = run("modelcar", startupTimeout=7200).only(DAEMON_SET).inputs["metadata"]["annotations"]
+
+    assert annotations["pulumi.com/timeoutSeconds"] == "7200"
+
+
 def test_the_pods_are_none_of_the_models_own() -> None:
     # The model's Service, its egress policy and its disruption budget select these labels.
     labels = run("modelcar").only(DAEMON_SET).inputs["spec"]["template"]["metadata"]["labels"]
