@@ -6,6 +6,7 @@ Any glibc machine has what it takes: the running interpreter, its standard libra
 
 import gzip
 import hashlib
+import io
 import json
 import os
 import re
@@ -32,6 +33,17 @@ _LEFT_OUT = {
     "ensurepip",
     "turtledemo",
 }
+# Looks for the model before anything else: Python takes longer to start than a modelcar takes to make its link, and
+# would hide a command that does not wait for it.
+_START = """\
+#!/bin/sh
+for word; do
+  case "$word" in --model=*)
+    [ -e "${{word#--model=}}/config.json" ] || {{ echo "${{word#--model=}} holds no model" >&2; exit 1; }} ;;
+  esac
+done
+exec {interpreter} "$@"
+"""
 _OCTETS = "application/octet-stream"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
@@ -84,7 +96,7 @@ def _write_layer(path: Path) -> None:
         _add(tar, BUSYBOX, "/bin/busybox")
         for applet in _APPLETS:
             _link(tar, f"/bin/{applet}", "busybox")
-        _link(tar, "/bin/python3", str(interpreter))
+        _write(tar, "/bin/python3", _START.format(interpreter=interpreter).encode())
         for file in sorted(_MODULES.rglob("*.py")):
             _add(tar, file, f"/srv/{file.relative_to(_MODULES)}")
         writable = tarfile.TarInfo("tmp")
@@ -110,6 +122,12 @@ def _add(tar: tarfile.TarFile, file: Path, name: str) -> None:
         entry.size = os.fstat(content.fileno()).st_size
         entry.mode = 0o755 if os.access(file, os.X_OK) else 0o644
         tar.addfile(entry, content)
+
+
+def _write(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name.lstrip("/"))
+    entry.size, entry.mode = len(content), 0o755
+    tar.addfile(entry, io.BytesIO(content))
 
 
 def _link(tar: tarfile.TarFile, name: str, target: str) -> None:
