@@ -63,10 +63,10 @@ $(VENV)/.python:
 
 $(VENV)/.runtime: $(VENV)/.python requirements.txt constraints.txt
 	@echo "installing requirements.txt into $(VENV)"
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
 	@echo "installing requirements-dev.txt into $(VENV)"
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-dev.txt
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
