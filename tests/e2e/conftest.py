@@ -1,5 +1,6 @@
 """The suite's fixtures: one node, one base, one server image, two stacks; and the word on what was skipped."""
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -51,16 +52,20 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not ours or session.config.option.collectonly or not script.exists() or not shutil.which("go"):
         return
     # What is missing afterwards is the reason that the tests are skipped for.
-    with session.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled(), contextlib.suppress(subprocess.TimeoutExpired):
         subprocess.run([script, "--node"], check=False, timeout=_BUILD_SECONDS)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Close with what was not tested: a run that skipped is no proof."""
-    skipped = [report for report in terminalreporter.stats.get("skipped", []) if "tests/e2e/" in report.nodeid]
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Close with what was not tested, below pytest's own last line: a run that skipped is no proof."""
+    yield
+    reporter = session.config.pluginmanager.getplugin("terminalreporter")
+    skipped = [report for report in reporter.stats.get("skipped", []) if "tests/e2e/" in report.nodeid]
     if skipped:
-        names = ", ".join(sorted({report.nodeid.rpartition("::")[2] for report in skipped}))
-        terminalreporter.write_line(f"NOT TESTED on a node: {len(skipped)} skipped: {names}")
+        names = ", ".join(sorted({report.nodeid.rpartition("::")[2].partition("[")[0] for report in skipped}))
+        reporter.write_line(f"NOT TESTED on a node, {len(skipped)} tests skipped: {names}", yellow=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
