@@ -4,6 +4,7 @@ import pulumi
 
 from components import disk
 from components.references import ImageReference
+from components.schema import GB
 
 
 class DiskError(pulumi.RunError):
@@ -31,7 +32,7 @@ def fitting(
         return reference
 
     def check(known: ImageReference, size: int) -> ImageReference:
-        problem = disk.too_small(disk_size_gb, {key: round(size / 1e9, 1)})
+        problem = disk.too_small(disk_size_gb, {key: round(size / GB, 1)})
         if problem:
             raise DiskError(f"models.{key}: bootDisk.{problem}")
         return known

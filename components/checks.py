@@ -3,14 +3,13 @@
 import re
 from collections.abc import Collection, Iterator
 
-from components import accelerators, disk, image_volume, pool_names, references
+from components import accelerators, disk, image_volume, pool_names, references, vllm
 from components.schema import NAMESPACE, Delivery, Model, NodePool, Settings, Target, kubernetes_name
 
 Problem = tuple[str, str]
 
 CPU_PROFILE = "cpu"
 """KubeAI's profile of models without a node pool (chart 0.22.1, resourceProfiles)."""
-OFFLINE_ENV = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _SERVER_ARGS = ("--model", "--served-model-name", "--host", "--port")
 _KUBEAI_NAME = 40  # CRD models.kubeai.org, rule on metadata.name
 _PREDICTOR_NAME = 63 - len("-predictor")  # the Service and Deployment that KServe derives (Kubernetes: 63 characters)
@@ -175,7 +174,7 @@ def _model(settings: Settings, model: Model, own: Collection[str], unread: Colle
         name = argument.partition("=")[0]
         if name in _SERVER_ARGS:
             yield ".args", f"has {name}, which the program sets itself: remove it"
-    for name in OFFLINE_ENV:
+    for name in vllm.OFFLINE_ENV:
         if name in model.env:
             yield ".env", f"has {name}, which is always 1: remove it, weights come from the image only"
     if "PYTHONPATH" in model.env and model.delivery is not Delivery.KUBEAI:

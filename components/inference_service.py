@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import admission, disruption, kserve, objects, rollout, schema, vllm, warm
+from components import admission, disruption, kserve, objects, outputs, rollout, schema, vllm, warm
 from components.references import ImageReference
 from components.scheduling import Scheduling
 from components.schema import kubernetes_name
@@ -69,16 +69,9 @@ class InferenceService(pulumi.ComponentResource):
         self._namespace = args.platform.model_namespace
         reference = admission.fitting(args.reference, args.size_bytes, args.disk_size_gb, args.key)
         self.storage_uri = reference.apply(lambda known: known.uri(args.model.delivery.value))
-        account = k8s.core.v1.ServiceAccount(
-            self._name,
-            metadata=objects.metadata(self._name, self._namespace, model=self._name),
-            automount_service_account_token=False,
-            image_pull_secrets=[k8s.core.v1.LocalObjectReferenceArgs(name=secret) for secret in args.pull_secrets],
-            opts=pulumi.ResourceOptions(parent=self),
-        )
-        egress = objects.deny_egress(
-            self._name, self._name, self._namespace, {POD_LABEL: self._name}, pulumi.ResourceOptions(parent=self)
-        )
+        mine = pulumi.ResourceOptions(parent=self)
+        account = objects.service_account(self._name, self._namespace, args.pull_secrets, mine)
+        egress = objects.deny_egress(self._name, self._name, self._namespace, {POD_LABEL: self._name}, mine)
         before: list[pulumi.Resource] = [account, egress]
         if args.model.warm == "prepull":
             before.append(
@@ -96,20 +89,16 @@ class InferenceService(pulumi.ComponentResource):
         self.name = pulumi.Output.from_input(self._name)
         self.namespace = pulumi.Output.from_input(self._namespace)
         self.url = pulumi.Output.from_input(self._url())
-        self.described = {
-            "image": reference.apply(str),
-            "digest": reference.apply(lambda known: known.digest),
-            "size_bytes": args.size_bytes,
-            "delivery": args.model.delivery.value,
-            "platform": "kserve",
-            "name": self._name,
-            "namespace": self._namespace,
-            "storage_uri": self.storage_uri,
-            "served_name": self._served_name,
-            "url": self._url(),
-            "paused": args.model.paused,
-            "node_pool": args.model.node_pool,
-        }
+        self.described = outputs.describe(
+            args.model,
+            reference,
+            size_bytes=args.size_bytes,
+            storage_uri=self.storage_uri,
+            name=self._name,
+            namespace=self._namespace,
+            served_name=self._served_name,
+            url=self._url(),
+        )
         predictor = self._predictor()
         labels = {disruption.REVISION_LABEL: self._revision(predictor)}
         service = k8s.apiextensions.CustomResource(
@@ -120,24 +109,20 @@ class InferenceService(pulumi.ComponentResource):
             spec={"predictor": {**predictor, "labels": labels}},
             opts=pulumi.ResourceOptions(parent=self, depends_on=before),
         )
-        running: list[pulumi.Resource] = [service]
-        if args.await_ready and args.kubeconfig is not None and args.model.replicas.min and not args.model.paused:
-            running.append(
-                rollout.watch(
-                    self._name,
-                    self.described,
-                    kubeconfig=args.kubeconfig,
-                    timeout_seconds=args.model.startup_timeout,
-                    opts=pulumi.ResourceOptions(parent=self, depends_on=[service]),
-                )
-            )
+        running = rollout.watch(
+            self._name,
+            self.described,
+            settings=args.model,
+            kubeconfig=args.kubeconfig if args.await_ready else None,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[service]),
+        )
         disruption.budget(
             self._name,
             self._namespace,
             {POD_LABEL: self._name, **labels},
             replicas=0 if args.model.paused else args.model.replicas.min,
             wait_seconds=args.model.startup_timeout if args.await_ready else None,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=running),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[service, *running]),
         )
         # A paused model has no Service, and a route to nothing is an error of the whole Gateway on GKE.
         if args.platform.gateway == "gke" and not args.model.paused:

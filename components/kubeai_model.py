@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import admission, objects, rollout, schema, vllm, warm
+from components import admission, objects, outputs, rollout, schema, vllm, warm
 from components.references import ImageReference
 from components.scheduling import Scheduling
 from components.schema import kubernetes_name
@@ -73,13 +73,7 @@ class KubeAIModel(pulumi.ComponentResource):
         egress = objects.deny_egress(own, own, namespace, {POD_LABEL: own}, pulumi.ResourceOptions(parent=self))
         before: list[pulumi.Resource] = [egress]
         if args.model.warm == "prepull":
-            account = k8s.core.v1.ServiceAccount(
-                own,
-                metadata=objects.metadata(own, namespace, model=own),
-                automount_service_account_token=False,
-                image_pull_secrets=[k8s.core.v1.LocalObjectReferenceArgs(name=secret) for secret in args.pull_secrets],
-                opts=pulumi.ResourceOptions(parent=self),
-            )
+            account = objects.service_account(own, namespace, args.pull_secrets, pulumi.ResourceOptions(parent=self))
             before.append(
                 warm.prepull(
                     own,
@@ -96,28 +90,23 @@ class KubeAIModel(pulumi.ComponentResource):
         self.name = pulumi.Output.from_input(own)
         self.namespace = pulumi.Output.from_input(namespace)
         self.url = pulumi.Output.from_input(url)
-        self.described = {
-            "image": reference.apply(str),
-            "digest": reference.apply(lambda known: known.digest),
-            "size_bytes": args.size_bytes,
-            "delivery": args.model.delivery.value,
-            "platform": "kubeai",
-            "name": own,
-            "namespace": namespace,
-            "storage_uri": self.storage_uri,
-            "served_name": own,
-            "url": url,
-            "paused": args.model.paused,
-            "node_pool": args.model.node_pool,
-        }
-        if args.await_ready and args.kubeconfig is not None and args.model.replicas.min and not args.model.paused:
-            rollout.watch(
-                own,
-                self.described,
-                kubeconfig=args.kubeconfig,
-                timeout_seconds=args.model.startup_timeout,
-                opts=pulumi.ResourceOptions(parent=self, depends_on=before),
-            )
+        self.described = outputs.describe(
+            args.model,
+            reference,
+            size_bytes=args.size_bytes,
+            storage_uri=self.storage_uri,
+            name=own,
+            namespace=namespace,
+            served_name=own,
+            url=url,
+        )
+        rollout.watch(
+            own,
+            self.described,
+            settings=args.model,
+            kubeconfig=args.kubeconfig if args.await_ready else None,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=before),
+        )
         k8s.apiextensions.CustomResource(
             own,
             api_version="kubeai.org/v1",

@@ -46,6 +46,22 @@ def namespace(name: str, pod_security: str, opts: pulumi.ResourceOptions) -> k8s
     )
 
 
+def service_account(
+    name: str,
+    namespace: pulumi.Input[str],
+    pull_secrets: Iterable[str],
+    opts: pulumi.ResourceOptions,
+) -> k8s.core.v1.ServiceAccount:
+    """Make a model's service account: it pulls with these secrets and is given no token for the API server."""
+    return k8s.core.v1.ServiceAccount(
+        name,
+        metadata=metadata(name, namespace, model=name),
+        automount_service_account_token=False,
+        image_pull_secrets=[k8s.core.v1.LocalObjectReferenceArgs(name=secret) for secret in pull_secrets],
+        opts=opts,
+    )
+
+
 def pull_secret(
     resource: str,
     name: str,

@@ -12,6 +12,7 @@ import pulumi
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.references import ImageReference
+from components.schema import Model
 
 CONTRACT_VERSION = 1
 
@@ -166,6 +167,34 @@ def read_image(stack: pulumi.StackReference, key: str) -> pulumi.Output[tuple[Im
     return pulumi.Output.all(stack.get_output("contract_version"), stack.get_output("models"), stack.name).apply(
         lambda read: image(read[0], read[1], str(read[2]))
     )
+
+
+def describe(
+    model: Model,
+    reference: pulumi.Output[ImageReference],
+    *,
+    size_bytes: pulumi.Input[int],
+    storage_uri: pulumi.Output[str],
+    name: str,
+    namespace: str,
+    served_name: str,
+    url: str,
+) -> dict[str, Any]:
+    """Write a `ModelOutput`, some of whose values may be known only after a build."""
+    return {
+        "image": reference.apply(str),
+        "digest": reference.apply(lambda known: known.digest),
+        "size_bytes": size_bytes,
+        "delivery": model.delivery.value,
+        "platform": model.delivery.platform,
+        "name": name,
+        "namespace": namespace,
+        "storage_uri": storage_uri,
+        "served_name": served_name,
+        "url": url,
+        "paused": model.paused,
+        "node_pool": model.node_pool,
+    }
 
 
 def export(outputs: Mapping[str, pulumi.Input[Any]]) -> None:

@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.references import ImageReference
+from components.schema import GB
 
 BUILDER = "https://github.com/ai-on-gke/tools.git"
 COMMIT = "dd191890bc689477123e618ac09f0100527c64f4"
 """Of May 2026, the newest seen; its command line is what `arguments` speaks (gke-disk-image-builder/cli/main.go)."""
 _FOLDER = "gke-disk-image-builder"
-_GB = 1_000_000_000
 _SYSTEM_GB = 10
 _NAME = 63  # Compute Engine, "Naming resources"
 _DIGITS = 12
@@ -68,7 +68,7 @@ def image_name(images: Sequence[ImageReference]) -> str:
 
 def disk_size_gb(size_bytes: Sequence[int]) -> int:
     """GB for the builder's two disks: its VM's holds each image twice, as pulled and unpacked, beside its system."""
-    return math.ceil(2 * sum(size_bytes) / _GB) + _SYSTEM_GB
+    return math.ceil(2 * sum(size_bytes) / GB) + _SYSTEM_GB
 
 
 def arguments(images: Sequence[ImageReference], project: str, zone: str, logs: str, size_gb: int) -> list[str]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from components import disk
+from components.schema import GB
+from components.vllm import OFFLINE_ENV
 from policy.images import (
     Props,
     containers,
@@ -23,14 +25,12 @@ from policy.images import (
 )
 
 STACK_TYPE = "pulumi:pulumi:Stack"
-_GB = 1_000_000_000
 _PUBLIC = {"allUsers", "allAuthenticatedUsers"}
 _BROAD_ROLES = {
     "roles/owner", "roles/editor", "roles/viewer", "roles/storage.admin", "roles/container.admin",
     "roles/compute.admin", "roles/artifactregistry.admin", "roles/iam.serviceAccountAdmin",
     "roles/iam.serviceAccountTokenCreator", "roles/iam.securityAdmin", "roles/resourcemanager.projectIamAdmin",
 }  # fmt: skip
-_OFFLINE_ENV = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 _POD_SECURITY = "pod-security.kubernetes.io/enforce"
 _NODE_POOL = "gcp:container/nodePool:NodePool"
 _CLUSTER = "gcp:container/cluster:Cluster"
@@ -173,7 +173,7 @@ def disk_holds_images(resources: Sequence[Declared], _stack: str) -> Iterator[tu
             size = mapping(settings).get("disk_size_gb")
             threshold = thresholds.get(pool, {}).get("imageGcHighThresholdPercent")
             need = disk.needed_gb(
-                [known / _GB for known in sizes if isinstance(known, int | float)],
+                [known / GB for known in sizes if isinstance(known, int | float)],
                 gc_high_percent=threshold if isinstance(threshold, int) else disk.GC_HIGH_PERCENT,
             )
             if isinstance(size, int | float) and size < need:
@@ -289,7 +289,7 @@ def _as_mapping(env: Any) -> dict[str, Any]:
 
 
 def _missing_offline(env: Mapping[str, Any], path: str) -> Iterator[str]:
-    missing = [f"{name}={value}" for name, value in _OFFLINE_ENV.items() if str(env.get(name)) != value]
+    missing = [f"{name}={value}" for name, value in OFFLINE_ENV.items() if str(env.get(name)) != value]
     if missing:
         yield f"{path} lacks {' and '.join(missing)}: without it the server asks the hub when a file is missing"
 
@@ -299,7 +299,7 @@ def _offline_in_service(predictor: Mapping[str, Any]) -> Iterator[str]:
     for path, container in containers({"containers": predictor.get("containers") or []}):
         yield from _missing_offline(_as_mapping(container.get("env")), f"spec.predictor.{path}.env")
     env = _as_mapping(mapping(predictor.get("model")).get("env"))
-    for name, value in _OFFLINE_ENV.items():
+    for name, value in OFFLINE_ENV.items():
         if name in env and str(env[name]) != value:
             yield f"spec.predictor.model.env sets {name}={env[name]}: leave it out, the runtime sets {value}"
 
