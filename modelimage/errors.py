@@ -1,26 +1,13 @@
-"""The errors that packing, pushing and reading images raise: each carries one message with its remedy."""
+"""The errors of packing, pushing and reading images that a caller can tell apart."""
 
-from __future__ import annotations
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-
-class ImageError(Exception):
-    """Something that a person must know or do before an image can be packed, pushed or read.
-
-    The message names what failed, what was wrong with it and what to do; it never holds a secret. ``exit_code`` is
-    what ``python -m modelimage`` ends with: 1 for a failure, 2 for input that can never work.
-    """
-
-    exit_code = 1
+from oci_model_serving.errors import InputError, OmsError
 
 
-class BadInputError(ImageError):
-    """The arguments or the source cannot make an image, whatever the network does. ``problems`` lists all of them."""
-
-    exit_code = 2
-
-    def __init__(self, *problems: str) -> None:
-        self.problems = problems
-        super().__init__("\n".join(problems))
+class ImageError(OmsError):
+    """An image could not be packed, pushed or read."""
 
 
 class NotFoundError(ImageError):
@@ -33,3 +20,17 @@ class CancelledError(ImageError):
 
 class DigestMismatchError(ImageError):
     """Content does not have the digest that was expected of it."""
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, without its further lines."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def collecting(problems: list[str]) -> Iterator[None]:
+    """Note what is wrong with an input and go on, so that all problems are told at once."""
+    try:
+        yield
+    except InputError as error:
+        problems.extend(error.problems)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import outputs
+from oci_model_serving import outputs
 
 APP = "model-client"
 

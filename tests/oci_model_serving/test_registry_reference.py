@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelimage.errors import BadInputError
-from modelimage.references import (
+from oci_model_serving.errors import InputError
+from oci_model_serving.reference import (
     LayoutReference,
     RegistryReference,
     digest_tag,
@@ -35,7 +35,7 @@ def test_a_registry_reference_survives_writing_and_reading(
 
 @given(st.text(max_size=60))
 def test_any_text_is_a_reference_that_survives_or_is_refused(text: str) -> None:
-    with suppress(BadInputError):
+    with suppress(InputError):
         reference = parse(text)
         assert parse(str(reference)) == reference
 
@@ -49,25 +49,25 @@ def test_any_text_is_a_reference_that_survives_or_is_refused(text: str) -> None:
         ("https://localhost:5000/models", "without the scheme"),
         ("localhost:5000/Models", "lower-case"),
         ("localhost:5000/", "HOST/REPO"),
-        ("localhost:5000/models@sha256:abc", "64 lower-case hex digits"),
-        ("localhost:5000/models@" + DIGEST.upper(), "64 lower-case hex digits"),
-        ("localhost:5000/models@", "64 lower-case hex digits"),
+        ("localhost:5000/models@sha256:abc", "has 3 hexadecimal digits: write all 64"),
+        ("localhost:5000/models@" + DIGEST.upper(), "has uppercase letters"),
+        ("localhost:5000/models@", "is not sha256:<64 hexadecimal digits"),
         ("localhost:5000/models:" + "x" * 129, "at most 128"),
         ("localhost:5000/models:", "at most 128"),
         ("oci:", "oci:FOLDER"),
-        ("oci:folder@sha256:abc", "64 lower-case hex digits"),
+        ("oci:folder@sha256:abc", "write all 64"),
     ],
 )
 def test_a_malformed_reference_is_refused_with_what_to_write(text: str, remedy: str) -> None:
-    with pytest.raises(BadInputError, match=remedy) as caught:
+    with pytest.raises(InputError, match=remedy) as caught:
         parse(text)
     assert text[:20] in str(caught.value)
 
 
 def test_a_tag_is_refused_where_a_digest_must_be() -> None:
-    with pytest.raises(BadInputError, match="names no digest") as caught:
+    with pytest.raises(InputError, match="names no digest") as caught:
         parse_pinned("localhost:5000/models:latest")
-    assert "modelimage inspect localhost:5000/models:latest" in str(caught.value)
+    assert "oms image inspect localhost:5000/models:latest" in str(caught.value)
 
 
 def test_a_tag_beside_a_digest_is_dropped() -> None:

@@ -11,13 +11,14 @@ from typing import Any, Literal
 import pulumi
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from components.references import ImageReference
-from components.schema import Model
+from oci_model_serving.delivery import Delivery
+from oci_model_serving.errors import InputError
+from oci_model_serving.reference import ImageReference
 
 CONTRACT_VERSION = 1
 
 
-class ContractError(pulumi.RunError):
+class ContractError(InputError, pulumi.RunError):
     """A stack's outputs are not of this contract; the message says which stack, which key and what to do."""
 
 
@@ -88,9 +89,14 @@ class ModelOutput(_Output):
         """The image, parsed.
 
         Raises:
-            ReferenceError: the output is not a reference by digest.
+            InputError: the output is not a reference by digest.
         """
         return ImageReference.parse(self.image)
+
+    @property
+    def serving(self) -> Delivery:
+        """How the weights reach its server, with all that this means."""
+        return Delivery(self.delivery)
 
 
 class StackOutputs(_Output):
@@ -170,8 +176,8 @@ def read_image(stack: pulumi.StackReference, key: str) -> pulumi.Output[tuple[Im
 
 
 def describe(
-    model: Model,
     reference: pulumi.Output[ImageReference],
+    delivery: Delivery,
     *,
     size_bytes: pulumi.Input[int],
     storage_uri: pulumi.Output[str],
@@ -179,21 +185,23 @@ def describe(
     namespace: str,
     served_name: str,
     url: str,
+    paused: bool,
+    node_pool: str | None,
 ) -> dict[str, Any]:
     """Write a `ModelOutput`, some of whose values may be known only after a build."""
     return {
         "image": reference.apply(str),
         "digest": reference.apply(lambda known: known.digest),
         "size_bytes": size_bytes,
-        "delivery": model.delivery.value,
-        "platform": model.delivery.platform,
+        "delivery": delivery.value,
+        "platform": delivery.platform.name,
         "name": name,
         "namespace": namespace,
         "storage_uri": storage_uri,
         "served_name": served_name,
         "url": url,
-        "paused": model.paused,
-        "node_pool": model.node_pool,
+        "paused": paused,
+        "node_pool": node_pool,
     }
 
 

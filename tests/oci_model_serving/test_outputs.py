@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from components import outputs
+from oci_model_serving import outputs
 from tests import serving
 from tests.mocks import KnownAfter, Recording, Secret, plain, record
 

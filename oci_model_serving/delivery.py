@@ -1,0 +1,133 @@
+"""What each way to bring an image's weights to the server means: one row a delivery, one a platform.
+
+Sources: KServe v0.19.0 and v0.20.0 (pkg/webhook/admission/pod, pkg/constants, pkg/utils) and KubeAI 0.23.2 with the
+CRD of commit 0d7de291, as docs/serving.md has them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from oci_model_serving.reference import ImageReference
+
+IMAGE_ROOT = "models"
+"""Folder of the image that holds the weights; at the image's root each of its entries has a link of the same name."""
+KSERVE_STOP = "serving.kserve.io/stop"
+"""KServe deletes the predictor's Deployment, Service and autoscaler while this annotation is `"true"`."""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What serves a model, and how its objects and pods are recognised.
+
+    Attributes:
+        name: as in the settings, `kserve` or `kubeai`.
+        api_version: group and version of the object that serves a model.
+        kind: of that object.
+        plural: of that kind, as in the API's paths.
+        pod_label: label of a model's pods; its value is the object's name.
+        pod_prefix: what the names of a model's pods begin with, `{name}` standing for the object's name.
+        container: name of the server's container in those pods.
+        mount: where that container finds the weights.
+        stopped: the fields that keep a model without pods, as a merge patch of its object.
+    """
+
+    name: str
+    api_version: str
+    kind: str
+    plural: str
+    pod_label: str
+    pod_prefix: str
+    container: str
+    mount: str
+    stopped: Mapping[str, Any]
+
+    def pod_selector(self, name: str) -> str:
+        """The label selector of the pods of the object `name`."""
+        return f"{self.pod_label}={name}"
+
+
+KSERVE = Platform(
+    name="kserve",
+    api_version="serving.kserve.io/v1beta1",
+    kind="InferenceService",
+    plural="inferenceservices",
+    pod_label="serving.kserve.io/inferenceservice",
+    pod_prefix="{name}-predictor",
+    container="kserve-container",
+    mount="/mnt/models",
+    stopped={"metadata": {"annotations": {KSERVE_STOP: "true"}}},
+)
+KUBEAI = Platform(
+    name="kubeai",
+    api_version="kubeai.org/v1",
+    kind="Model",
+    plural="models",
+    pod_label="model",
+    pod_prefix="model-{name}-",
+    container="server",
+    mount="/model",
+    # KubeAI has no stop switch: no replicas, and no autoscaler that would bring them back on a request.
+    stopped={"spec": {"minReplicas": 0, "replicas": 0, "autoscalingDisabled": True}},
+)
+
+
+@dataclass(frozen=True)
+class _Row:
+    platform: Platform
+    uri: Callable[[ImageReference], str]
+    needs_image_volume: bool
+    needs_subpath: bool
+    needs_shell: bool
+
+
+_ROWS = {
+    "modelcar": _Row(
+        KSERVE, lambda image: f"oci://{image}", needs_image_volume=False, needs_subpath=False, needs_shell=True
+    ),
+    # KServe v0.20 and later.
+    "native": _Row(
+        KSERVE, lambda image: f"oci+native://{image}", needs_image_volume=True, needs_subpath=True, needs_shell=False
+    ),
+    # Its URL cannot hold `@`: the digest's own tag stands in, in a repository whose tags never move.
+    "kubeai": _Row(
+        KUBEAI,
+        lambda image: f"oci://{image.repository}:{image.digest_tag}",
+        needs_image_volume=True,
+        needs_subpath=False,
+        needs_shell=False,
+    ),
+}
+
+
+class Delivery(str, Enum):
+    """How the weights of an image reach the server's container."""
+
+    MODELCAR = "modelcar"
+    NATIVE = "native"
+    KUBEAI = "kubeai"
+
+    @property
+    def platform(self) -> Platform:
+        """What serves it."""
+        return _ROWS[self.value].platform
+
+    def uri(self, image: ImageReference) -> str:
+        """The image as the serving resource names it."""
+        return _ROWS[self.value].uri(image)
+
+    @property
+    def needs_image_volume(self) -> bool:
+        """Whether pods mount the image as a volume."""
+        return _ROWS[self.value].needs_image_volume
+
+    @property
+    def needs_subpath(self) -> bool:
+        """Whether that volume is mounted by subPath (the folder `models`)."""
+        return _ROWS[self.value].needs_subpath
+
+    @property
+    def needs_shell(self) -> bool:
+        """Whether the image itself runs, with `sh`, `ln` and `sleep`."""
+        return _ROWS[self.value].needs_shell
