@@ -2,38 +2,37 @@
 
 import signal
 
-import pulumi
-
-from components import outputs, wiring
-from components.cluster import Cluster
+from components.google.cluster import Cluster
+from components.google.node_pool import GpuNodePool
+from components.google.registry import ModelRegistry
 from components.model_image import ModelImage
-from components.node_pool import GpuNodePool
-from components.registry import ModelRegistry
-from components.settings import load
+from components.serving.admission import admit
+from components.serving.platforms import install, serve
+from components.settings.reader import load
+from oci_model_serving import outputs
 
 # When a resource fails the engine interrupts this program; a traceback of that would only hide the engine's message.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 settings = load()
-cluster = Cluster("cluster", wiring.cluster(settings))
-pools = {
-    key: GpuNodePool(key, wiring.node_pool(settings, key, cluster), pulumi.ResourceOptions(depends_on=[cluster]))
-    for key in settings.node_pools
-}
-registry = ModelRegistry("models", wiring.registry(settings, cluster, pools))
-images = {
-    key: ModelImage(key, wiring.image(settings, key, registry), pulumi.ResourceOptions(depends_on=[registry]))
-    for key in settings.models
-}
-platforms = wiring.platforms(settings, cluster)
+cluster = Cluster("cluster", settings.cluster)
+pools = {key: GpuNodePool(key, pool, cluster) for key, pool in settings.node_pools.items()}
+accounts = {key: pool.service_account for key, pool in pools.items()}
+registry = ModelRegistry("models", settings.registry, {**accounts, **cluster.readers})
+images = {key: ModelImage(key, model, registry.url, registry.first) for key, model in settings.models.items()}
+admitted, platforms = admit(settings.models, images), install(settings, cluster)
 models = {
-    key: wiring.serve(
-        settings,
-        key,
-        image,
-        cluster,
-        wiring.inside(cluster, registry, image, platforms[settings.models[key].delivery.platform], *pools.values()),
-    )
-    for key, image in images.items()
+    key: serve(model, images[key], admitted[key], platforms, cluster, after=[registry, *pools.values()])
+    for key, model in settings.models.items()
 }
-outputs.export(wiring.outputs(settings, cluster=cluster, registry=registry, pools=pools, models=models))
+outputs.export(
+    {
+        "registry_url": registry.url,
+        "node_service_accounts": accounts,
+        "cluster": cluster.described,
+        "node_pools": {key: pool.described for key, pool in pools.items()},
+        "platforms": {name: platform.described for name, platform in platforms.items()},
+        "models": {key: model.described for key, model in models.items()},
+        "kubeconfig": cluster.kubeconfig,
+    }
+)

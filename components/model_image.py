@@ -3,49 +3,24 @@
 import asyncio
 import hashlib
 import json
-import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pulumi
-import pulumi_command as command
 import pulumi_docker as docker
 import pulumi_gcp as gcp
 
 import modelimage
-from components import google_apis, outputs
-from components.interpreter import python
-from components.references import ImageReference
-from components.schema import GB, Delivery, Model, kubernetes_name
+from components import commands
+from components.google import google_apis
+from components.settings.models import StackModel
+from components.settings.types import GB
+from oci_model_serving import outputs
+from oci_model_serving.delivery import Delivery
+from oci_model_serving.reference import ImageReference, is_google
 
 PLATFORM = "linux/amd64"
-
-
-@dataclass(frozen=True)
-class ModelImageArgs:
-    """What an image is made of.
-
-    Attributes:
-        key: the model's key.
-        model: its settings: where the image comes from.
-        registry_url: `host[:port]/path` that images are pushed below.
-        base: base image of a build: `scratch`, `oci:FOLDER` or a reference by digest.
-        layout: folder for an OCI image layout, instead of a push (local target without a registry).
-        google_project: project of a Cloud Build.
-        google_region: region of a Cloud Build.
-        enable_apis: enable the API of Cloud Build where it is used.
-    """
-
-    key: str
-    model: Model
-    registry_url: pulumi.Input[str]
-    base: str
-    layout: str | None = None
-    google_project: str = ""
-    google_region: str = ""
-    enable_apis: bool = True
 
 
 class ModelImage(pulumi.ComponentResource):
@@ -60,13 +35,16 @@ class ModelImage(pulumi.ComponentResource):
     size_bytes: pulumi.Output[int]
     """What a node downloads, in bytes."""
 
-    def __init__(self, name: str, args: ModelImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, model: StackModel, registry_url: pulumi.Input[str], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        """Make it, below `registry_url` (`host[:port]/path`) where it is built or copied."""
         super().__init__("oci-model-serving:index:ModelImage", name, None, opts)
-        self._args = args
-        self._repository = pulumi.Output.concat(args.registry_url, "/", kubernetes_name(args.key))
-        model = args.model
-        if model.source:
-            built = self._docker(model.source) if model.builder == "docker" else self._packed(model.source)
+        self._model = model
+        self._repository = pulumi.Output.concat(registry_url, "/", model.name)
+        source = model.settings.source
+        if source:
+            built = self._docker(source) if model.settings.builder == "docker" else self._packed(source)
             self.reference = pulumi.Output.all(self._repository, built).apply(
                 lambda known: ImageReference(known[0], known[1]["digest"])
             )
@@ -77,29 +55,28 @@ class ModelImage(pulumi.ComponentResource):
 
     def _packed(self, source: str) -> pulumi.Output[dict[str, Any]]:
         """Pack the source with `modelimage`, here or in Cloud Build."""
-        args = self._args
-        destination = f"oci:{args.layout}" if args.layout else self._repository
-        words: list[pulumi.Input[str]] = ["pack", source, destination, "--base", args.base]
-        if args.model.builder == "cloudbuild":
-            words[0] = "cloudbuild"
-            words += ["--project", args.google_project, "--region", args.google_region]
-        apis = ["cloudbuild"] if args.model.builder == "cloudbuild" and args.enable_apis else []
-        enabled = google_apis.enabled(self, args.key, args.google_project, apis)
-        return self._run("build", words, triggers=[modelimage.fingerprint(source), args.base], after=enabled)
+        model, registry = self._model, self._model.registry
+        destination = f"oci:{model.layout}" if model.layout else self._repository
+        words: list[pulumi.Input[str]] = ["pack", source, destination, "--base", model.base]
+        apis = []
+        if model.settings.builder == "cloudbuild":
+            words = ["cloudbuild", *words[1:], "--project", registry.project, "--region", registry.region]
+            apis = ["cloudbuild"] if registry.enable_apis else []
+        enabled = google_apis.enabled(self, model.key, registry.project, apis)
+        return self._run("build", words, triggers=[modelimage.fingerprint(source), model.base], after=enabled)
 
     def _docker(self, source: str) -> pulumi.Output[dict[str, Any]]:
         """Build with the Docker daemon, on a context of hard links that only `pulumi up` prepares."""
-        args = self._args
-        folder = Path(".local", "contexts", kubernetes_name(args.key))
+        model = self._model
         fingerprint = modelimage.fingerprint(source)
-        words = ["context", source, folder.as_posix(), "--base", args.base]
-        prepared = self._run("context", words, triggers=[fingerprint, args.base])
-        context: pulumi.Output[str] = prepared["context"].apply(lambda path: _present(path, words, args.key))
+        words = ["context", source, model.context, "--base", model.base]
+        prepared = self._run("context", words, triggers=[fingerprint, model.base])
+        context: pulumi.Output[str] = prepared["context"].apply(lambda path: _present(path, words, model.key))
         image = docker.Image(
-            args.key,
+            model.key,
             # The tag only carries the push: it is new for each content, since the repository's tags are immutable.
             image_name=pulumi.Output.concat(
-                self._repository, ":", prepared["fingerprint"].apply(lambda text: _push_tag(text, args.base))
+                self._repository, ":", prepared["fingerprint"].apply(lambda text: _push_tag(text, model.base))
             ),
             build=docker.DockerBuildArgs(
                 context=context,
@@ -114,17 +91,14 @@ class ModelImage(pulumi.ComponentResource):
         digest = image.repo_digest.apply(lambda text: str(ImageReference.parse(text)))
         return self._run("seal", ["tag", digest], triggers=[digest])
 
-    def _push_tag(self, fingerprint: str) -> str:
-        return hashlib.sha256(f"{fingerprint} {self._args.base}".encode()).hexdigest()[:16]
-
     def _existing(self) -> None:
         """Take an image by digest, from the settings or another stack, and see that it exists."""
-        args, model = self._args, self._args.model
+        key, model = self._model.key, self._model.settings
         if model.from_stack:
             stack = pulumi.StackReference(
-                f"{args.key}-from", stack_name=model.from_stack, opts=pulumi.ResourceOptions(parent=self)
+                f"{key}-from", stack_name=model.from_stack, opts=pulumi.ResourceOptions(parent=self)
             )
-            read = outputs.read_image(stack, model.model or args.key)
+            read = outputs.read_image(stack, model.model or key)
             source, size = read.apply(lambda image: image[0]), read.apply(lambda image: image[1])
         else:
             source = pulumi.Output.from_input(ImageReference.parse(model.digest or ""))
@@ -156,15 +130,12 @@ class ModelImage(pulumi.ComponentResource):
         triggers: Sequence[pulumi.Input[str]],
         after: Sequence[pulumi.Resource] = (),
     ) -> pulumi.Output[dict[str, Any]]:
-        """Run `python -m modelimage`; credentials are the ones of the environment, never in the arguments."""
-        line = pulumi.Output.all(*words).apply(lambda said: shlex.join(_command(said)))
-        run = command.local.Command(
-            f"{self._args.key}-{step}",
-            create=line,
-            triggers=list(triggers),
-            logging=command.local.Logging.STDERR,
-            # Progress and the JSON of the last run would otherwise reach the next one's environment.
-            add_previous_output_in_env=False,
+        """Run the packer; credentials are the ones of the environment, never in the arguments."""
+        run = commands.local(
+            f"{self._model.key}-{step}",
+            commands.IMAGE,
+            [*words, "--json"],
+            triggers=triggers,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(after)),
         )
         return run.stdout.apply(json.loads)
@@ -173,10 +144,6 @@ class ModelImage(pulumi.ComponentResource):
 def _push_tag(fingerprint: str, base: str) -> str:
     """Name what the image is made of: in a repository of immutable tags, other content needs another tag."""
     return hashlib.sha256(f"{fingerprint} {base}".encode()).hexdigest()[:16]
-
-
-def _command(words: Sequence[object]) -> list[str]:
-    return [python(), "-m", "modelimage", *map(str, words), "--json"]
 
 
 def _present(path: str, words: Sequence[str], key: str) -> pulumi.Input[str]:
@@ -200,18 +167,20 @@ def _present(path: str, words: Sequence[str], key: str) -> pulumi.Input[str]:
 
 
 async def _prepare(path: str, words: Sequence[str], key: str) -> str:
-    process = await asyncio.create_subprocess_exec(*_command(words), stdout=asyncio.subprocess.DEVNULL)
+    process = await asyncio.create_subprocess_exec(
+        *commands.words(commands.IMAGE, *words, "--json"), stdout=asyncio.subprocess.DEVNULL
+    )
     if await process.wait() != 0:
         raise pulumi.RunError(f"the Docker context of {key} could not be prepared: see the messages above")
     return path
 
 
 def _push_credentials(repository: pulumi.Output[str]) -> pulumi.Output[docker.RegistryArgs] | None:
-    """Short-lived credentials for Artifact Registry; other registries use Docker's own configuration."""
+    """Short-lived credentials for Google's registries; other registries use Docker's own configuration."""
 
     def credentials(name: str) -> Any:
         host = name.partition("/")[0]
-        if not host.endswith("pkg.dev"):
+        if not is_google(host):
             return docker.RegistryArgs(server=host)
         token = gcp.organizations.get_client_config_output().access_token
         return docker.RegistryArgs(server=host, username="oauth2accesstoken", password=pulumi.Output.secret(token))

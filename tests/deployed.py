@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from offline.config import find_project, read_config
+from components.settings.stack_file import find_project, read_config
 from offline.recording import Recording, Resource, record
 from offline.values import reveal
 

@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,14 @@ import pytest
 
 import modelimage
 from components import model_image
-from components.model_image import ModelImage, ModelImageArgs
-from components.outputs import CONTRACT_VERSION, ContractError
-from components.references import ReferenceError as NotAReferenceError
-from components.schema import BUSYBOX, Model
+from components.model_image import ModelImage
+from components.settings.google import RegistryCreate, RegistrySettings
+from components.settings.models import StackModel
+from components.settings.places import StackRegistry
+from components.settings.serving import BUSYBOX, KServeSettings, ModelSettings
+from components.settings.types import Target
+from oci_model_serving.errors import InputError
+from oci_model_serving.outputs import CONTRACT_VERSION, ContractError
 from offline.values import dumps
 from tests.fields import With, unreached
 from tests.mocks import DIGEST, KnownAfter, Recording, Resource, Secret, built, record
@@ -36,21 +39,16 @@ PRODUCER = {
 }
 
 
-def args(layout: str | None = None, registry_url: str = REGISTRY, **fields: Any) -> ModelImageArgs:
-    return ModelImageArgs(
-        key="qwen2.5",
-        model=Model.model_validate(fields),
-        registry_url=registry_url,
-        base=BUSYBOX,
-        layout=layout,
-        google_project="demo",
-        google_region="us-central1",
-    )
+REPOSITORY = StackRegistry(RegistrySettings(create=RegistryCreate(repository="models")), "demo", "us-central1")
 
 
-def run(made: ModelImageArgs, **arguments: Any) -> Recording:
+def args(registry: StackRegistry = REPOSITORY, **fields: Any) -> StackModel:
+    return StackModel("qwen2.5", ModelSettings.model_validate(fields), Target.GKE, registry, KServeSettings())
+
+
+def run(made: StackModel, registry_url: str = REGISTRY, **arguments: Any) -> Recording:
     def program() -> None:
-        image = ModelImage("qwen2.5", made)
+        image = ModelImage("qwen2.5", made, registry_url)
         pulumi.export("reference", image.reference.apply(str))
         pulumi.export("size_bytes", image.size_bytes)
 
@@ -83,9 +81,9 @@ def test_a_source_is_packed_into_the_registry_and_known_by_the_digest_that_came_
 
 
 def test_without_a_registry_the_image_becomes_a_layout() -> None:
-    recording = run(args(source=HUB, layout=".local/images/qwen", registry_url="local.invalid/models"))
+    recording = run(args(StackRegistry(RegistrySettings()), source=HUB), "local.invalid/models")
 
-    assert steps(recording)["qwen2.5-build"][:3] == ["pack", HUB, "oci:.local/images/qwen"]
+    assert steps(recording)["qwen2.5-build"][:3] == ["pack", HUB, "oci:.local/images/qwen2-5"]
 
 
 def test_cloud_build_packs_where_the_bucket_is() -> None:
@@ -148,7 +146,7 @@ def test_docker_builds_for_the_nodes_platform_on_the_prepared_context(in_a_folde
     assert image["build"]["context"] == str(in_a_folder / "context")
     assert image["build"]["dockerfile"] == str(in_a_folder / "context" / "Dockerfile")
     # A tag of its own for each content and base: the repository's tags never move.
-    based = replace(args(source=HUB, builder="docker"), base="scratch")
+    based = args(source=HUB, builder="docker", base="scratch")
     other = run(based, answer=prepared(in_a_folder)).only(DOCKER).inputs
     assert re.fullmatch(rf"{REGISTRY}/qwen2-5:[0-9a-f]{{16}}", image["imageName"])
     assert other["imageName"] != image["imageName"]
@@ -182,19 +180,42 @@ def test_artifact_registry_takes_a_short_lived_token_that_is_a_secret(in_a_folde
     assert isinstance(registry["password"], Secret)
 
 
-def test_another_registry_is_left_to_dockers_own_configuration(in_a_folder: Path) -> None:
-    made = args(source=HUB, builder="docker", registry_url="registry.example:5000/models")
+@pytest.mark.parametrize("host", ["gcr.io", "us.gcr.io", "europe-docker.pkg.dev"])
+def test_every_registry_of_googles_takes_the_token(in_a_folder: Path, host: str) -> None:
+    made = args(source=HUB, builder="docker")
 
-    assert run(made, answer=prepared(in_a_folder)).only(DOCKER).inputs["registry"] == {
-        "server": "registry.example:5000"
-    }
+    registry = run(made, f"{host}/demo/models", answer=prepared(in_a_folder)).only(DOCKER).inputs["registry"]
+
+    assert (registry["server"], registry["username"]) == (host, "oauth2accesstoken")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "registry.example:5000",
+        "us-central1-docker-pkg.dev",
+        "evilpkg.dev",
+        "pkg.dev",
+        "docker.pkg.dev.evil.com",
+        "us-central1-docker.pkg.dev.evil.com",
+        "us-central1-docker.pkg.dev:8443",
+        "evilgcr.io",
+        "gcr.io:443",
+    ],
+)
+def test_another_registry_is_offered_no_token_and_left_to_dockers_own_configuration(
+    in_a_folder: Path, host: str
+) -> None:
+    recording = run(args(source=HUB, builder="docker"), f"{host}/demo/models", answer=prepared(in_a_folder))
+
+    assert recording.only(DOCKER).inputs["registry"] == {"server": host}
 
 
 @pytest.mark.parametrize("said", ["sha256:" + "a" * 64, f"{REGISTRY}/qwen2-5:v1", "<none>@<none>"])
 def test_what_docker_says_is_parsed_and_not_believed(in_a_folder: Path, said: str) -> None:
     answer, docker = prepared(in_a_folder), changing(repoDigest=said)
 
-    with pytest.raises(NotAReferenceError):
+    with pytest.raises(InputError):
         run(
             args(source=HUB, builder="docker"),
             answer=lambda resource: docker(resource) if resource.type == DOCKER else answer(resource),
@@ -251,7 +272,7 @@ def test_a_copy_keeps_the_digest_and_changes_the_repository() -> None:
 
 
 def test_another_stacks_tag_is_refused() -> None:
-    with pytest.raises(NotAReferenceError, match="a tag can move"):
+    with pytest.raises(InputError, match="a tag can move"):
         run(args(from_stack=STACK, model="tagged"), stack_outputs={STACK: PRODUCER})
 
 
@@ -281,43 +302,37 @@ def test_no_step_passes_one_runs_output_to_the_next_or_secrets_in_its_arguments(
 
 
 def test_every_setting_has_an_effect() -> None:
-    base = args(source=HUB)
+    base = ModelSettings(source=HUB)
     elsewhere = "is of the serving resource, the pool or the checks (test_inference_service.py, test_checks.py)"
-    existing = {"model.source": None, "model.digest": IMAGE}
-    promoted = {"model.source": None, "model.from_stack": STACK}
-    in_the_cloud = {"model.source": "gs://weights/qwen", "model.builder": "cloudbuild"}
+    existing = {"source": None, "digest": IMAGE}
+    promoted = {"source": None, "from_stack": STACK}
 
     assert (
         unreached(
-            lambda made: ModelImage("qwen2.5", made),
+            lambda settings: ModelImage(
+                "qwen2.5", StackModel("qwen2.5", settings, Target.GKE, REPOSITORY, KServeSettings()), REGISTRY
+            ),
             base,
             {
-                "key": "other",
-                "registry_url": "registry.example/other",
                 "base": "scratch",
-                "layout": ".local/images/other",
-                "google_project": With("other", in_the_cloud),
-                "google_region": With("europe-west4", in_the_cloud),
-                "enable_apis": With(value=False, others=in_the_cloud),
-                "model.source": "gs://weights/qwen",
-                "model.digest": With(IMAGE.replace("qwen", "other"), existing),
-                "model.from_stack": With("acme/oci-model-serving/stage", promoted),
-                "model.model": With("tagged", {**promoted, "model.copy_image": False}),
-                "model.copy_image": With(value=True, others=existing),
-                "model.builder": "docker",
-                "model.delivery": With(Model.model_validate({"delivery": "kubeai"}).delivery, existing),
+                "source": "gs://weights/qwen",
+                "digest": With(IMAGE.replace("qwen", "other"), existing),
+                "from_stack": With("acme/oci-model-serving/stage", promoted),
+                "model": With("tagged", {**promoted, "copy_image": False}),
+                "copy_image": With(value=True, others=existing),
+                "builder": "docker",
+                "delivery": With(ModelSettings.model_validate({"delivery": "kubeai"}).delivery, existing),
             },
             exempt={
-                "model.base": "becomes `base` in wiring",
-                "model.size_gb": "is an output; tested above",
-                **{
-                    f"model.{name}": elsewhere
-                    for name in (
+                "size_gb": "is an output; tested above",
+                **dict.fromkeys(
+                    (
                         *("node_pool", "gpus", "replicas.min", "replicas.max", "paused", "served_name", "args", "env"),
                         *("resources.cpu", "resources.memory", "resources.shm", "scaling.query", "scaling.target"),
                         *("warm", "startup_timeout", "await_ready"),
-                    )
-                },
+                    ),
+                    elsewhere,
+                ),
             },
             answer=built(),
             stack_outputs={
@@ -333,3 +348,21 @@ def test_every_setting_has_an_effect() -> None:
         )
         == []
     )
+
+
+@pytest.mark.parametrize(("project", "region"), [("other", "us-central1"), ("demo", "europe-west4")])
+def test_cloud_build_runs_in_the_stacks_project_and_region(project: str, region: str) -> None:
+    registry = StackRegistry(REPOSITORY.settings, project, region)
+    words = steps(run(args(registry, source="gs://weights/qwen", builder="cloudbuild")))["qwen2.5-build"]
+
+    assert words[-5:] == ["--project", project, "--region", region, "--json"]
+
+
+@pytest.mark.parametrize("enable", [True, False])
+def test_cloud_builds_api_is_enabled_unless_told(enable: bool) -> None:
+    create = RegistryCreate(repository="models", enable_apis=enable)
+    registry = StackRegistry(RegistrySettings(create=create), "demo", "us-central1")
+    recording = run(args(registry, source="gs://weights/qwen", builder="cloudbuild"))
+
+    services = [one.inputs["service"] for one in recording.of_type("gcp:projects/service:Service")]
+    assert services == (["cloudbuild.googleapis.com"] if enable else [])

@@ -14,7 +14,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, TypeAdapter
 
-from components import schema
+from components.settings.google import ClusterSettings, NodePoolSettings, RegistrySettings
+from components.settings.serving import ModelSettings, Platforms, PullSecret
+from components.settings.types import Target
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "settings.md"
@@ -31,13 +33,13 @@ stack gives one message with every problem, its key and what to write instead.
 `NAME` stands for a name of your own; `-` means that there is no default and the key may be left out.
 """
 SECTIONS: Mapping[str, tuple[str, Any]] = {
-    "target": ("", schema.Target),
-    "registry": ("", schema.Registry),
-    "cluster": ("", schema.Cluster),
-    "nodePools": (".NAME", schema.NodePool),
-    "platforms": ("", schema.Platforms),
-    "pullSecrets": (".NAME", schema.PullSecret),
-    "models": (".NAME", schema.Model),
+    "target": ("", Target),
+    "registry": ("", RegistrySettings),
+    "cluster": ("", ClusterSettings),
+    "nodePools": (".NAME", NodePoolSettings),
+    "platforms": ("", Platforms),
+    "pullSecrets": (".NAME", PullSecret),
+    "models": (".NAME", ModelSettings),
 }
 _WORDS = {"integer": "number", "string": "text", "boolean": "true or false", "number": "number"}
 

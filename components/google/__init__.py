@@ -1,0 +1,1 @@
+"""What lives on Google Cloud: registry, cluster, network, node pools and their identities."""

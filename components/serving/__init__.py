@@ -1,0 +1,1 @@
+"""What serves: the platforms, the models and the objects that they are made of."""

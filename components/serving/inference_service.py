@@ -1,0 +1,124 @@
+"""InferenceService: one model on KServe, wired to its image's digest."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.serving import disruption, kserve, objects, predictor, rollout, vllm, warm
+from components.serving.objects import described
+from components.settings.models import StackModel
+from components.settings.serving import KServeSettings
+from oci_model_serving.reference import ImageReference
+
+
+class InferenceService(pulumi.ComponentResource):
+    """Serves a model with our ServingRuntime: the InferenceService, its service account, egress rule and route.
+
+    Deliberately uses `predictor.model` with a runtime: of the fields that could carry the image only this one is
+    honoured by every supported KServe for both deliveries (a custom container with an annotation is not).
+    """
+
+    described: dict[str, Any]
+    """The model as the stack's outputs show it (`oci_model_serving.outputs.ModelOutput`)."""
+
+    def __init__(
+        self,
+        name: str,
+        model: StackModel,
+        platform: KServeSettings,
+        *,
+        reference: pulumi.Output[ImageReference],
+        size_bytes: pulumi.Input[int],
+        kubeconfig: pulumi.Input[str] | None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("oci-model-serving:index:InferenceService", name, None, opts)
+        self._model, self._platform = model, platform
+        kind, namespace = model.delivery.platform, platform.model_namespace
+        pods = {kind.pod_label: model.name}
+        mine = pulumi.ResourceOptions(parent=self)
+        account = objects.service_account(model.name, namespace, model.pull_secrets, mine)
+        before: list[pulumi.Resource] = [account, objects.deny_egress(model.name, namespace, pods, mine)]
+        if model.settings.warm == "prepull":
+            after = pulumi.ResourceOptions(parent=self, depends_on=[account])
+            before.append(warm.prepull(model, namespace, reference, after))
+        self.described = described(model, reference, size_bytes, self._url())
+        spec = predictor.spec(model, platform, self.described["storage_uri"])
+        labels = {disruption.REVISION_LABEL: predictor.revision(spec, platform)}
+        annotations = predictor.annotations(model, platform)
+        service = k8s.apiextensions.CustomResource(
+            model.name,
+            api_version=kind.api_version,
+            kind=kind.kind,
+            metadata=objects.metadata(model.name, namespace, model=model.name, annotations=annotations),
+            spec={"predictor": {**spec, "labels": labels}},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=before),
+        )
+        running = rollout.watch(
+            model, self.described, kubeconfig, pulumi.ResourceOptions(parent=self, depends_on=[service])
+        )
+        disruption.budget(
+            model.name,
+            namespace,
+            {**pods, **labels},
+            replicas=model.live_replicas,
+            wait_seconds=model.settings.startup_timeout if model.awaited else None,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[service, *running]),
+        )
+        # A paused model has no Service, and a route to nothing is an error of the whole Gateway on GKE.
+        if platform.gateway == "gke" and not model.settings.paused:
+            self._route()
+        self.register_outputs(self.described)
+
+    @property
+    def _host(self) -> str:
+        return f"{self._model.name}-{self._platform.model_namespace}.{self._platform.domain}"
+
+    def _url(self) -> str:
+        platform = self._platform
+        if platform.gateway == "none":
+            return f"http://{self._model.name}-predictor.{platform.model_namespace}.svc.cluster.local"
+        return f"{'https' if platform.certificate else 'http'}://{self._host}"
+
+    def _route(self) -> None:
+        """Route the model's host to its predictor in the forms that GKE's gateway classes accept.
+
+        Long generations need the backend's own timeout, and the load balancer needs to know the health path (GKE
+        documentation, "Configure Gateway resources using Policies").
+        """
+        name, platform = self._model.name, self._platform
+        service = f"{name}-predictor"
+        target = {"targetRef": {"group": "", "kind": "Service", "name": service}}
+        health = {"type": "HTTP", "httpHealthCheck": {"port": vllm.PORT, "requestPath": "/health"}}
+        rule = {
+            "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+            "backendRefs": [{"name": service, "port": 80}],
+        }
+        objects_of: Mapping[str, tuple[str, str, dict[str, Any]]] = {
+            "route": (
+                "gateway.networking.k8s.io/v1",
+                "HTTPRoute",
+                {
+                    "parentRefs": [{"name": kserve.GATEWAY, "namespace": platform.namespace}],
+                    "hostnames": [self._host],
+                    "rules": [rule],
+                },
+            ),
+            "backend": (
+                "networking.gke.io/v1",
+                "GCPBackendPolicy",
+                {"default": {"timeoutSec": platform.gateway_timeout}, **target},
+            ),
+            "health": ("networking.gke.io/v1", "HealthCheckPolicy", {"default": {"config": health}, **target}),
+        }
+        for suffix, (api_version, kind, spec) in objects_of.items():
+            k8s.apiextensions.CustomResource(
+                f"{name}-{suffix}",
+                api_version=api_version,
+                kind=kind,
+                metadata=objects.metadata(name, platform.model_namespace, model=name),
+                spec=spec,
+                opts=pulumi.ResourceOptions(parent=self),
+            )

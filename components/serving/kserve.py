@@ -1,0 +1,242 @@
+"""KServe: the platform that serves models by modelcar or image volume."""
+
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.serving import admission, objects, vllm
+from components.serving.charts import release
+from components.settings.serving import KServeSettings
+from components.settings.stack import Settings
+from oci_model_serving.delivery import KSERVE
+
+RUNTIME = "vllm"
+GATEWAY = "kserve-ingress-gateway"
+MODEL_FORMAT = "vLLM"
+_GKE_CLASSES = {"external": "gke-l7-regional-external-managed", "internal": "gke-l7-rilb"}
+
+
+class KServe(pulumi.ComponentResource):
+    """Installs KServe with modelcar enabled, a gateway, the models' namespace and our vLLM ServingRuntime.
+
+    Deliberately leaves KServe's own runtimes out (chart kserve-runtime-configs) and never removes the CRDs: with them
+    would go every InferenceService of the cluster.
+    """
+
+    described: dict[str, str]
+    """The platform as the stack's outputs show it (`oci_model_serving.outputs.PlatformOutput`)."""
+
+    def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("oci-model-serving:index:KServe", name, None, opts)
+        self._kserve = kserve = settings.kserve
+        admission.advise_digest("platforms.kserve.server.image", kserve.server.image)
+        if kserve.gateway == "gke" and kserve.gateway_scheme == "external" and not kserve.certificate:
+            pulumi.log.warn(
+                "platforms.kserve.gatewayScheme is external without a certificate: anybody on the internet reaches the "
+                "models, in clear text; set certificate, and put an API key or Cloud Armor in front",
+                resource=self,
+            )
+        self._mine = pulumi.ResourceOptions(parent=self)
+        models = objects.namespace(kserve.model_namespace, _pod_security(settings), self._mine)
+        charts = self._charts() if kserve.install else []
+        if kserve.gateway == "gke" and not kserve.install:
+            self._gke_gateway(self._mine)
+        in_models = pulumi.ResourceOptions(parent=self, depends_on=[*charts, models])
+        for key, secret in settings.pull_secrets.items():
+            objects.pull_secret(f"{kserve.model_namespace}-{key}", key, kserve.model_namespace, [secret], in_models)
+        k8s.apiextensions.CustomResource(
+            f"{kserve.model_namespace}-{RUNTIME}",
+            api_version="serving.kserve.io/v1alpha1",
+            kind="ServingRuntime",
+            metadata=objects.metadata(RUNTIME, kserve.model_namespace),
+            spec=_runtime(kserve.server.image),
+            opts=in_models,
+        )
+        gateway = {"gateway_name": GATEWAY, "gateway_namespace": kserve.namespace} if kserve.gateway != "none" else {}
+        self.described = {
+            "version": kserve.version,
+            "namespace": kserve.namespace,
+            "gateway": kserve.gateway or "none",
+            "domain": kserve.domain,
+            **gateway,
+        }
+        self.register_outputs(dict(self.described))
+
+    def _charts(self) -> list[pulumi.Resource]:
+        """Install in the order in which each part finds what it needs, each waiting for the one before.
+
+        cert-manager comes first (kserve-resources always renders its objects), then the gateway, the CRDs, and the
+        controller, which exits when its CRDs are not there yet. The Helm releases wait for their Deployments, so that
+        the webhooks answer before the first InferenceService is sent to them.
+        """
+        kserve = self._kserve
+        needed: list[pulumi.Resource] = []
+        if kserve.cert_manager.install:
+            needed.append(
+                release(
+                    "cert-manager",
+                    repository=kserve.cert_manager.repository or "oci://quay.io/jetstack/charts",
+                    version=kserve.cert_manager.version,
+                    namespace="cert-manager",
+                    values={"crds": {"enabled": True, "keep": True}},
+                    opts=self._mine,
+                )
+            )
+        own = objects.namespace(kserve.namespace, "baseline", self._mine)
+        needed += [own, *self._gateway(own)]
+        crds = release(
+            "kserve-crd",
+            repository=kserve.chart_repository,
+            version=kserve.version,
+            namespace=kserve.namespace,
+            values={},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=needed, retain_on_delete=True),
+        )
+        controller = release(
+            "kserve-resources",
+            repository=kserve.chart_repository,
+            version=kserve.version,
+            namespace=kserve.namespace,
+            values=_values(kserve),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*needed, crds]),
+        )
+        return [*needed, crds, controller]
+
+    def _gateway(self, namespace: pulumi.Resource) -> list[pulumi.Resource]:
+        kserve = self._kserve
+        after = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
+        if kserve.gateway == "gke":
+            return [self._gke_gateway(after)]
+        if kserve.gateway != "envoy":
+            return []
+        made: list[pulumi.Resource] = []
+        if kserve.envoy_gateway.install:
+            made.append(
+                release(
+                    "gateway-helm",
+                    repository=kserve.envoy_gateway.repository or "oci://docker.io/envoyproxy",
+                    version=kserve.envoy_gateway.version,
+                    namespace="envoy-gateway-system",
+                    values={},
+                    opts=self._mine,
+                )
+            )
+            made.append(
+                k8s.apiextensions.CustomResource(
+                    "envoy",
+                    api_version="gateway.networking.k8s.io/v1",
+                    kind="GatewayClass",
+                    metadata=objects.metadata("envoy"),
+                    spec={"controllerName": "gateway.envoyproxy.io/gatewayclass-controller"},
+                    opts=pulumi.ResourceOptions(parent=self, depends_on=list(made)),
+                )
+            )
+        after = pulumi.ResourceOptions(parent=self, depends_on=[namespace, *made])
+        # Envoy itself would end a request after 15 s; the Gateway is the one that KServe's chart makes.
+        made.append(
+            k8s.apiextensions.CustomResource(
+                f"{GATEWAY}-timeout",
+                api_version="gateway.envoyproxy.io/v1alpha1",
+                kind="BackendTrafficPolicy",
+                metadata=objects.metadata(GATEWAY, kserve.namespace),
+                spec={
+                    "targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": GATEWAY}],
+                    "timeout": {"http": {"requestTimeout": f"{kserve.gateway_timeout}s"}},
+                },
+                opts=after,
+            )
+        )
+        return made
+
+    def _gke_gateway(self, opts: pulumi.ResourceOptions) -> pulumi.Resource:
+        """GKE's own gateway; TLS by a regional certificate (GKE documentation, "Secure a Gateway")."""
+        kserve = self._kserve
+        listener: dict[str, Any] = {"name": "http", "port": 80, "protocol": "HTTP"}
+        if kserve.certificate:
+            listener = {
+                "name": "https",
+                "port": 443,
+                "protocol": "HTTPS",
+                "tls": {"mode": "Terminate", "options": {"networking.gke.io/cert-manager-certs": kserve.certificate}},
+            }
+        routes = {
+            "namespaces": {
+                "from": "Selector",
+                "selector": {"matchLabels": {"kubernetes.io/metadata.name": kserve.model_namespace}},
+            }
+        }
+        return k8s.apiextensions.CustomResource(
+            GATEWAY,
+            api_version="gateway.networking.k8s.io/v1",
+            kind="Gateway",
+            metadata=objects.metadata(
+                GATEWAY, kserve.namespace, annotations={"pulumi.com/waitFor": "condition=Programmed"}
+            ),
+            spec={
+                "gatewayClassName": _GKE_CLASSES[kserve.gateway_scheme],
+                "listeners": [{**listener, "hostname": f"*.{kserve.domain}", "allowedRoutes": routes}],
+            },
+            opts=opts,
+        )
+
+
+def _pod_security(settings: Settings) -> str:
+    """The Pod Security level of the models' namespace.
+
+    KServe's modelcar containers keep their capabilities, which `restricted` refuses; with image volumes alone it holds.
+    """
+    volumes = all(model.delivery.needs_image_volume for model in settings.models_of(KSERVE))
+    return "restricted" if volumes else "baseline"
+
+
+def _values(kserve: KServeSettings) -> dict[str, Any]:
+    """Values of chart kserve-resources (v0.19.0 and v0.20.0 alike)."""
+    envoy = kserve.gateway == "envoy"
+    gateway = {
+        "domain": kserve.domain,
+        # GKE's gateway classes refuse the routes that KServe makes, and without a gateway there is nothing to route.
+        "disableIngressCreation": not envoy,
+        "disableIstioVirtualHost": True,
+        # The 60 s of KServe's routes would cut long generations.
+        "disableHTTPRouteTimeout": True,
+        "ingressGateway": {
+            "enableGatewayApi": envoy,
+            "createGateway": envoy,
+            "kserveGateway": f"{kserve.namespace}/{GATEWAY}",
+        },
+    }
+    return {
+        "kserve": {
+            "storage": {
+                "enableModelcar": True,
+                "uidModelcar": kserve.modelcar.uid,
+                "cpuModelcar": kserve.modelcar.cpu,
+                "memoryModelcar": kserve.modelcar.memory,
+            },
+            "controller": {"deploymentMode": kserve.deployment_mode, "gateway": gateway},
+        }
+    }
+
+
+def _runtime(image: str) -> dict[str, Any]:
+    """The server on the mounted weights; what differs from model to model is in the InferenceService."""
+    return {
+        "supportedModelFormats": [{"name": MODEL_FORMAT, "version": "1", "autoSelect": False}],
+        "protocolVersions": ["v2"],
+        "multiModel": False,
+        "containers": [
+            {
+                "name": KSERVE.container,
+                "image": image,
+                "command": vllm.COMMAND,
+                "args": vllm.ARGS,
+                "env": vllm.env({}),
+                "ports": [{"containerPort": vllm.PORT, "name": "http1", "protocol": "TCP"}],
+                "securityContext": vllm.SECURITY_CONTEXT,
+                "resources": {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"cpu": "1", "memory": "2Gi"}},
+                "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108 - the container's own
+            }
+        ],
+        "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}}],
+    }

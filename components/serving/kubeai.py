@@ -1,0 +1,85 @@
+"""KubeAI: the platform that serves models by image volume behind one OpenAI endpoint."""
+
+from typing import Any
+
+import pulumi
+
+from components.serving import admission, objects
+from components.serving.charts import release
+from components.serving.scheduling import Scheduling
+from components.settings.serving import KubeAISettings
+from components.settings.stack import PULL_SECRET, Settings
+from oci_model_serving.delivery import KUBEAI
+
+
+class KubeAI(pulumi.ComponentResource):
+    """Installs KubeAI with a resource profile for each of the stack's node pools.
+
+    Deliberately leaves its chat UI out. KubeAI watches its own namespace only, so the models live there too.
+    """
+
+    described: dict[str, str]
+    """The platform as the stack's outputs show it (`oci_model_serving.outputs.PlatformOutput`)."""
+
+    def __init__(
+        self, name: str, kubeai: KubeAISettings, settings: Settings, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        """Install what `kubeai` says, for the models and with the credentials of `settings`."""
+        super().__init__("oci-model-serving:index:KubeAI", name, None, opts)
+        admission.advise_digest("platforms.kubeai.server.image", kubeai.server.image)
+        # KubeAI's model pods do not set runAsNonRoot (chart 0.22.1, modelServerPods), so `restricted` refuses them.
+        namespace = objects.namespace(kubeai.namespace, "baseline", pulumi.ResourceOptions(parent=self))
+        before: list[pulumi.Resource] = [namespace]
+        after = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
+        if settings.pull_secrets:
+            before.append(
+                objects.pull_secret(
+                    f"{kubeai.namespace}-{PULL_SECRET}",
+                    PULL_SECRET,
+                    kubeai.namespace,
+                    settings.pull_secrets.values(),
+                    after,
+                )
+            )
+        if kubeai.install:
+            before.append(
+                release(
+                    "kubeai",
+                    repository=kubeai.chart_repository,
+                    version=kubeai.version,
+                    namespace=kubeai.namespace,
+                    values=_values(settings),
+                    opts=pulumi.ResourceOptions(parent=self, depends_on=before),
+                )
+            )
+        self.described = {"version": kubeai.version, "namespace": kubeai.namespace}
+        self.register_outputs(dict(self.described))
+
+
+def _values(settings: Settings) -> dict[str, Any]:
+    """Values of chart kubeai (0.22.1; `secrets.oci.name` from the chart that knows oci://, KubeAI documentation)."""
+    # Without room in every pool, a new pod would wait for ever.
+    surge = all(model.scheduling.surge for model in settings.models_of(KUBEAI))
+    values: dict[str, Any] = {
+        "open-webui": {"enabled": False},
+        "resourceProfiles": {name: _profile(unit) for name, unit in settings.resource_profiles.items()},
+        "modelRollouts": {"surge": int(surge)},
+        # The engine has no business with the API server.
+        "modelServiceAccount": {"automount": False},
+    }
+    if settings.pull_secrets:
+        values["secrets"] = {"oci": {"name": PULL_SECRET}}
+    return values
+
+
+def _profile(unit: Scheduling) -> dict[str, Any]:
+    profile: dict[str, Any] = {
+        "imageName": "nvidia-gpu" if unit.gpus else "cpu",
+        "requests": unit.amounts,
+        "limits": unit.amounts,
+    }
+    if unit.node_selector:
+        profile["nodeSelector"] = dict(unit.node_selector)
+    if unit.tolerations:
+        profile["tolerations"] = [dict(toleration) for toleration in unit.tolerations]
+    return profile

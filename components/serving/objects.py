@@ -1,0 +1,140 @@
+"""What our Kubernetes objects have in common: labels, metadata, the pull secret's data, the egress rule."""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.settings.models import StackModel
+from components.settings.serving import PullSecret
+from oci_model_serving import outputs
+from oci_model_serving.reference import ImageReference
+
+MANAGED_BY = {"app.kubernetes.io/managed-by": "pulumi", "app.kubernetes.io/part-of": "oci-model-serving"}
+MODEL_LABEL = "oci-model-serving/model"
+
+
+def described(
+    model: StackModel, reference: pulumi.Output[ImageReference], size_bytes: pulumi.Input[int], url: str
+) -> dict[str, Any]:
+    """A model as the stack's outputs show it; `url` is where its server answers, without `/v1`."""
+    return outputs.describe(
+        reference,
+        model.delivery,
+        size_bytes=size_bytes,
+        storage_uri=reference.apply(model.delivery.uri),
+        name=model.name,
+        namespace=model.namespace,
+        served_name=model.served_name,
+        url=url,
+        paused=model.settings.paused,
+        node_pool=model.settings.node_pool,
+    )
+
+
+def metadata(
+    name: str,
+    namespace: pulumi.Input[str] | None = None,
+    *,
+    model: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    annotations: Mapping[str, pulumi.Input[str]] | None = None,
+) -> k8s.meta.v1.ObjectMetaArgs:
+    """Metadata with our labels; `model` is the Kubernetes name of the model that the object belongs to."""
+    own = {MODEL_LABEL: model} if model else {}
+    return k8s.meta.v1.ObjectMetaArgs(
+        name=name,
+        namespace=namespace,
+        labels={**MANAGED_BY, **own, **(labels or {})},
+        annotations=dict(annotations) if annotations else None,
+    )
+
+
+def namespace(name: str, pod_security: str, opts: pulumi.ResourceOptions) -> k8s.core.v1.Namespace:
+    """Make a namespace that enforces a Pod Security level (`baseline` or `restricted`)."""
+    return k8s.core.v1.Namespace(
+        name,
+        metadata=metadata(
+            name,
+            labels={
+                "pod-security.kubernetes.io/enforce": pod_security,
+                "pod-security.kubernetes.io/warn": "restricted",
+            },
+        ),
+        opts=opts,
+    )
+
+
+def service_account(
+    name: str, namespace: pulumi.Input[str], pull_secrets: Iterable[str], opts: pulumi.ResourceOptions
+) -> k8s.core.v1.ServiceAccount:
+    """Make a model's service account: it pulls with these secrets and is given no token for the API server."""
+    return k8s.core.v1.ServiceAccount(
+        name,
+        metadata=metadata(name, namespace, model=name),
+        automount_service_account_token=False,
+        image_pull_secrets=[k8s.core.v1.LocalObjectReferenceArgs(name=secret) for secret in pull_secrets],
+        opts=opts,
+    )
+
+
+def pull_secret(
+    resource: str,
+    name: str,
+    namespace: pulumi.Input[str],
+    credentials: Iterable[PullSecret],
+    opts: pulumi.ResourceOptions,
+) -> k8s.core.v1.Secret:
+    """Make a `kubernetes.io/dockerconfigjson` secret; its data is a Pulumi secret from the start."""
+    auths = {}
+    for one in credentials:
+        password = one.password.get_secret_value()
+        auths[one.server] = {
+            "username": one.username,
+            "password": password,
+            "auth": base64.b64encode(f"{one.username}:{password}".encode()).decode(),
+        }
+    return k8s.core.v1.Secret(
+        resource,
+        metadata=metadata(name, namespace),
+        type="kubernetes.io/dockerconfigjson",
+        string_data=pulumi.Output.secret({".dockerconfigjson": json.dumps({"auths": auths}, sort_keys=True)}),
+        opts=opts,
+    )
+
+
+def deny_egress(
+    name: str, namespace: pulumi.Input[str], pods: Mapping[str, str], opts: pulumi.ResourceOptions
+) -> k8s.networking.v1.NetworkPolicy:
+    """Cut model pods off from everything but DNS: the weights are in the image, nothing is to be fetched.
+
+    Answers to the gateway's and the kubelet's requests are not egress. The two link-local addresses are NodeLocal
+    DNSCache's and Cloud DNS for GKE's (GKE documentation, "NodeLocal DNSCache" and "Cloud DNS for GKE").
+    """
+    net = k8s.networking.v1
+    selector = k8s.meta.v1.LabelSelectorArgs
+    name_servers = k8s.meta.v1.LabelSelectorRequirementArgs(
+        key="k8s-app", operator="In", values=["kube-dns", "node-local-dns", "coredns"]
+    )
+    resolvers = [
+        net.NetworkPolicyPeerArgs(
+            namespace_selector=selector(match_labels={"kubernetes.io/metadata.name": "kube-system"}),
+            pod_selector=selector(match_expressions=[name_servers]),
+        ),
+        net.NetworkPolicyPeerArgs(ip_block=net.IPBlockArgs(cidr="169.254.20.10/32")),
+        net.NetworkPolicyPeerArgs(ip_block=net.IPBlockArgs(cidr="169.254.169.254/32")),
+    ]
+    dns = [net.NetworkPolicyPortArgs(port=53, protocol=protocol) for protocol in ("UDP", "TCP")]
+    return net.NetworkPolicy(
+        name,
+        metadata=metadata(name, namespace, model=name),
+        spec=net.NetworkPolicySpecArgs(
+            pod_selector=selector(match_labels=dict(pods)),
+            policy_types=["Egress"],
+            egress=[net.NetworkPolicyEgressRuleArgs(to=resolvers, ports=dns)],
+        ),
+        opts=opts,
+    )

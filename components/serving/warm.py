@@ -1,0 +1,72 @@
+"""Node-warm cache: a DaemonSet that has a pool's nodes hold a model's images before the model's pod comes."""
+
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.serving import objects, vllm
+from components.settings.models import StackModel
+from oci_model_serving.reference import ImageReference
+
+_HOLD = "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done"
+
+
+def prepull(
+    model: StackModel,
+    namespace: pulumi.Input[str],
+    reference: pulumi.Output[ImageReference],
+    opts: pulumi.ResourceOptions,
+) -> k8s.apps.v1.DaemonSet:
+    """Pull the model's and the server's image, by digest, on each node of the model's pool as soon as it appears.
+
+    The pods ask for no GPU and next to no CPU, so they neither start nodes nor keep them; while they run, the kubelet's
+    image collection leaves both images alone. A new digest is on the nodes before the model's pods are replaced, since
+    the serving resource depends on this DaemonSet, which Pulumi awaits. Where pods mount images as volumes the weights
+    are a volume here as well (that image need not have a shell); a modelcar's image runs its own shell.
+    """
+    name, scheduling = model.name, model.scheduling
+    tiny = {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"cpu": "50m", "memory": "64Mi"}}
+    hold: dict[str, Any] = {
+        "command": ["/bin/sh", "-c", _HOLD],
+        "resources": tiny,
+        "securityContext": vllm.SECURITY_CONTEXT,
+    }
+    server: dict[str, Any] = {"name": "server-image", "image": model.server_image, **hold}
+    containers: list[dict[str, Any]] = [server]
+    volumes: list[dict[str, Any]] = []
+    if model.delivery.needs_image_volume:
+        volumes = [{"name": "weights", "image": {"reference": reference.apply(str), "pullPolicy": "IfNotPresent"}}]
+        server["volumeMounts"] = [{"name": "weights", "mountPath": "/weights", "readOnly": True}]
+    else:
+        containers.append({"name": "model-image", "image": reference.apply(str), **hold})
+    labels = {"app.kubernetes.io/name": f"{name}-prepull"}
+    # Plain Kubernetes keys, as in the custom resources; the SDK types only its own spelling.
+    spec: Any = {
+        "selector": {"matchLabels": labels},
+        # Nodes whose pull has begun are left to finish it: a rollout replaces all of them at once.
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}},
+        "template": {
+            "metadata": {"labels": {**objects.MANAGED_BY, **labels}},
+            "spec": {
+                "automountServiceAccountToken": False,
+                "serviceAccountName": name,
+                "terminationGracePeriodSeconds": 5,
+                "nodeSelector": dict(scheduling.node_selector),
+                "tolerations": [dict(toleration) for toleration in scheduling.tolerations],
+                "containers": containers,
+                "volumes": volumes,
+            },
+        },
+    }
+    return k8s.apps.v1.DaemonSet(
+        f"{name}-prepull",
+        metadata=objects.metadata(
+            f"{name}-prepull",
+            namespace,
+            model=name,
+            annotations={"pulumi.com/timeoutSeconds": str(model.settings.startup_timeout)},
+        ),
+        spec=spec,
+        opts=opts,
+    )

@@ -1,0 +1,1 @@
+"""What a stack says: the schema of its keys, the checks across them, and the reader."""

@@ -1,0 +1,155 @@
+"""What models and platforms say about each other: deliveries, scaling, gateways, namespaces and names."""
+
+import re
+from collections.abc import Collection, Iterator
+
+from components.settings.checks.unread import Problem, touches
+from components.settings.models import StackModel
+from components.settings.stack import Settings
+from components.settings.types import Target
+from oci_model_serving.delivery import KSERVE, KUBEAI, Delivery
+from oci_model_serving.reference import is_by_digest, split
+
+_KUBEAI_NAME = 40  # CRD models.kubeai.org, rule on metadata.name
+_PREDICTOR_NAME = 63 - len("-predictor")  # the Service and Deployment that KServe derives (Kubernetes: 63 characters)
+
+
+def delivery(settings: Settings, made: StackModel, unread: Collection[str]) -> Iterator[Problem]:
+    """What a delivery needs of its platform."""
+    kserve, model = settings.kserve, made.settings
+    if model.delivery is Delivery.KUBEAI:
+        refused = "platforms" in unread or touches("platforms.kubeai", unread)
+        if settings.kubeai is None and not refused:
+            yield (
+                ".delivery",
+                "is kubeai, but platforms.kubeai is not set: write platforms: {kubeai: {version: …}} with a chart "
+                "whose CRD knows oci:// (later than 0.23.2), or another delivery",
+            )
+        if "shm" in model.resources.model_fields_set:
+            yield ".resources.shm", "is for KServe: remove it, KubeAI leaves /dev/shm to the pod's memory"
+    elif model.delivery is Delivery.NATIVE and _minor(kserve.version) < (0, 20):
+        yield (
+            ".delivery",
+            f"is native, which KServe {kserve.version} does not know: set platforms.kserve.version to v0.20.0 or "
+            "later, or write delivery: modelcar",
+        )
+
+
+def replicas(settings: Settings, made: StackModel) -> Iterator[Problem]:
+    """Whether the model can have as many pods as it asks for."""
+    model = made.settings
+    low, high = model.replicas.min, model.replicas.max
+    if high is not None and high < low:
+        yield ".replicas.max", f"is {high}, below min ({low}): raise it or lower min"
+    kserve = settings.kserve
+    if low > 0 or model.delivery is Delivery.KUBEAI or kserve.deployment_mode == "Knative":
+        return
+    if not kserve.keda:
+        yield (
+            ".replicas.min",
+            "is 0, which KServe silently takes for 1: set platforms.kserve.keda to true (with scaling.query), "
+            "platforms.kserve.deploymentMode to Knative, or paused to true for as long as nobody asks",
+        )
+        return
+    if not model.scaling.query:
+        yield ".scaling.query", "is missing: with replicas.min 0, KEDA needs the PromQL that wakes the model"
+
+
+def scaling(settings: Settings, made: StackModel) -> Iterator[Problem]:
+    """Whether something scales on what the model names."""
+    model = made.settings
+    kserve, given, replicas = settings.kserve, model.scaling, model.replicas
+    if model.delivery is Delivery.KUBEAI:
+        for name in sorted(given.model_fields_set):
+            yield f".scaling.{name}", "is for KServe: remove it, KubeAI scales on the requests that it sees"
+        return
+    if given.query and not kserve.keda:
+        yield ".scaling.query", "is for KEDA: set platforms.kserve.keda to true (where KEDA is present), or remove it"
+    elif given.query and not kserve.prometheus:
+        yield ".scaling.query", "needs an address to query: set platforms.kserve.prometheus"
+    by_cpu = not given.query and (replicas.max or replicas.min) > replicas.min
+    if by_cpu and given.target > 100 and kserve.deployment_mode == "Standard":
+        yield ".scaling.target", f"is {given.target}, but without a query it is CPU in percent: write 1 to 100"
+
+
+def platforms(settings: Settings) -> Iterator[Problem]:
+    """What contradicts itself in the platforms that are used."""
+    kserve = settings.kserve
+    if KSERVE in settings.platforms:
+        if kserve.gateway == "gke" and settings.target is Target.LOCAL:
+            yield "platforms.kserve.gateway", "is gke, which is Google's: write envoy or none"
+        if kserve.deployment_mode == "Knative" and kserve.gateway != "none":
+            yield (
+                "platforms.kserve.gateway",
+                f"is {kserve.gateway}, but Knative routes to its revisions by itself: write none",
+            )
+        if kserve.certificate and (kserve.gateway != "gke" or kserve.domain == "example.com"):
+            yield "platforms.kserve.certificate", "needs gateway: gke and your own domain: set both, or remove it"
+        if kserve.keda and kserve.deployment_mode == "Knative":
+            yield "platforms.kserve.keda", "is for deploymentMode Standard: remove one of the two"
+        if _minor(kserve.version) < (0, 19):
+            yield "platforms.kserve.version", f"is {kserve.version}: write v0.19.0 or later, older charts differ"
+        yield from _namespaces(settings)
+    servers = {"kserve": kserve.server} if KSERVE in settings.platforms else {}
+    if settings.kubeai and KUBEAI in settings.platforms:
+        servers["kubeai"] = settings.kubeai.server
+    for platform, server in servers.items():
+        for name, image in (("image", server.image), ("cpuImage", server.cpu_image)):
+            if not is_pinned(image):
+                yield (
+                    f"platforms.{platform}.server.{name}",
+                    f"is {image!r}, which can change under you: write host/path@sha256:… (or at least a version's tag)",
+                )
+
+
+def _namespaces(settings: Settings) -> Iterator[Problem]:
+    kserve, spaces = settings.kserve, [settings.kserve.namespace]
+    if settings.kubeai and KUBEAI in settings.platforms:
+        spaces.append(settings.kubeai.namespace)
+    if kserve.model_namespace in {*spaces, "default"} or kserve.model_namespace.startswith("kube-"):
+        yield "platforms.kserve.modelNamespace", f"is {kserve.model_namespace!r}: write a namespace of its own"
+    if len(set(spaces)) < len(spaces):
+        yield "platforms.kubeai.namespace", "is KServe's own namespace: write another one"
+
+
+def is_pinned(image: str) -> bool:
+    """Whether an image has a digest or a tag other than `latest`."""
+    _, tag, digest = split(image)
+    return is_by_digest(image) if digest else tag not in {"", "latest"}
+
+
+def names(settings: Settings) -> Iterator[Problem]:
+    """Whether each model has a name of its own that Kubernetes, the platforms and DNS take."""
+    taken: dict[str, str] = {}
+    for key, model in settings.models.items():
+        path = f"models.{key}"
+        if not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", model.name):
+            yield path, f"its Kubernetes name would be {model.name!r}: write a key that begins with a letter"
+        yield from _length(settings, path, model)
+        # Whatever their platforms: a model's image, layout folder and Docker context are called by this name as well.
+        other = taken.setdefault(model.name, key)
+        if other != key:
+            yield (
+                path,
+                f"has the same name in Kubernetes and in the registry as models.{other} ({model.name}): rename one",
+            )
+
+
+def _length(settings: Settings, path: str, model: StackModel) -> Iterator[Problem]:
+    name, served = model.name, model.settings.served_name
+    if model.delivery is Delivery.KUBEAI:
+        if len(name) > _KUBEAI_NAME:
+            yield path, f"its name {name!r} has {len(name)} characters: KubeAI takes {_KUBEAI_NAME}, shorten the key"
+        if served not in {None, name}:
+            yield f"{path}.servedName", f"is {served!r}: KubeAI serves it as {name!r}, remove servedName"
+        return
+    if len(name) > _PREDICTOR_NAME:
+        yield path, f"its name {name!r} has {len(name)} characters: KServe takes {_PREDICTOR_NAME}, shorten the key"
+    host = f"{name}-{settings.kserve.model_namespace}"
+    if settings.kserve.gateway != "none" and len(host) > 63:  # a DNS label
+        yield path, f"its host {host!r} has {len(host)} characters: DNS takes 63, shorten the key"
+
+
+def _minor(version: str) -> tuple[int, int]:
+    major, minor, *_ = version.lstrip("v").split(".")
+    return int(major), int(minor)

@@ -1,0 +1,197 @@
+"""The stack's configuration, read and checked once. The only reader of `pulumi.Config`.
+
+`load()` reads the running stack, `parse()` plain mappings. Both report every problem of the stack in one
+`SettingsError`, each with the full key path and what to write instead.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pulumi
+from pydantic import TypeAdapter, ValidationError
+
+import modelimage
+from components.settings import checks
+from components.settings.google import ClusterSettings, NodePoolSettings, RegistrySettings
+from components.settings.remedies import key_path, remedy, shape, unknown
+from components.settings.serving import ModelSettings, Platforms, PullSecret
+from components.settings.stack import Sections, Settings
+from components.settings.types import GB, NAMESPACE, Target
+from oci_model_serving.errors import InputError, OmsError
+
+KINDS: Mapping[str, Any] = {
+    "target": Target,
+    "registry": RegistrySettings,
+    "cluster": ClusterSettings,
+    "nodePools": dict[str, NodePoolSettings],
+    "platforms": Platforms,
+    "pullSecrets": dict[str, PullSecret],
+    "models": dict[str, ModelSettings],
+}
+"""What each key of the configuration holds."""
+KEYS = tuple(KINDS)
+
+_T = TypeVar("_T")
+_F = TypeVar("_F")
+
+
+class SettingsError(InputError, pulumi.RunError):
+    """The configuration of a stack is wrong. `str()` is the whole message: each problem with key and remedy, a line."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        super().__init__(*problems)
+        count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''} in the stack's configuration"
+        self.args = ("\n".join([f"{count}:", *(f"  {problem}" for problem in self.problems)]),)
+
+
+def load() -> Settings:
+    """Read and check the running stack's configuration.
+
+    Raises:
+        SettingsError: with every problem of the stack.
+    """
+    known = pulumi.runtime.config.CONFIG.get() or pulumi.runtime.config.get_config_env()
+    prefix = f"{NAMESPACE}:"
+    values = {key[len(prefix) :]: value for key, value in known.items() if key.startswith(prefix)}
+    secret = {key for key in values if pulumi.runtime.config.is_config_secret(prefix + key)}
+    google = pulumi.Config("gcp")
+    return parse(
+        {key: _structured(value) for key, value in values.items()},
+        stack=pulumi.get_stack(),
+        project=google.get("project") or "",
+        region=google.get("region") or "",
+        secret=secret,
+    )
+
+
+def parse(
+    values: Mapping[str, Any], *, stack: str, project: str = "", region: str = "", secret: Iterable[str] = ()
+) -> Settings:
+    """Check a configuration given as plain values, keys without the project's namespace.
+
+    Args:
+        values: the keys of the project's namespace.
+        stack: name of the stack.
+        project: Google project (`gcp:project`).
+        region: Google region (`gcp:region`).
+        secret: those of the keys that Pulumi holds encrypted.
+
+    Raises:
+        SettingsError: with every problem of the stack.
+    """
+    reader = _Reader()
+    for key in values:
+        if key not in KEYS:
+            reader.add(key, unknown(key, KEYS))
+    sections = Sections(
+        registry=reader.one("registry", RegistrySettings, values.get("registry", {}), RegistrySettings()),
+        cluster=reader.one("cluster", ClusterSettings, values.get("cluster", {}), ClusterSettings()),
+        platforms=reader.one("platforms", Platforms, values.get("platforms", {}), Platforms()),
+        node_pools=reader.each("nodePools", NodePoolSettings, values.get("nodePools", {})),
+        pull_secrets=reader.each("pullSecrets", PullSecret, values.get("pullSecrets", {})),
+        models=reader.each("models", ModelSettings, values.get("models", {})),
+    )
+    settings = Settings(
+        stack=stack,
+        target=reader.one("target", Target, values.get("target", Target.LOCAL.value), Target.LOCAL),
+        project=project,
+        region=region,
+        sections=sections,
+        image_sizes_gb=_sizes(sections.models, reader),
+    )
+    if values.get("pullSecrets") and "pullSecrets" not in secret:
+        reader.add(
+            "pullSecrets",
+            "is plain text in the stack's file: remove it there, change the passwords, and set each with "
+            "`pulumi config set --secret --path 'pullSecrets.NAME.password'`",
+        )
+    for path, problem in checks.problems(settings, unread=reader.paths):
+        reader.add(path, problem)
+    if reader.problems:
+        raise SettingsError(reader.problems)
+    return settings
+
+
+def _sizes(models: Mapping[str, ModelSettings], reader: "_Reader") -> dict[str, float]:
+    sizes: dict[str, float] = {}
+    for key, model in models.items():
+        if model.size_gb is not None:
+            sizes[key] = model.size_gb
+        elif model.source and "://" not in model.source:
+            if not Path(model.source).is_dir():
+                reader.add(f"models.{key}.source", f"no folder {model.source!r}: write the path of a folder of weights")
+                continue
+            try:
+                sizes[key] = modelimage.folder_size_bytes(model.source) / GB
+            except (OmsError, OSError) as error:
+                reader.add(f"models.{key}.source", str(error))
+    return sizes
+
+
+def _structured(value: object) -> object:
+    """The engine passes every value as text, structured ones as JSON."""
+    if isinstance(value, str) and value[:1] in {"{", "["}:
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+class _Reader:
+    """Reads parts of the configuration and collects what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.paths: set[str] = set()
+
+    def add(self, path: str, problem: str) -> None:
+        self.paths.add(path)
+        name = path if path.startswith("gcp:") else f"{NAMESPACE}:{path}"
+        line = f"{name}: {problem}"
+        if line not in self.problems:
+            self.problems.append(line)
+
+    def one(self, path: str, kind: type[_T], value: object, fallback: _F) -> _T | _F:
+        """Validate a value; of a wrong one, what is right is kept, so that its other mistakes are found as well."""
+        try:
+            return self._validated(kind, value)
+        except ValidationError as error:
+            details = error.errors(include_url=False, include_context=True)
+        for detail in details:
+            self.add(key_path(path, detail), remedy(kind, detail))
+        kept = value
+        for detail in details:
+            kept = _without(kept, detail["loc"])
+        try:
+            return self._validated(kind, kept)
+        except ValidationError:
+            self.paths.add(path)
+            return fallback
+
+    @staticmethod
+    def _validated(kind: type[_T], value: object) -> _T:
+        return TypeAdapter(kind).validate_python(value, by_alias=True, by_name=False)
+
+    def each(self, path: str, kind: type[_T], values: object) -> dict[str, _T]:
+        if not isinstance(values, Mapping):
+            self.add(path, f"is {shape(values)}: write a map from names to settings")
+            return {}
+        read: dict[str, _T] = {}
+        for key, value in values.items():
+            entry = self.one(f"{path}.{key}", kind, value, None)
+            if entry is not None:
+                read[str(key)] = entry
+        return read
+
+
+def _without(value: object, loc: tuple[int | str, ...]) -> object:
+    """A copy without the key that a location leads to (the whole list, where it leads into one)."""
+    if not loc or not isinstance(value, Mapping) or loc[0] not in value:
+        return value
+    rest = loc[1:]
+    if rest and isinstance(value[loc[0]], Mapping):
+        return {**value, loc[0]: _without(value[loc[0]], rest)}
+    return {key: one for key, one in value.items() if key != loc[0]}

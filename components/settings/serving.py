@@ -1,0 +1,173 @@
+"""The keys of what serves: platforms, credentials and models; types, bounds, defaults and what each means."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+
+from components.settings.types import BaseImage, DigestReference, DnsLabel, Quantity, Section, Variables
+from oci_model_serving.delivery import Delivery
+
+BUSYBOX = "docker.io/library/busybox@sha256:9db7b59979c38555a39def84a31fb98b5296952f9e3afd4f6f11f05b07adfab0"
+"""busybox 1.37.0, the base of images that modelcar can run (it needs `sh`, `ln` and `sleep`)."""
+VLLM_IMAGE = "docker.io/vllm/vllm-openai:v0.23.0"
+"""The runbook's engine. A tag, for want of a registry to resolve it against: set the digest in your own stack."""
+VLLM_CPU_IMAGE = "public.ecr.aws/q9t5s3a7/vllm-cpu-release-repo:v0.23.0"
+"""vLLM's pre-built CPU image (vLLM documentation, "CPU", pre-built images), of the same version."""
+
+
+class Chart(Section):
+    """Where a chart comes from: an OCI or HTTP repository, or a local folder for air-gapped teams."""
+
+    repository: Annotated[str | None, Field(description="oci://…, https://… or a folder; default: upstream's")] = None
+    version: Annotated[str | None, Field(description="version of the chart")] = None
+    install: Annotated[bool, Field(description="false: declared present, nothing is installed")] = True
+
+
+class Modelcar(Section):
+    """KServe's sidecar that holds the weights (kserve-resources v0.19 and v0.20, kserve.storage.*Modelcar)."""
+
+    uid: Annotated[
+        int, Field(ge=1, le=2**31 - 1, description="user of modelcar, and forced by KServe on the server")
+    ] = 1010
+    cpu: Annotated[Quantity, Field(description="request and limit of modelcar's containers")] = "10m"
+    memory: Annotated[Quantity, Field(description="request and limit of modelcar's containers")] = "15Mi"
+
+
+class Server(Section):
+    """The inference server that our ServingRuntime starts."""
+
+    image: Annotated[
+        str, Field(description="for models on a node pool; a digest is best, a version's tag is warned of")
+    ] = VLLM_IMAGE
+    cpu_image: Annotated[str, Field(description="for models without a node pool")] = VLLM_CPU_IMAGE
+
+
+class KServeSettings(Section):
+    """The KServe platform."""
+
+    install: Annotated[bool, Field(description="false: declared present, nothing is installed")] = True
+    version: Annotated[str, Field(pattern=r"^v\d+\.\d+\.\d+(-rc\d+)?$", description="version of its charts")] = (
+        "v0.20.0"
+    )
+    namespace: Annotated[DnsLabel, Field(description="namespace of the controller")] = "kserve"
+    model_namespace: Annotated[DnsLabel, Field(description="namespace of the models")] = "models"
+    chart_repository: Annotated[str, Field(description="oci://…, https://… or a folder")] = (
+        "oci://ghcr.io/kserve/charts"
+    )
+    deployment_mode: Annotated[
+        Literal["Standard", "Knative"],
+        Field(description="Standard: Deployments; Knative: revisions, with a Knative that is there already"),
+    ] = "Standard"
+    gateway: Annotated[Literal["gke", "envoy", "none"] | None, Field(description="default: gke on GKE, else none")] = (
+        None
+    )
+    gateway_scheme: Annotated[
+        Literal["external", "internal"],
+        Field(description="of gateway gke: who may reach it; the endpoint itself asks nobody for a key"),
+    ] = "internal"
+    gateway_timeout: Annotated[int, Field(ge=1, le=86400, description="seconds a response may take")] = 3600
+    domain: Annotated[
+        str,
+        Field(
+            pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)+[a-z]{2,}$",
+            description="hosts of the models are <name>-<namespace>.<domain>",
+        ),
+    ] = "example.com"
+    certificate: Annotated[
+        str | None, Field(description="regional Certificate Manager certificate for *.<domain>: TLS on the gateway")
+    ] = None
+    keda: Annotated[bool, Field(description="KEDA is present: replicas.min may be 0 with scaling.query")] = False
+    prometheus: Annotated[str | None, Field(description="address that KEDA queries, http(s)://…")] = None
+    modelcar: Modelcar = Modelcar()
+    cert_manager: Chart = Chart(version="v1.19.1")
+    envoy_gateway: Chart = Chart(version="v1.6.0")
+    server: Server = Server()
+
+
+class KubeAISettings(Section):
+    """The KubeAI platform. Its chart's CRD must know `oci://` (later than 0.23.2), so the version has no default."""
+
+    install: Annotated[bool, Field(description="false: declared present, nothing is installed")] = True
+    version: Annotated[str, Field(pattern=r"^v?\d+\.\d+\.\d+([-+].+)?$", description="chart version, no default")]
+    namespace: Annotated[
+        DnsLabel, Field(description="namespace of KubeAI and its models, which it looks for there only")
+    ] = "kubeai"
+    chart_repository: Annotated[str, Field(description="https://…, oci://… or a folder")] = "https://www.kubeai.org"
+    server: Server = Server()
+
+
+class Platforms(Section):
+    """What serves the models. A platform that no model uses is not installed."""
+
+    kserve: KServeSettings = KServeSettings()
+    kubeai: KubeAISettings | None = None
+
+
+class PullSecret(Section):
+    """Credentials for a registry that the nodes cannot read by themselves."""
+
+    server: Annotated[str, Field(description="registry host, with its port when there is one")]
+    username: Annotated[str, Field(description="user who may pull")]
+    password: Annotated[SecretStr, Field(description="password or token; only ever as a Pulumi secret")]
+
+
+class Replicas(Section):
+    """How many pods serve a model."""
+
+    min: Annotated[int, Field(ge=0, le=1000, description="0 only with KEDA, Knative or KubeAI (docs/serving.md)")] = 1
+    max: Annotated[int | None, Field(ge=1, le=1000, description="default: min, at least 1")] = None
+
+
+class Resources(Section):
+    """Requests and limits of the server's container (KServe would otherwise cap it at 1 CPU and 2 GiB)."""
+
+    cpu: Annotated[Quantity | None, Field(description="default: the GPUs' share of the node")] = None
+    memory: Annotated[Quantity | None, Field(description="default: the GPUs' share of the node")] = None
+    shm: Annotated[Quantity, Field(description="size of /dev/shm")] = "2Gi"
+
+
+class Scaling(Section):
+    """When to add pods: KEDA's external metric, or the HPA's CPU utilization."""
+
+    query: Annotated[str | None, Field(description="PromQL that KEDA scales on")] = None
+    target: Annotated[int, Field(ge=1, description="KEDA: value a pod; HPA: CPU utilization in percent")] = 80
+
+
+class ModelSettings(Section):
+    """A model to serve. Its image comes from exactly one of `source`, `digest` and `fromStack`."""
+
+    source: Annotated[str | None, Field(description="folder, hf://org/name@<commit> or gs://bucket/prefix")] = None
+    digest: Annotated[DigestReference | None, Field(description="an image that exists: host/path@sha256:…")] = None
+    from_stack: Annotated[str | None, Field(description="organization/project/stack whose image is taken")] = None
+    model: Annotated[str | None, Field(description="the model's key in that stack; default: the same key")] = None
+    copy_image: Annotated[
+        bool, Field(alias="copy", description="copy the image into this stack's registry, digest unchanged")
+    ] = False
+    size_gb: Annotated[float | None, Field(gt=0, le=10000, description="size of the image in GB, where not known")] = (
+        None
+    )
+    builder: Annotated[Literal["docker", "direct", "cloudbuild"], Field(description="of source")] = "direct"
+    base: Annotated[
+        BaseImage | None, Field(description="image by digest, oci:FOLDER or scratch; default: busybox, local: scratch")
+    ] = None
+    delivery: Annotated[
+        Delivery, Field(strict=False, description="how the weights reach the server (docs/serving.md)")
+    ] = Delivery.MODELCAR
+    node_pool: Annotated[str | None, Field(description="a key of nodePools; none: runs on CPU")] = None
+    gpus: Annotated[int | None, Field(ge=0, le=16, description="GPUs a pod; default: the node's")] = None
+    replicas: Replicas = Replicas()
+    paused: Annotated[bool, Field(description="no pods, until it is false again")] = False
+    served_name: Annotated[str | None, Field(min_length=1, max_length=253, description="default: the key")] = None
+    args: Annotated[tuple[str, ...], Field(strict=False, description="further arguments of the server")] = ()
+    env: Annotated[Variables, Field(description="further environment of the server")] = {}  # noqa: RUF012 - pydantic copies it
+    resources: Resources = Resources()
+    scaling: Scaling = Scaling()
+    warm: Annotated[Literal["none", "prepull", "disk"], Field(description="how nodes get the image before the pod")] = (
+        "none"
+    )
+    startup_timeout: Annotated[
+        int, Field(ge=60, le=86400, description="seconds from scheduling to ready, pull included")
+    ] = 3600
+    await_ready: Annotated[
+        bool | None, Field(description="`pulumi up` waits until the model is ready; default: on GKE only")
+    ] = None

@@ -1,0 +1,134 @@
+"""A model on KubeAI: its URL by the digest's own tag, scaling, pause, offline, egress."""
+
+from typing import Any
+
+import pytest
+
+from components.serving import admission
+from tests import crds, serving
+from tests.mocks import DIGEST, Recording, built, plain
+
+ROLLOUT = "command:local:Command"
+
+
+def run(pool: dict[str, Any] | None = None, platform: dict[str, Any] | None = None, **fields: Any) -> Recording:
+    model = {"digest": serving.IMAGE, "delivery": "kubeai", **fields}
+    keys: dict[str, Any] = {"platforms": {"kubeai": {"version": "0.24.0", **(platform or {})}}}
+    if pool is not None:
+        keys["nodePools"] = {"l4": pool}
+    return serving.run(serving.gke({"qwen2.5": model}, **keys))
+
+
+def model(**fields: Any) -> dict[str, Any]:
+    return serving.one(run(**fields), "Model")
+
+
+def spec(**fields: Any) -> dict[str, Any]:
+    made: dict[str, Any] = model(**fields)["spec"]
+    return made
+
+
+def test_the_url_is_the_tag_that_spells_the_digest() -> None:
+    assert spec()["url"] == f"oci://registry.example/models/qwen:{DIGEST.replace(':', '-')}"
+
+
+def test_that_tag_is_looked_for_in_the_registry_before_the_model_is_made() -> None:
+    recording = run()
+    check = recording.only(ROLLOUT, "qwen2.5-check")
+
+    assert f"inspect {serving.IMAGE} --require-digest-tag --json" in str(plain(check.inputs["create"]))
+    assert check.name in serving.after(recording, recording.only("kubernetes:kubeai.org/v1:Model"))
+
+
+def test_a_built_images_tag_is_written_by_the_build() -> None:
+    source = "hf://Qwen/Qwen2.5-0.5B-Instruct@7ae557604adf67be50417f59c2c2f167def9a775"
+    models = {"qwen": {"source": source, "delivery": "kubeai", "base": "scratch"}}
+
+    made = serving.one(serving.run(serving.gke(models)), "Model")
+
+    assert made["spec"]["url"] == (f"oci://us-central1-docker.pkg.dev/demo/models/qwen:{DIGEST.replace(':', '-')}")
+
+
+def test_the_name_and_the_namespace_are_kubeais() -> None:
+    made = model()
+
+    assert (made["metadata"]["name"], made["metadata"]["namespace"]) == ("qwen2-5", "kubeai")
+
+
+def test_engine_features_image_and_arguments_are_told() -> None:
+    made = spec(nodePool="l4", args=["--max-model-len=4096"], platform={"server": {"image": serving.IMAGE}})
+
+    assert (made["engine"], made["features"]) == ("VLLM", ["TextGeneration"])
+    assert made["image"] == serving.IMAGE
+    assert made["args"] == ["--max-model-len=4096"]
+
+
+def test_a_model_on_cpu_has_the_cpu_image() -> None:
+    assert spec(platform={"server": {"cpuImage": serving.IMAGE}})["image"] == serving.IMAGE
+
+
+def test_the_hub_is_off_and_the_settings_environment_is_kept() -> None:
+    env = spec(env={"VLLM_LOGGING_LEVEL": "DEBUG"})["env"]
+
+    assert env.items() >= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "DEBUG"}.items()
+
+
+@pytest.mark.parametrize(
+    ("replicas", "low", "high"),
+    [({}, 1, 1), ({"min": 2}, 2, 2), ({"min": 0, "max": 3}, 0, 3), ({"min": 0}, 0, 1)],
+)
+def test_kubeai_scales_between_the_settings_and_really_from_zero(replicas: dict[str, int], low: int, high: int) -> None:
+    made = spec(replicas=replicas)
+
+    assert (made["minReplicas"], made["maxReplicas"]) == (low, high)
+    assert "autoscalingDisabled" not in made
+
+
+def test_a_paused_model_has_no_replicas_and_nothing_that_brings_them_back() -> None:
+    made = model(paused=True, replicas={"min": 2, "max": 3})
+
+    assert (made["spec"]["minReplicas"], made["spec"]["replicas"]) == (0, 0)
+    assert made["spec"]["autoscalingDisabled"] is True
+    assert made["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
+    assert crds.problems(made, crds.KUBEAI) == []
+
+
+def test_pulumi_waits_for_as_many_ready_pods_as_there_are_at_least() -> None:
+    annotations = model(replicas={"min": 2, "max": 5}, startupTimeout=900)["metadata"]["annotations"]
+
+    assert annotations == {
+        "pulumi.com/waitFor": "jsonpath={$.status[?@.ready > 1]}",
+        "pulumi.com/timeoutSeconds": "900",
+    }
+
+
+@pytest.mark.parametrize("fields", [{"replicas": {"min": 0}}, {"awaitReady": False}, {"paused": True}])
+def test_nothing_is_waited_for_where_no_pod_is_to_come(fields: dict[str, Any]) -> None:
+    recording = run(**fields)
+
+    assert serving.one(recording, "Model")["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
+    assert [one.name for one in recording.of_type(ROLLOUT)] == ["qwen2.5-check"]
+
+
+def test_egress_is_denied_to_this_models_pods_and_before_they_start() -> None:
+    recording = run()
+    policy = recording.only("kubernetes:networking.k8s.io/v1:NetworkPolicy")
+
+    assert policy.inputs["spec"]["podSelector"] == {"matchLabels": {"model": "qwen2-5"}}
+    assert policy.inputs["metadata"]["namespace"] == "kubeai"
+    assert policy.urn in recording.only("kubernetes:kubeai.org/v1:Model").dependencies
+
+
+def test_an_image_that_outgrows_the_disk_is_not_served() -> None:
+    models = {"qwen": {"digest": serving.IMAGE, "delivery": "kubeai", "nodePool": "l4"}}
+
+    with pytest.raises(admission.DiskError, match=r"nodePools\.l4\.bootDisk: .*qwen 150 GB"):
+        serving.run(serving.gke(models), answer=built(size_bytes=150_000_000_000))
+
+
+def test_the_output_is_the_one_endpoint_and_the_name_to_ask_for() -> None:
+    made = plain(run(platform={"namespace": "llms"}).outputs["models"])["qwen2.5"]
+
+    assert made["url"] == "http://kubeai.llms.svc.cluster.local/openai"
+    assert made["served_name"] == made["name"] == "qwen2-5"
+    assert (made["platform"], made["delivery"], made["namespace"]) == ("kubeai", "kubeai", "llms")

@@ -1,0 +1,63 @@
+"""That every setting of a model reaches what serves it, on either platform."""
+
+from typing import Any
+
+import pulumi
+import pytest
+
+from components.serving.inference_service import InferenceService
+from components.serving.kubeai_model import KubeAIModel
+from components.settings.google import NodePoolSettings
+from components.settings.serving import KServeSettings, KubeAISettings, ModelSettings, Platforms
+from components.settings.stack import Sections, Settings
+from components.settings.types import Target
+from oci_model_serving.reference import ImageReference
+from tests.fields import unreached
+from tests.serving import IMAGE
+
+OF_THE_IMAGE = ("source", "from_stack", "model", "copy_image", "size_gb", "builder", "base", "digest")
+POOL = NodePoolSettings.model_validate({"accelerator": "nvidia-l4", "count": 2, "max_nodes": 9})
+KSERVE = KServeSettings(gateway="none", keda=True, prometheus="http://prometheus:9090")
+
+
+def serve(given: ModelSettings) -> None:
+    platforms = Platforms(kserve=KSERVE, kubeai=KubeAISettings(version="0.24.0"))
+    sections = Sections(platforms=platforms, node_pools={"l4": POOL, "t4": POOL}, models={"qwen": given})
+    model = Settings(target=Target.GKE, region="us-central1", sections=sections).models["qwen"]
+    known: dict[str, Any] = {
+        "reference": pulumi.Output.from_input(ImageReference.parse(IMAGE)),
+        "size_bytes": 1,
+        "kubeconfig": "text",
+    }
+    if isinstance(model.platform, KServeSettings):
+        InferenceService("qwen", model, model.platform, **known)
+    else:
+        KubeAIModel("qwen", model, **known)
+
+
+@pytest.mark.parametrize("delivery", ["modelcar", "native", "kubeai"])
+def test_every_setting_of_a_model_has_an_effect(delivery: str) -> None:
+    base = ModelSettings.model_validate({"delivery": delivery, "node_pool": "l4", "replicas": {"max": 3}})
+    others = {name: ModelSettings.model_validate({"delivery": name}).delivery for name in ("modelcar", "native")}
+    values: dict[str, Any] = {
+        "delivery": others["native" if delivery == "modelcar" else "modelcar"],
+        "node_pool": "t4",
+        "gpus": 1,
+        "served_name": "other",
+        "args": ("--max-model-len=1",),
+        "env": {"A": "b"},
+        "resources.cpu": "3",
+        "resources.memory": "9Gi",
+        "resources.shm": "9Gi",
+        "scaling.query": "sum(x)",
+        "scaling.target": 70,
+        "warm": "prepull",
+        "await_ready": False,
+    }
+    exempt = dict.fromkeys(OF_THE_IMAGE, "is of the image (test_model_image.py)")
+    if delivery == "kubeai":
+        of_kserve = ("served_name", "resources.shm", "scaling.query", "scaling.target")
+        exempt |= dict.fromkeys(of_kserve, "is KServe's, and refused for KubeAI (test_checks.py)")
+
+    changes = {key: value for key, value in values.items() if key not in exempt}
+    assert unreached(serve, base, changes, exempt=exempt) == []

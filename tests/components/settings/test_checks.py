@@ -1,0 +1,425 @@
+"""What one key says about another: each contradiction by its own, with key path and remedy."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from components.settings import reader as settings
+from components.settings.checks.serving import is_pinned
+from components.settings.stack import Settings
+from tests.serving import IMAGE, gke, local
+
+HUB = "hf://Qwen/Qwen2.5-0.5B-Instruct@7ae557604adf67be50417f59c2c2f167def9a775"
+KEDA = {"keda": True, "prometheus": "http://prometheus:9090"}
+ZERO = {"replicas": {"min": 0}, "scaling": {"query": "sum(x)"}}
+
+
+def read(values: Mapping[str, Any], **arguments: Any) -> Settings:
+    return settings.parse(values, **{"stack": "dev", "project": "demo", "region": "us-central1", **arguments})
+
+
+def problems(values: Mapping[str, Any], **arguments: Any) -> list[str]:
+    with pytest.raises(settings.SettingsError) as caught:
+        read(values, **arguments)
+    return list(caught.value.problems)
+
+
+def with_model(**fields: Any) -> dict[str, Any]:
+    image = {} if {"source", "fromStack", "digest"} & set(fields) else {"digest": IMAGE}
+    return gke({"qwen": {**image, "nodePool": "l4", **fields}})
+
+
+def with_kserve(kserve: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {**with_model(**fields), "platforms": {"kserve": kserve, "kubeai": {"version": "0.24.0"}}}
+
+
+def with_pool(**fields: Any) -> dict[str, Any]:
+    pool = {"accelerator": "nvidia-l4", "zones": ["us-central1-a"], **fields}
+    return {**with_model(), "nodePools": {"l4": pool}}
+
+
+GOOD: dict[str, dict[str, Any]] = {
+    "a digest on a pool": with_model(),
+    "a digest on CPU": gke({"qwen": {"digest": IMAGE}}),
+    "the hub": with_model(source=HUB, builder="docker"),
+    "a bucket, in Cloud Build": with_model(source="gs://weights/qwen", builder="cloudbuild"),
+    "promotion": with_model(fromStack="acme/oci-model-serving/stage"),
+    "promotion under another key": with_model(fromStack="acme/oci-model-serving/stage", model="other", copy=True),
+    "native": with_model(delivery="native", source=HUB, base="scratch"),
+    "kubeai": with_model(delivery="kubeai", source=HUB, base="scratch"),
+    "kubeai from zero": with_model(delivery="kubeai", replicas={"min": 0, "max": 3}),
+    "KEDA from zero": with_kserve(KEDA, **ZERO),
+    "KEDA from one": with_kserve(KEDA, replicas={"min": 1, "max": 4}, scaling={"query": "sum(x)", "target": 500}),
+    "Knative from zero": with_kserve({"deploymentMode": "Knative", "gateway": "none"}, replicas={"min": 0}),
+    "the CPU's utilization": with_model(replicas={"min": 1, "max": 4}, scaling={"target": 100}),
+    "paused": with_model(paused=True),
+    "modelcar on the older KServe": with_kserve({"version": "v0.19.0"}),
+    "a warm disk": with_model(warm="disk"),
+    "prepull": with_model(warm="prepull"),
+    "modelcar in gVisor beside an image volume elsewhere": {
+        **gke(
+            {"a": {"digest": IMAGE, "nodePool": "safe"}, "b": {"digest": IMAGE, "nodePool": "l4", "delivery": "native"}}
+        ),
+        "nodePools": {"safe": {"accelerator": "nvidia-l4", "sandbox": "gvisor"}, "l4": {"accelerator": "nvidia-l4"}},
+    },
+    "nothing": {},
+    "a local model": local({"qwen": {"digest": IMAGE, "delivery": "native"}}),
+}
+
+
+@pytest.mark.parametrize("values", GOOD.values(), ids=GOOD.keys())
+def test_a_stack_without_contradictions_is_read(values: dict[str, Any]) -> None:
+    assert set(read(values).models) == set(values.get("models", {}))
+
+
+BAD: list[tuple[str, dict[str, Any], str, str]] = [
+    # Where the image comes from.
+    ("two images", with_model(source=HUB, digest=IMAGE), "models.qwen", "has source and digest: write exactly one"),
+    ("no image", gke({"qwen": {"nodePool": "l4"}}), "models.qwen", "has no image: write exactly one of source, digest"),
+    ("a branch", with_model(source="hf://Qwen/Qwen@main"), "models.qwen.source", "<40 hexadecimal digits of a commit>"),
+    ("another scheme", with_model(source="s3://weights/qwen"), "models.qwen.source", "write a folder, hf://"),
+    ("a bucket of wrong form", with_model(source="gs://A/x"), "models.qwen.source", "write gs://bucket/prefix"),
+    ("no such folder", with_model(source="nowhere"), "models.qwen.source", "no folder 'nowhere'"),
+    ("a wrong stack", with_model(fromStack="stage"), "models.qwen.fromStack", "write organization/project/stack"),
+    (
+        "this stack itself",
+        with_model(fromStack="acme/oci-model-serving/dev"),
+        "models.qwen.fromStack",
+        "this stack itself",
+    ),
+    ("a model of no stack", with_model(model="other"), "models.qwen.model", "write fromStack as well"),
+    ("a copy of a source", with_model(source=HUB, copy=True), "models.qwen.copy", "is for digest and fromStack"),
+    ("a builder for a digest", with_model(builder="docker"), "models.qwen.builder", "is for source: remove it"),
+    ("a base for a digest", with_model(base="scratch"), "models.qwen.base", "is for source: remove it"),
+    ("modelcar from scratch", with_model(source=HUB, base="scratch"), "models.qwen.base", "runs sh, ln and sleep"),
+    (
+        "Docker on a layout",
+        with_model(source=HUB, builder="docker", base="oci:base"),
+        "models.qwen.base",
+        "which Docker cannot build on",
+    ),
+    (
+        "Cloud Build of a folder",
+        with_model(source="tests", builder="cloudbuild"),
+        "models.qwen.builder",
+        "cannot see a folder of this machine",
+    ),
+    # Deliveries and platforms.
+    (
+        "kubeai without the platform",
+        {**with_model(delivery="kubeai"), "platforms": {"kserve": {}}},
+        "models.qwen.delivery",
+        "platforms.kubeai is not set: write platforms: {kubeai: {version: …}} with a chart whose CRD knows oci://",
+    ),
+    (
+        "native on the older KServe",
+        with_kserve({"version": "v0.19.0"}, delivery="native"),
+        "models.qwen.delivery",
+        "set platforms.kserve.version to v0.20.0 or later, or write delivery: modelcar",
+    ),
+    ("an old KServe", with_kserve({"version": "v0.18.0"}), "platforms.kserve.version", "write v0.19.0 or later"),
+    (
+        "models among Kubernetes' own",
+        with_kserve({"modelNamespace": "kube-system"}),
+        "platforms.kserve.modelNamespace",
+        "write a namespace of its own",
+    ),
+    (
+        "two platforms in one namespace",
+        {
+            **gke({"a": {"digest": IMAGE}, "b": {"digest": IMAGE, "delivery": "kubeai"}}),
+            "platforms": {"kubeai": {"version": "0.24.0", "namespace": "kserve"}},
+        },
+        "platforms.kubeai.namespace",
+        "is KServe's own namespace",
+    ),
+    ("one namespace", with_kserve({"modelNamespace": "kserve"}), "platforms.kserve.modelNamespace", "of its own"),
+    (
+        "a certificate for example.com",
+        with_kserve({"certificate": "wildcard"}),
+        "platforms.kserve.certificate",
+        "your own domain",
+    ),
+    (
+        "KEDA with Knative",
+        with_kserve({**KEDA, "deploymentMode": "Knative", "gateway": "none"}),
+        "platforms.kserve.keda",
+        "remove one of the two",
+    ),
+    (
+        "a gateway with Knative",
+        with_kserve({"deploymentMode": "Knative"}),
+        "platforms.kserve.gateway",
+        "is gke, but Knative routes to its revisions by itself: write none",
+    ),
+    (
+        "a server that moves",
+        with_kserve({"server": {"image": "vllm/vllm-openai:latest"}}),
+        "platforms.kserve.server.image",
+        "which can change under you",
+    ),
+    (
+        "a server without tag",
+        {
+            **with_model(delivery="kubeai"),
+            "platforms": {"kubeai": {"version": "0.24.0", "server": {"cpuImage": "a/b"}}},
+        },
+        "platforms.kubeai.server.cpuImage",
+        "which can change under you",
+    ),
+    # Scaling: what KServe really does.
+    ("zero on CPU's utilization", with_model(replicas={"min": 0}), "models.qwen.replicas.min", "silently takes for 1"),
+    (
+        "zero without a query",
+        with_kserve(KEDA, replicas={"min": 0}),
+        "models.qwen.scaling.query",
+        "KEDA needs the PromQL that wakes the model",
+    ),
+    ("a query without KEDA", with_model(scaling={"query": "x"}), "models.qwen.scaling.query", "platforms.kserve.keda"),
+    (
+        "a query without address",
+        with_kserve({"keda": True}, scaling={"query": "x"}),
+        "models.qwen.scaling.query",
+        "set platforms.kserve.prometheus",
+    ),
+    (
+        "more than the whole CPU",
+        with_model(replicas={"min": 1, "max": 2}, scaling={"target": 101}),
+        "models.qwen.scaling.target",
+        "write 1 to 100",
+    ),
+    ("min over max", with_model(replicas={"min": 3, "max": 2}), "models.qwen.replicas.max", "is 2, below min (3)"),
+    (
+        "KServe's scaling on KubeAI",
+        with_model(delivery="kubeai", scaling={"target": 5}),
+        "models.qwen.scaling.target",
+        "is for KServe: remove it",
+    ),
+    (
+        "shm on KubeAI",
+        with_model(delivery="kubeai", resources={"shm": "4Gi"}),
+        "models.qwen.resources.shm",
+        "is for KServe: remove it",
+    ),
+    # What the program sets itself.
+    ("the model's path", with_model(args=["--model=/x"]), "models.qwen.args", "has --model, which the program sets"),
+    ("the port", with_model(args=["--port", "1"]), "models.qwen.args", "has --port, which the program sets"),
+    ("the hub, again", with_model(env={"HF_HUB_OFFLINE": "0"}), "models.qwen.env", "which is always 1: remove it"),
+    ("PYTHONPATH", with_model(env={"PYTHONPATH": "/x"}), "models.qwen.env", "which KServe's webhook refuses"),
+    # Where it runs.
+    ("no such pool", with_model(nodePool="h100"), "models.qwen.nodePool", "does not exist: the stack's pools are l4"),
+    ("GPUs without pool", gke({"qwen": {"digest": IMAGE, "gpus": 1}}), "models.qwen.gpus", "there is no nodePool"),
+    ("too many GPUs", with_model(gpus=2), "models.qwen.gpus", "a node of pool 'l4' has 1"),
+    ("no GPU on a pool", with_model(gpus=0), "models.qwen.gpus", "whose nodes would idle"),
+    ("warm without pool", gke({"qwen": {"digest": IMAGE, "warm": "prepull"}}), "models.qwen.warm", "name a nodePool"),
+    (
+        "a warm disk that is none",
+        {**with_model(warm="disk"), "nodePools": {"l4": {"accelerator": "nvidia-l4"}}},
+        "models.qwen.warm",
+        "nodePools.l4.secondaryBootDisks is empty",
+    ),
+    (
+        "an image volume in gVisor",
+        {**with_model(delivery="native"), "nodePools": {"l4": {"accelerator": "nvidia-l4", "sandbox": "gvisor"}}},
+        "models.qwen.nodePool",
+        "gVisor, which has no image volumes",
+    ),
+    # Names.
+    ("two of one name", gke({"a.b": {"digest": IMAGE}, "a-b": {"digest": IMAGE}}), "models.a-b", "rename one"),
+    (
+        "two of one name on two platforms, which would share image and folder",
+        gke({"a.b": {"digest": IMAGE, "delivery": "native"}, "a-b": {"digest": IMAGE, "delivery": "kubeai"}}),
+        "models.a-b",
+        "has the same name in Kubernetes and in the registry as models.a.b (a-b): rename one",
+    ),
+    (
+        "two names that differ in case",
+        gke({"A.b": {"digest": IMAGE, "delivery": "native"}, "a.b": {"digest": IMAGE, "delivery": "kubeai"}}),
+        "models.a.b",
+        "as models.A.b (a-b): rename one",
+    ),
+    ("a digit first", gke({"2b": {"digest": IMAGE}}), "models.2b", "begins with a letter"),
+    (
+        "too long for KubeAI",
+        gke({"q" * 41: {"digest": IMAGE, "delivery": "kubeai"}}),
+        f"models.{'q' * 41}",
+        "has 41 characters: KubeAI takes 40",
+    ),
+    ("too long for KServe", gke({"q" * 54: {"digest": IMAGE}}), f"models.{'q' * 54}", "KServe takes 53"),
+    (
+        "too long for DNS",
+        {
+            **gke({"q" * 50: {"digest": IMAGE}}),
+            "platforms": {"kserve": {"modelNamespace": "n" * 13}, "kubeai": {"version": "0.24.0"}},
+        },
+        f"models.{'q' * 50}",
+        "DNS takes 63",
+    ),
+    (
+        "another name on KubeAI",
+        with_model(delivery="kubeai", servedName="other"),
+        "models.qwen.servedName",
+        "KubeAI serves it as 'qwen'",
+    ),
+    # Google's side.
+    ("no registry", {**with_model(), "registry": {}}, "registry", "is missing: write {create: {repository: models}}"),
+    ("no cluster", {**with_model(), "cluster": {}}, "cluster", "is missing: write {create: {name: …}}"),
+    ("a cluster somewhere", {**with_model(), "cluster": {"name": "x"}}, "cluster.location", "region or zone"),
+    ("a kubeconfig for GKE", {**with_model(), "cluster": {"kubeconfig": "k"}}, "cluster.kubeconfig", "local target"),
+    (
+        "a cluster that is too old",
+        {**with_model(delivery="native"), "cluster": {"create": {"name": "demo", "version": "1.34"}}},
+        "cluster.create.version",
+        "ImageVolume off",
+    ),
+    (
+        "a subnetwork of no network",
+        {**with_model(), "cluster": {"create": {"name": "demo", "subnetwork": "s"}}},
+        "cluster.create.network",
+        "is missing",
+    ),
+    (
+        "a network without subnetwork",
+        {**with_model(), "cluster": {"create": {"name": "demo", "network": "n"}}},
+        "cluster.create.subnetwork",
+        "is missing",
+    ),
+    (
+        "a system pool that shrinks upward",
+        {**with_model(), "cluster": {"create": {"name": "demo", "systemPool": {"minNodes": 4}}}},
+        "cluster.create.systemPool.maxNodes",
+        "is below minNodes (4)",
+    ),
+    ("a machine that does not fit", with_pool(machineType="n1-standard-4"), "nodePools.l4", "n1-standard-4"),
+    ("an unknown accelerator", with_pool(accelerator="nvidia-l5"), "nodePools.l4", "nvidia-l5"),
+    ("a pool that shrinks upward", with_pool(minNodes=2), "nodePools.l4.maxNodes", "is 1, below minNodes (2)"),
+    ("spot and reserved", with_pool(spot=True, reservation="r"), "nodePools.l4", "has spot and reservation"),
+    ("queued and spot", with_pool(queuedProvisioning=True, spot=True), "nodePools.l4.queuedProvisioning", "excludes"),
+    ("a run's end", with_pool(maxRunDuration=3600), "nodePools.l4.maxRunDuration", "is for flexStart"),
+    ("flex-start that waits", with_pool(flexStart=True, minNodes=1), "nodePools.l4.minNodes", "write 0"),
+    (
+        "thresholds that cross",
+        with_pool(imageGcHighThresholdPercent=50),
+        "nodePools.l4.imageGcLowThresholdPercent",
+        "lower it",
+    ),
+    ("a small disk for the image", with_model(sizeGb=90), "nodePools.l4.bootDisk", "90"),
+    (
+        "the cluster's own pool",
+        {**with_model(nodePool="system"), "nodePools": {"system": {"accelerator": "nvidia-l4"}}},
+        "nodePools.system",
+        "is taken, by the cluster's own pool",
+    ),
+    (
+        "a pool of the CPU profile's name",
+        {**with_model(nodePool="cpu"), "nodePools": {"cpu": {"accelerator": "nvidia-l4"}}},
+        "nodePools.cpu",
+        "is taken, by the cluster's own pool or KubeAI's CPU profile",
+    ),
+    (
+        "a pool of a KubeAI model's name",
+        {**with_model(delivery="kubeai", nodePool="qwen"), "nodePools": {"qwen": {"accelerator": "nvidia-l4"}}},
+        "nodePools.qwen",
+        "is also the name of a KubeAI model",
+    ),
+    (
+        "a zone elsewhere",
+        with_pool(zones=["europe-west4-a"]),
+        "nodePools.l4.zones",
+        "has europe-west4-a, but the cluster is in us-central1",
+    ),
+    (
+        "a control plane that nobody reaches",
+        {
+            **with_model(),
+            "cluster": {"create": {"name": "demo", "privateEndpoint": True, "dnsEndpoint": False}},
+        },
+        "cluster.create.dnsEndpoint",
+        "nobody could reach the API server",
+    ),
+    (
+        "an account's name of 31 characters",
+        {**with_model(), "cluster": {"create": {"name": "c" * 28}}},
+        "nodePools.l4.serviceAccountId",
+        "which has 31 characters: Google takes 30",
+    ),
+    # The local target.
+    (
+        "Google's registry, locally",
+        local({}, registry={"create": {"repository": "m"}}),
+        "registry.create",
+        "needs Google",
+    ),
+    ("Google's cluster, locally", local({}, cluster={"name": "x", "location": "y"}), "cluster", "is Google's"),
+    ("pools, locally", local({}, nodePools={"l4": {"accelerator": "nvidia-l4"}}), "nodePools", "need Google"),
+    (
+        "Google's gateway, locally",
+        local({"q": {"digest": IMAGE}}, platforms={"kserve": {"gateway": "gke"}}),
+        "platforms.kserve.gateway",
+        "write envoy or none",
+    ),
+    (
+        "Docker without registry",
+        local({"q": {"source": HUB, "builder": "docker", "delivery": "native"}}, registry={}),
+        "models.q.builder",
+        "docker pushes to a registry",
+    ),
+    (
+        "Cloud Build, locally",
+        local({"q": {"source": HUB, "builder": "cloudbuild", "delivery": "native"}}),
+        "models.q.builder",
+        "cloudbuild needs Google",
+    ),
+    (
+        "a copy to nowhere",
+        local({"q": {"digest": IMAGE, "copy": True}}, registry={}),
+        "models.q.copy",
+        "needs a registry to copy into",
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "path", "said"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
+def test_a_contradiction_is_refused_with_its_key_and_the_remedy(values: dict[str, Any], path: str, said: str) -> None:
+    found = problems(copy.deepcopy(values))
+
+    told = [text for text in found if text.startswith(f"oci-model-serving:{path}: ")]
+    assert any(said in text for text in told), found
+    assert len(found) == 1, found
+
+
+def test_project_and_region_are_asked_for_by_the_command_that_sets_them() -> None:
+    found = problems(with_model(), project="", region="")
+
+    assert found == [
+        "gcp:project: is missing: `pulumi config set gcp:project PROJECT`",
+        "gcp:region: is missing: `pulumi config set gcp:region us-central1` (or another region)",
+    ]
+
+
+def test_nothing_is_concluded_from_what_could_not_be_read() -> None:
+    values = with_model(delivery="ftp")
+    values["nodePools"] = {"l4": {"accelerator": "nvidia-l4", "count": "one"}}
+
+    assert {text.split(": ")[0] for text in problems(values)} == {
+        "oci-model-serving:models.qwen.delivery",
+        "oci-model-serving:nodePools.l4.count",
+    }
+
+
+@pytest.mark.parametrize(
+    ("image", "pinned"),
+    [
+        (IMAGE, True),
+        ("docker.io/vllm/vllm-openai:v0.23.0", True),
+        ("docker.io/vllm/vllm-openai:latest", False),
+        ("docker.io/vllm/vllm-openai", False),
+        ("localhost:5000/vllm", False),
+        (IMAGE.replace("@", ":v1@"), False),
+        ("registry.example/vllm@sha256:abc", False),
+    ],
+)
+def test_a_server_image_is_pinned_by_digest_or_by_a_versions_tag(image: str, pinned: bool) -> None:
+    assert is_pinned(image) is pinned
