@@ -1,16 +1,14 @@
 """Weights become one OCI image, without a daemon: packed, hashed and pushed in one pass.
 
-``python -m modelimage`` is the command line; the functions here are the same for Python. What Pulumi needs at plan
-time (``fingerprint``, ``folder_size_bytes``, ``ImageError``) is imported at once and is light; the rest is imported
+`oms image` is the command line; the functions here are the same for Python. What Pulumi needs at plan
+time (`fingerprint`, `folder_size_bytes`, `ImageError`) is imported at once and is light; the rest is imported
 when it is first used, since HTTP and validation libraries take a noticeable part of a second to load.
 """
-
-from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from modelimage.errors import BadInputError, ImageError, NotFoundError
+from modelimage.errors import ImageError, NotFoundError
 from modelimage.fingerprints import fingerprint, folder_size_bytes
 
 if TYPE_CHECKING:
@@ -37,7 +35,6 @@ _LATER = {
 }
 
 __all__ = [
-    "BadInputError",
     "Image",
     "ImageError",
     "Inspection",

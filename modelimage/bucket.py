@@ -2,15 +2,15 @@
 
 Each object is pinned to the generation that was listed, so that an upload in the meantime cannot mix into the image,
 and its CRC-32C is verified while it streams. Authorisation is Google application default credentials;
-``STORAGE_EMULATOR_HOST`` points to an emulator.
+`STORAGE_EMULATOR_HOST` points to an emulator.
 """
-
-from __future__ import annotations
 
 import base64
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import google_crc32c
@@ -20,9 +20,13 @@ from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.cloud import storage
 
 from modelimage import weights
-from modelimage.errors import BadInputError, ImageError
+from modelimage.cache import source_key
+from modelimage.errors import ImageError, first_line
 from modelimage.patience import Patience, TransientError
-from modelimage.sources import CHUNK_BYTES, Selection, Source, SourceFile, check_names
+from modelimage.progress import Reporter
+from modelimage.rules import accepted
+from modelimage.source import CHUNK_BYTES, Selection, Source, SourceFile
+from oci_model_serving.errors import InputError
 
 # Neither library has types; seen as Any, their calls are checked by the tests alone.
 _storage: Any = storage
@@ -32,46 +36,73 @@ _ADDRESS = re.compile(r"gs://(?P<bucket>[a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?:/(
 _REQUEST_BYTES = 8 << 20  # one ranged request: few enough of them, and a few MB of memory for each layer under way
 
 
-def parse_bucket(uri: str) -> tuple[str, str]:
-    """Return the bucket and the prefix (empty, or ending in ``/``) that ``gs://bucket/prefix`` names.
+def parse(uri: str) -> tuple[str, str]:
+    """The bucket and the prefix (empty, or ending in `/`) that `gs://bucket/prefix` names.
 
     Raises:
-        BadInputError: it is malformed.
+        InputError: it is malformed.
     """
     match = _ADDRESS.fullmatch(uri)
     if not match:
-        raise BadInputError(f"{uri!r}: write gs://bucket/prefix")
+        raise InputError(f"{uri!r}: write gs://bucket/prefix")
     prefix = (match["prefix"] or "").strip("/")
     return match["bucket"], f"{prefix}/" if prefix else ""
 
 
-def open_bucket(uri: str, selection: Selection, patience: Patience) -> Source:
-    """List the objects below a prefix, each at its present generation.
-
-    Raises:
-        BadInputError: the address is malformed, or what is there cannot be packed.
-        ImageError: the bucket cannot be read.
-    """
-    bucket_name, prefix = parse_bucket(uri)
-    doing = f"listing {uri}"
-    try:
+def open_source(uri: str, selection: Selection, patience: Patience) -> Source:
+    """List the objects below a prefix, each at its present generation."""
+    bucket_name, prefix = parse(uri)
+    with _storage_errors(f"listing {uri}"):
         # Reading needs no project of one's own, and credentials of a person often name none.
         client = _storage.Client(project=None)
         blobs = list(client.list_blobs(bucket_name, prefix=prefix))
-    except (GoogleAPICallError, GoogleAuthError, RetryError, OSError) as error:
-        raise _explained(error, doing) from error
     objects = {blob.name.removeprefix(prefix): blob for blob in blobs if not blob.name.endswith("/")}
     chosen = sorted(path for path in objects if selection.takes(path))
     files = tuple(_source_file(client, bucket_name, path, objects[path], patience) for path in chosen)
-    problems = check_names(uri, chosen)
-    if not problems:
-        problems += weights.missing_shards(files, objects)
-    refused, notes = weights.pickle_findings(chosen, selection)
-    problems += refused
-    if problems:
-        raise BadInputError(*problems)
     annotations = {"org.opencontainers.image.source": f"gs://{bucket_name}/{prefix}"}
-    return Source(uri, files, annotations, tuple(notes))
+    return accepted(Source(uri, files, annotations), objects, selection)
+
+
+def local_folder(uri: str, selection: Selection, patience: Patience, reporter: Reporter, cache: Path) -> Path:
+    """Fetch the objects into a folder below `cache`, each where it is not there yet, and return that folder."""
+    files = open_source(uri, selection, patience).files
+    root = cache / "sources" / source_key(uri)
+    for file in files:
+        _fetch(file, root / file.path, reporter)
+    wanted = {path for file in files for path in (root / file.path, _stamp(root / file.path))}
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and path not in wanted:
+            path.unlink()  # what the bucket no longer has
+    return root
+
+
+def _stamp(path: Path) -> Path:
+    """The hidden file that keeps which generation was fetched to `path`."""
+    return path.with_name(f".{path.name}.identity")
+
+
+def _fetch(file: SourceFile, path: Path, reporter: Reporter) -> None:
+    stamp = _stamp(path)
+    # What cannot be read is not fetched yet, or not to its end.
+    with suppress(OSError):
+        if path.is_file() and stamp.read_text(encoding="utf-8") == file.identity:
+            return
+    partly = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stamp.unlink(missing_ok=True)
+        reporter.started(file.path, file.size)
+        with partly.open("wb") as out:
+            for chunk in file.read():
+                out.write(chunk)
+                reporter.advanced(file.path, len(chunk))
+        partly.replace(path)
+        stamp.write_text(file.identity, encoding="utf-8")
+    except OSError as error:
+        raise ImageError(f"{path}: fetching failed: {error.strerror}: make room, or give another --cache") from error
+    finally:
+        partly.unlink(missing_ok=True)
+    reporter.finished(file.path, "fetched")
 
 
 def _source_file(client: Any, bucket: str, path: str, blob: Any, patience: Patience) -> SourceFile:
@@ -92,10 +123,8 @@ def _read(pinned: Callable[[], Any], name: str, size: int, expected: str, patien
     checksum = _crc32c.Checksum()
     done = 0
     while done < size:
-        content = b""
-        for attempt in patience.retrying():
-            with attempt:
-                content = _range(pinned(), done, min(done + _REQUEST_BYTES, size), doing)
+        start, end = done, min(done + _REQUEST_BYTES, size)
+        content = patience.retrying()(lambda start=start, end=end: _range(pinned(), start, end, doing))
         checksum.update(content)
         done += len(content)
         for start in range(0, len(content), CHUNK_BYTES):
@@ -105,15 +134,21 @@ def _read(pinned: Callable[[], Any], name: str, size: int, expected: str, patien
 
 
 def _range(blob: Any, start: int, end: int, doing: str) -> bytes:
-    try:
+    with _storage_errors(doing):
         # Raw: the bytes as they are stored, which is what size and checksum are of. The whole object's checksum
         # is verified by the caller, since the server has none for a range.
         content: bytes = blob.download_as_bytes(start=start, end=end - 1, raw_download=True, checksum=None)
-    except (GoogleAPICallError, GoogleAuthError, RetryError, OSError) as error:
-        raise _explained(error, doing) from error
     if len(content) != end - start:
         raise TransientError(f"{doing}: {len(content)} bytes came where {end - start} were asked for")
     return content
+
+
+@contextmanager
+def _storage_errors(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except (GoogleAPICallError, GoogleAuthError, RetryError, OSError) as error:
+        raise _explained(error, doing) from error
 
 
 def _explained(error: Exception, doing: str) -> ImageError:
@@ -125,7 +160,7 @@ def _explained(error: Exception, doing: str) -> ImageError:
         return ImageError(f"{doing}: no Google credentials: run `gcloud auth application-default login`")
     if isinstance(error, GoogleAuthError):
         return ImageError(f"{doing}: Google's credentials gave no token: log in again, or check the service account")
-    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    text = first_line(error)
     if isinstance(error, requests.RequestException | RetryError) or getattr(error, "code", 0) in {429, 500, 502, 503}:
         return TransientError(f"{doing}: Google Cloud Storage failed: {text}")
     return ImageError(f"{doing}: Google Cloud Storage refused: {text}")

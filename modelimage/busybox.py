@@ -1,23 +1,21 @@
 """A minimal base image from a static busybox, for where no registry that has one can be reached.
 
-KServe's modelcar needs ``sh``, ``ln`` and ``sleep`` in the image (it runs ``ln -sf /proc/$$/root/models /mnt/models &&
-sleep infinity``); the other applets are for whoever looks into a running container. Debian's package busybox-static
+KServe's modelcar needs `sh`, `ln` and `sleep` in the image (it runs `ln -sf /proc/$$/root/models /mnt/models &&
+sleep infinity`); the other applets are for whoever looks into a running container. Debian's package busybox-static
 installs a fitting binary as /bin/busybox. The same binary gives the same digest on any machine.
 """
-
-from __future__ import annotations
 
 import io
 import tarfile
 from pathlib import Path
 
-from modelimage.documents import LAYER_TYPE, MANIFEST_TYPE, Descriptor, ImageConfig, write_config, write_manifest
-from modelimage.errors import BadInputError
-from modelimage.images import Image, LayerRecord, Session
+from modelimage.documents import LAYER_TYPE, Descriptor, ImageConfig
+from modelimage.images import Image, Session
 from modelimage.progress import Reporter
-from modelimage.references import LayoutReference
-from modelimage.stores import StoredManifest
-from modelimage.streams import Blob, digest_of
+from modelimage.streams import Blob, Written
+from modelimage.writing import Documents, Draft, Part, write
+from oci_model_serving.errors import InputError
+from oci_model_serving.reference import LayoutReference
 
 _APPLETS = """
 sh ash ln sleep ls cat cp mv rm mkdir rmdir touch chmod chown readlink realpath stat find grep sed awk head
@@ -29,27 +27,23 @@ _ELF_X86_64 = (b"\x7fELF\x02\x01", 62)  # 64 bits, little-endian; e_machine 62 i
 
 
 def write_base(folder: str, busybox: str, *, reporter: Reporter | None = None) -> Image:
-    """Write the base image to an OCI image layout ``folder`` and return it.
+    """Write the base image to an OCI image layout `folder` and return it.
 
     Raises:
-        BadInputError: ``busybox`` is no static x86-64 program.
+        InputError: `busybox` is no static x86-64 program.
         ImageError: the layout cannot be written.
     """
     binary = _static_binary(Path(busybox))
-    layer = _layer(binary)
-    descriptor = Descriptor(mediaType=LAYER_TYPE, digest=digest_of(layer), size=len(layer))
+    layer = Blob.of("busybox", _layer(binary))
     shell = ImageConfig(config={"Env": ["PATH=/bin"], "Cmd": ["sh"]})
-    config = write_config(shell, [(descriptor.digest, "busybox")])
-    content = write_manifest(config, digest_of(config), [descriptor], {"org.opencontainers.image.title": "busybox"})
-    manifest = StoredManifest(digest_of(content), MANIFEST_TYPE, content)
-    place = LayoutReference(Path(folder))
-    with Session.start(reporter).writing(place) as store:
-        store.prepare([(descriptor.digest, descriptor.size)])
-        written = store.write_blob(Blob.of("busybox", layer))
-        store.write_blob(Blob.of("the image's configuration", config))
-        store.write_manifest(manifest, ())
-    record = LayerRecord(descriptor.digest, descriptor.size, written.uploaded)
-    return Image(manifest.digest, str(place.at(manifest.digest)), descriptor.size, (record,))
+
+    def finish(written: list[Written]) -> Documents:
+        descriptor = Descriptor(mediaType=LAYER_TYPE, digest=written[0].digest, size=layer.size)
+        return Documents.composed(shell, [], [(descriptor, layer.title)], {"org.opencontainers.image.title": "busybox"})
+
+    place, session = LayoutReference(Path(folder)), Session.start(reporter)
+    with session.writing(place) as store:
+        return write(session, store, place, Draft(finish, [Part(layer)]))
 
 
 def _static_binary(path: Path) -> bytes:
@@ -57,12 +51,12 @@ def _static_binary(path: Path) -> bytes:
     try:
         binary = path.read_bytes()
     except OSError as error:
-        raise BadInputError(f"--busybox {path}: cannot be read: {error.strerror}: {remedy}") from error
+        raise InputError(f"--busybox {path}: cannot be read: {error.strerror}: {remedy}") from error
     magic, machine = _ELF_X86_64
     if not binary.startswith(magic) or int.from_bytes(binary[18:20], "little") != machine:
-        raise BadInputError(f"--busybox {path}: not a program for x86-64: {remedy}")
+        raise InputError(f"--busybox {path}: not a program for x86-64: {remedy}")
     if _wants_interpreter(binary):
-        raise BadInputError(f"--busybox {path}: linked dynamically, so it would not run in an empty image: {remedy}")
+        raise InputError(f"--busybox {path}: linked dynamically, so it would not run in an empty image: {remedy}")
     return binary
 
 

@@ -4,8 +4,6 @@ With it a second push of the same folder reads no weights. An entry is one small
 that runs side by side and a killed run cannot harm it; the folder may be deleted at any time.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -16,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from modelimage.layers import Layer
-from modelimage.references import DIGEST
+from oci_model_serving.reference import DIGEST
 
 RACY_SECONDS = 2.0
 """A file changed this shortly before it was hashed is not remembered: a second change could leave the same time stamp
@@ -27,7 +25,7 @@ _REPOSITORIES_KEPT = 8
 
 
 def default_folder() -> Path:
-    """Return the cache's folder by the XDG base directory specification."""
+    """The cache's folder by the XDG base directory specification."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     # The specification has relative paths ignored.
     try:
@@ -38,37 +36,37 @@ def default_folder() -> Path:
 
 
 class LayerCache:
-    """Remembered layer digests below ``folder``. A cache that cannot be read or written is as good as an empty one."""
+    """Remembered layer digests below `folder`. A cache that cannot be read or written is as good as an empty one."""
 
     def __init__(self, folder: Path) -> None:
         self._layers = folder / "layers"
         self._blobs = folder / "blobs"
 
     def digest_of(self, layer: Layer) -> str | None:
-        """Return the digest that this very layer had when it was last hashed, if that is remembered."""
+        """The digest that this very layer had when it was last hashed, if that is remembered."""
         entry = _read(self._layers / layer.key)
         digest = entry.get("digest")
         known = entry.get("size") == layer.size and isinstance(digest, str) and DIGEST.fullmatch(digest)
         return str(digest) if known else None
 
     def remember(self, layer: Layer, digest: str, hashed_since: float) -> None:
-        """Keep ``digest``, hashed from ``hashed_since`` on (seconds since the epoch), unless a file was too young."""
+        """Keep `digest`, hashed from `hashed_since` on (seconds since the epoch), unless a file was too young."""
         if layer.changed_at is not None and layer.changed_at > hashed_since - RACY_SECONDS:
             return
         _write(self._layers / layer.key, {"digest": digest, "size": layer.size, "title": layer.title})
 
     def forget(self, layer: Layer) -> None:
-        """Drop what is remembered of ``layer``: it has proved wrong."""
+        """Drop what is remembered of `layer`: it has proved wrong."""
         with suppress(OSError):
             (self._layers / layer.key).unlink()
 
     def repositories_with(self, digest: str) -> list[str]:
-        """Return the repositories (``HOST/REPO``) that were seen to hold the blob, the latest first."""
+        """The repositories (`HOST/REPO`) that were seen to hold the blob, the latest first."""
         repositories = _read(self._blobs / digest.removeprefix("sha256:")).get("repositories", [])
         return [name for name in repositories if isinstance(name, str)] if isinstance(repositories, list) else []
 
     def seen_in(self, repository: str, digest: str) -> None:
-        """Keep that ``repository`` (``HOST/REPO``) holds the blob: another one on the host can mount it from there."""
+        """Keep that `repository` (`HOST/REPO`) holds the blob: another one on the host can mount it from there."""
         known = self.repositories_with(digest)
         if known[:1] == [repository]:
             return
@@ -77,7 +75,7 @@ class LayerCache:
 
 
 def source_key(text: str) -> str:
-    """Return a file name for ``text``, whatever characters it has."""
+    """A file name for `text`, whatever characters it has."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -5,11 +5,10 @@ are installed at the versions that are installed here; nothing else has to exist
 arguments of 10,000 characters (Cloud Build, "Build configuration file schema").
 """
 
-from __future__ import annotations
-
 import base64
 import importlib.metadata
 import io
+import json
 import time
 import zipfile
 from collections.abc import Callable, Sequence
@@ -24,12 +23,14 @@ from google.cloud import storage
 from google.cloud.devtools import cloudbuild_v1
 from pydantic import BaseModel, Field, ValidationError
 
-from modelimage.errors import BadInputError, ImageError
-from modelimage.images import SCRATCH, parse_base
-from modelimage.packer import parse_destination
-from modelimage.progress import Reporter, Silent
-from modelimage.references import DIGEST, LayoutReference, RegistryReference
+import oci_model_serving as ground
+from modelimage.errors import ImageError, collecting, first_line
+from modelimage.images import SCRATCH, parse_base, parse_destination
+from modelimage.origins import Origin, check_source, origin_of
+from modelimage.progress import Reporter
 from modelimage.transfer import Inspection, inspect
+from oci_model_serving.errors import InputError
+from oci_model_serving.reference import DIGEST, LayoutReference, RegistryReference
 
 DEFAULT_STEP_IMAGE = "python:3.12-slim"
 """The official Python image of Docker Hub; teams that pin everything give their own copy by digest."""
@@ -38,15 +39,7 @@ DEFAULT_TIMEOUT_SECONDS = 7200
 _MachineType: Any = cloudbuild_v1.BuildOptions.MachineType  # an enumeration, which its type stubs do not say
 MACHINE_TYPES = tuple(kind.name for kind in _MachineType if kind.value)
 
-_REQUIREMENTS = (
-    "google-auth",
-    "google-cloud-storage",
-    "httpx",
-    "huggingface_hub",
-    "pydantic",
-    "requests",
-    "tenacity",
-)
+_REQUIREMENTS = ("google-auth", "google-cloud-storage", "httpx", "huggingface_hub", "pydantic", "requests", "tenacity")
 _ARGUMENT_CHARACTERS = 9_000
 _ARCHIVE = "/workspace/modelimage.zip"
 # argv: how many arguments are parts of the archive, the parts, then the arguments of build_step.
@@ -56,6 +49,8 @@ _LOADER = (
     f"os.environ['PYTHONPATH']={_ARCHIVE!r};"
     "os.execv(sys.executable,[sys.executable,'-m','modelimage.build_step',*sys.argv[2+n:]])"
 )
+_GROUND = ("__init__", "errors", "reference")
+_NOT_PACKING = {"__main__", "build_context", "busybox", "cli", "cloud_build", "tiny", "transfer"}
 _POLL_SECONDS = 3.0
 _ENDED = frozenset({"SUCCESS", "FAILURE", "INTERNAL_ERROR", "TIMEOUT", "CANCELLED", "EXPIRED"})
 
@@ -63,7 +58,7 @@ _ENDED = frozenset({"SUCCESS", "FAILURE", "INTERNAL_ERROR", "TIMEOUT", "CANCELLE
 _storage: Any = storage
 
 
-class _Output(BaseModel):
+class _BuildOutput(BaseModel):
     """What the step leaves in $BUILDER_OUTPUT/output."""
 
     digest: str = Field(pattern=f"^{DIGEST.pattern}$")
@@ -74,8 +69,8 @@ class _Output(BaseModel):
 class BuildPlace:
     """Where and how the build runs.
 
-    ``service_account`` is an email, or None for the project's default; ``hf_token_secret`` is a Secret Manager version
-    (``projects/P/secrets/S/versions/V``) with a Hugging Face token; ``timeout_seconds`` bounds the whole build.
+    `service_account` is an email, or None for the project's default; `hf_token_secret` is a Secret Manager version
+    (`projects/P/secrets/S/versions/V`) with a Hugging Face token; `timeout_seconds` bounds the whole build.
     """
 
     project: str
@@ -105,16 +100,16 @@ def pack_in_cloud_build(
     log_client: Any = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Inspection:
-    """Pack ``source`` (hf:// or gs://) to ``destination`` in Cloud Build, and return the image as the registry has it.
+    """Pack `source` (hf:// or gs://) to `destination` in Cloud Build, and return the image as the registry has it.
 
-    The build's log goes to ``reporter``. ``client`` and ``log_client`` are Google's Cloud Build and storage clients
+    The build's log goes to `reporter`. `client` and `log_client` are Google's Cloud Build and storage clients
     (by default with application default credentials).
 
     Raises:
-        BadInputError: an argument cannot work.
+        InputError: an argument cannot work.
         ImageError: the build could not be started, failed, or left an image that the registry does not have.
     """
-    reporter = reporter or Silent()
+    reporter = reporter or Reporter()
     registry_place = _check(source, destination, base, place)
     build = make_build(source, destination, place, base=base, allow=allow, ignore=ignore)
     try:
@@ -138,40 +133,27 @@ def pack_in_cloud_build(
 def _check(source: str, destination: str, base: str, place: BuildPlace) -> RegistryReference:
     problems: list[str] = []
     registry_place: RegistryReference | None = None
-    scheme = source.partition("://")[0]
-    try:
-        if scheme == "hf":
-            from modelimage.hub import parse_hub  # noqa: PLC0415 - loads huggingface_hub
-
-            parse_hub(source)
-        elif scheme == "gs":
-            from modelimage.bucket import parse_bucket  # noqa: PLC0415
-
-            parse_bucket(source)
-        else:
+    with collecting(problems):
+        if origin_of(source) is Origin.FOLDER:
             problems.append(f"{source!r}: Cloud Build cannot read this machine's disk: give hf://… or gs://…")
-    except BadInputError as error:
-        problems.extend(error.problems)
-    try:
+        else:
+            check_source(source)
+    with collecting(problems):
         parsed = parse_destination(destination)
         if isinstance(parsed, LayoutReference):
             problems.append(f"{destination!r}: a build's disk is gone after it: give HOST/REPO or HOST/REPO:TAG")
         else:
             registry_place = parsed
-    except BadInputError as error:
-        problems.extend(error.problems)
-    try:
+    with collecting(problems):
         parsed_base = parse_base(base)
         if parsed_base is not None and isinstance(parsed_base[0], LayoutReference):
             problems.append(f"--base {base}: Cloud Build cannot read this machine's disk: give one in a registry")
-    except BadInputError as error:
-        problems.extend(error.problems)
     if place.machine_type is not None and place.machine_type not in MACHINE_TYPES:
         problems.append(f"--machine-type {place.machine_type!r}: give one of {', '.join(MACHINE_TYPES)}")
     if not 60 <= place.timeout_seconds <= 86_400:
         problems.append(f"--timeout {place.timeout_seconds}: give 60 to 86400 seconds (Cloud Build's limit is a day)")
     if problems or registry_place is None:
-        raise BadInputError(*problems)
+        raise InputError(*problems)
     return registry_place
 
 
@@ -184,20 +166,18 @@ def make_build(
     allow: Sequence[str] = (),
     ignore: Sequence[str] = (),
 ) -> cloudbuild_v1.Build:
-    """Return the build that packs ``source``: one step, with the packer's code in its arguments."""
+    """The build that packs `source`: one step, with the packer's code in its arguments."""
     code = base64.b64encode(_archive()).decode()
     parts = [code[start : start + _ARGUMENT_CHARACTERS] for start in range(0, len(code), _ARGUMENT_CHARACTERS)]
     pins = [f"{name}=={importlib.metadata.version(name)}" for name in _REQUIREMENTS]
-    patterns = [f"--allow={pattern}" for pattern in allow] + [f"--ignore={pattern}" for pattern in ignore]
-    arguments = [source, destination, "--base", base, *patterns]
+    job = {"source": source, "destination": destination, "base": base, "allow": list(allow), "ignore": list(ignore)}
     step = cloudbuild_v1.BuildStep(
         id="pack",
         name=place.step_image,
         entrypoint="python",
         # Cloud Build replaces $NAME in arguments; $$ is a dollar sign.
         args=[
-            argument.replace("$", "$$")
-            for argument in ("-c", _LOADER, str(len(parts)), *parts, *pins, "--", *arguments)
+            argument.replace("$", "$$") for argument in ("-c", _LOADER, str(len(parts)), *parts, json.dumps(job), *pins)
         ],
         env=["PYTHONUNBUFFERED=1", "PIP_ROOT_USER_ACTION=ignore"],
     )
@@ -227,11 +207,12 @@ def make_build(
 
 
 def _archive() -> bytes:
-    """Return this package as a zip archive that Python can import from; the same code gives the same bytes."""
+    """What packs, as a zip archive that Python can import from; the same code gives the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for path in sorted(Path(__file__).parent.glob("*.py")):
-            entry = zipfile.ZipInfo(f"modelimage/{path.name}")  # its time stamp is fixed
+        own = sorted(path for path in Path(__file__).parent.glob("*.py") if path.stem not in _NOT_PACKING)
+        for path in (*(Path(ground.__file__).with_name(f"{name}.py") for name in _GROUND), *own):
+            entry = zipfile.ZipInfo(f"{path.parent.name}/{path.name}")  # its time stamp is fixed
             archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
     return buffer.getvalue()
 
@@ -270,7 +251,7 @@ class _Log:
         self._line = b""
 
     def hand_on(self, *, last: bool) -> None:
-        """Report the lines that have come since the last time; with ``last`` an unfinished line as well."""
+        """Report the lines that have come since the last time; with `last` an unfinished line as well."""
         try:
             content: bytes = self._blob.download_as_bytes(start=self._read, checksum=None)
         except (NotFound, RequestRangeNotSatisfiable):
@@ -285,10 +266,10 @@ class _Log:
             self._reporter.note(line.decode(errors="replace"))
 
 
-def _output_of(build: Any) -> _Output:
+def _output_of(build: Any) -> _BuildOutput:
     outputs = list(build.results.build_step_outputs) if build.results else []
     try:
-        return _Output.model_validate_json(outputs[0])
+        return _BuildOutput.model_validate_json(outputs[0])
     except (IndexError, ValidationError) as error:
         raise ImageError(
             f"Cloud Build {build.id} ended well and left no digest: read its log at {build.log_url}"
@@ -296,10 +277,9 @@ def _output_of(build: Any) -> _Output:
 
 
 def _explained(error: Exception, doing: str) -> ImageError:
-    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if isinstance(error, GoogleAuthError):
         return ImageError(f"{doing}: no usable Google credentials: run `gcloud auth application-default login`")
     return ImageError(
-        f"{doing}: Cloud Build answered: {text}: check that cloudbuild.googleapis.com is enabled in the project and "
-        f"that the account may create builds (roles/cloudbuild.builds.editor)"
+        f"{doing}: Cloud Build answered: {first_line(error)}: check that cloudbuild.googleapis.com is enabled in "
+        f"the project and that the account may create builds (roles/cloudbuild.builds.editor)"
     )

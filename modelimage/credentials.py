@@ -2,12 +2,10 @@
 
 In this order: MODELIMAGE_USERNAME and MODELIMAGE_PASSWORD (for the registry that is written to or inspected only, so
 that they never reach the host of a base), Docker's configuration with its credential helpers
-(``$DOCKER_CONFIG/config.json`` or ``~/.docker/config.json``), Google application default credentials for Artifact
-Registry (``*.pkg.dev``) and Container Registry (``gcr.io``), and nothing at all. Secrets stay in memory: they are
+(`$DOCKER_CONFIG/config.json` or `~/.docker/config.json`), Google application default credentials for Google's own
+registries, and nothing at all. Secrets stay in memory: they are
 never put in arguments, messages or files.
 """
-
-from __future__ import annotations
 
 import base64
 import binascii
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from modelimage.errors import ImageError
+from oci_model_serving.reference import is_google
 
 USERNAME_VARIABLE = "MODELIMAGE_USERNAME"
 PASSWORD_VARIABLE = "MODELIMAGE_PASSWORD"  # noqa: S105 - the variable's name
@@ -36,14 +35,14 @@ class Credential:
     identity_token: str | None = field(default=None, repr=False)
 
     def basic(self) -> str:
-        """Return the value of an Authorization header of the Basic scheme."""
+        """The value of an Authorization header of the Basic scheme."""
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
 class Credentials:
     """Finds the credential of one registry, afresh whenever it is asked: helpers' and Google's tokens expire.
 
-    ``use_environment`` says whether the two variables are meant for this host.
+    `use_environment` says whether the two variables are meant for this host.
     """
 
     def __init__(self, host: str, *, use_environment: bool) -> None:
@@ -51,9 +50,9 @@ class Credentials:
         self._google: Any = None
 
     def find(self, *, refresh: bool = False) -> Credential | None:
-        """Return the credential for the host, or None to stay anonymous.
+        """The credential for the host, or None to stay anonymous.
 
-        ``refresh`` asks Google for a new token even if the old one looks valid.
+        `refresh` asks Google for a new token even if the old one looks valid.
 
         Raises:
             ImageError: a credential is configured and cannot be had; the message names the means, not the secret.
@@ -82,7 +81,7 @@ class Credentials:
         for name in names:
             if name in helpers:
                 found = self._from_helper(str(helpers[name]), name)
-                if found or not self._is_google():
+                if found or not is_google(self._host):
                     return found
         for name in names:
             entry = entries.get(name)
@@ -98,7 +97,7 @@ class Credentials:
     def _from_helper(self, helper: str, server: str) -> Credential | None:
         program = shutil.which(f"docker-credential-{helper}")
         if program is None:
-            if self._is_google():
+            if is_google(self._host):
                 return None  # application default credentials do the same
             raise ImageError(
                 f"Docker's configuration wants docker-credential-{helper} for {self._host}, which is not on PATH: "
@@ -113,7 +112,7 @@ class Credentials:
         if answer.returncode:
             if b"credentials not found" in answer.stdout + answer.stderr:  # the helpers' protocol has no code for it
                 return None
-            if self._is_google():
+            if is_google(self._host):
                 return None  # not logged in with gcloud, as in CI: application default credentials may do
             raise ImageError(
                 f"docker-credential-{helper} failed for {self._host} (exit code {answer.returncode}): "
@@ -125,12 +124,8 @@ class Credentials:
         except (ValueError, KeyError, TypeError) as error:
             raise ImageError(f"docker-credential-{helper} answered for {self._host} with no credential") from error
 
-    def _is_google(self) -> bool:
-        name = self._host.split(":", 1)[0]
-        return name == "gcr.io" or name.endswith((".pkg.dev", ".gcr.io"))
-
     def _from_google(self, *, refresh: bool) -> Credential | None:
-        if not self._is_google():
+        if not is_google(self._host):
             return None
         import google.auth  # noqa: PLC0415 - a quarter of a second that only Google's registries need
         import google.auth.exceptions  # noqa: PLC0415
@@ -167,7 +162,7 @@ def _docker_config(path: Path) -> dict[str, Any]:
 
 
 def _spellings(host: str) -> list[str]:
-    """Return the keys under which Docker's tools file a host, the likeliest first."""
+    """The keys under which Docker's tools file a host, the likeliest first."""
     spellings = [host, f"https://{host}", f"http://{host}", f"https://{host}/v1/", f"https://{host}/v2/"]
     return [_DOCKER_HUB, *spellings] if host == "docker.io" else spellings
 

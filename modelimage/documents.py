@@ -3,8 +3,6 @@
 Docker's own media types (schema 2) are read as well, since most bases are stored in them.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
@@ -12,7 +10,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from modelimage.errors import ImageError
-from modelimage.references import DIGEST
+from modelimage.streams import digest_of
+from oci_model_serving.reference import DIGEST
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
@@ -43,7 +42,7 @@ class _Document(BaseModel):
 _D = TypeVar("_D", bound=_Document)
 
 
-class Platform(_Document):
+class RunsOn(_Document):
     """What a manifest of an index runs on."""
 
     architecture: str = ""
@@ -56,11 +55,11 @@ class Descriptor(_Document):
     media_type: str = Field(alias="mediaType")
     digest: Annotated[str, Field(pattern=f"^{DIGEST.pattern}$")]
     size: Annotated[int, Field(ge=0)]
-    platform: Platform | None = None
+    platform: RunsOn | None = None
     annotations: dict[str, str] | None = None
 
     def written(self) -> dict[str, Any]:
-        """Return the descriptor as it stands in a manifest."""
+        """The descriptor as it stands in a manifest."""
         return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
 
 
@@ -84,7 +83,7 @@ class Index(_Document):
 
 
 class ImageConfig(_Document):
-    """An image's configuration; ``config`` is what a container made of it runs with."""
+    """An image's configuration; `config` is what a container made of it runs with."""
 
     architecture: str = ""
     os: str = ""
@@ -102,18 +101,18 @@ def read_manifest(content: bytes, where: str) -> Manifest:
     """Read a manifest.
 
     Raises:
-        ImageError: the content is none; ``where`` is named.
+        ImageError: the content is none; `where` is named.
     """
     return _read(Manifest, content, where, "an image manifest")
 
 
 def read_index(content: bytes, where: str) -> Index:
-    """Read an index; raises ImageError as ``read_manifest`` does."""
+    """Read an index, as `read_manifest` does."""
     return _read(Index, content, where, "an image index")
 
 
 def read_config(content: bytes, where: str) -> ImageConfig:
-    """Read an image configuration; raises ImageError as ``read_manifest`` does."""
+    """Read an image configuration, as `read_manifest` does."""
     return _read(ImageConfig, content, where, "an image configuration")
 
 
@@ -132,9 +131,9 @@ def encode(document: Mapping[str, Any]) -> bytes:
 
 
 def write_config(base: ImageConfig | None, layers: Sequence[tuple[str, str]]) -> bytes:
-    """Write the configuration of an image of ``layers`` (digest, what it holds) above ``base``.
+    """Write the configuration of an image of `layers` (digest, what it holds) above `base`.
 
-    An entrypoint is dropped: KServe's modelcar and ``docker run IMAGE ls`` give their own commands.
+    An entrypoint is dropped: KServe's modelcar and `docker run IMAGE ls` give their own commands.
     """
     system, architecture = PLATFORM.split("/")
     inherited = {key: value for key, value in (base.config if base else {}).items() if key != "Entrypoint"}
@@ -155,8 +154,8 @@ def write_config(base: ImageConfig | None, layers: Sequence[tuple[str, str]]) ->
     )
 
 
-def write_manifest(config: bytes, config_digest: str, layers: Sequence[Descriptor], notes: Mapping[str, str]) -> bytes:
-    """Write the manifest of an image whose configuration is ``config``."""
+def write_manifest(config: bytes, layers: Sequence[Descriptor], notes: Mapping[str, str]) -> bytes:
+    """Write the manifest of an image whose configuration is `config`."""
     annotations = {
         **notes,
         "org.opencontainers.image.created": EPOCH,
@@ -166,7 +165,7 @@ def write_manifest(config: bytes, config_digest: str, layers: Sequence[Descripto
         {
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
-            "config": {"mediaType": CONFIG_TYPE, "digest": config_digest, "size": len(config)},
+            "config": {"mediaType": CONFIG_TYPE, "digest": digest_of(config), "size": len(config)},
             "layers": [layer.written() for layer in layers],
             "annotations": annotations,
         }
@@ -174,5 +173,5 @@ def write_manifest(config: bytes, config_digest: str, layers: Sequence[Descripto
 
 
 def as_oci(layer: Descriptor) -> Descriptor:
-    """Return a base's layer with the OCI name of its type; its bytes, and so its digest, stay."""
+    """A base's layer with the OCI name of its type; its bytes, and so its digest, stay."""
     return layer.model_copy(update={"media_type": _LAYER_TYPES.get(layer.media_type, layer.media_type)})

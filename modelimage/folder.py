@@ -1,56 +1,62 @@
 """A local folder as a source: every file is opened once before anything is packed, and watched while it is read."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelimage import weights
-from modelimage.errors import BadInputError, ImageError
-from modelimage.sources import CHUNK_BYTES, Selection, Source, SourceFile, check_names
+from modelimage.errors import ImageError
+from modelimage.rules import accepted
+from modelimage.source import CHUNK_BYTES, Selection, Source, SourceFile
+from oci_model_serving.errors import InputError
+
+if TYPE_CHECKING:
+    from modelimage.patience import Patience
+    from modelimage.progress import Reporter
 
 
-def open_folder(uri: str, selection: Selection) -> Source:
-    """List a local folder.
-
-    A symbolic link to a file inside the folder is packed as that file. A snapshot of huggingface_hub's cache
-    (``models--…/snapshots/<commit>``) may also link into its own ``blobs`` folder, which is how that cache is built.
-
-    Raises:
-        BadInputError: it is no folder, is empty, holds what cannot be read or packed, or a link leaves it.
-    """
+def parse(uri: str) -> Path:
+    """The folder that the text names; InputError where there is none."""
     root = Path(uri)
     try:
         what = "" if root.is_dir() else "it is not a folder" if root.exists() else "no such folder"
     except OSError as error:
         what = str(error.strerror)
     if what:
-        raise BadInputError(f"{uri}: {what}: give the folder that holds the model's config.json and weights")
-    walk = _Walk(root, selection)
-    walk.visit(root)
-    chosen = sorted(walk.chosen, key=lambda found: found.path)
-    problems = walk.problems + check_names(uri, [found.path for found in chosen])
-    files = tuple(found.source_file() for found in chosen)
-    problems += _content_problems(chosen)
-    if not problems:
-        problems += weights.missing_shards(files, walk.listed)
-    refused, notes = weights.pickle_findings([file.path for file in files], selection)
-    problems += refused
-    if problems:
-        raise BadInputError(*problems)
-    if walk.hidden:
-        notes.append(f"hidden files are left out: {', '.join(sorted(walk.hidden))}")
-    if not any(weights.is_weights(file.path) for file in files):
+        raise InputError(f"{uri}: {what}: give the folder that holds the model's config.json and weights")
+    return root
+
+
+def open_source(uri: str, selection: Selection, _: "Patience") -> Source:
+    """List a local folder, as `walk` finds it."""
+    found = walk(uri)
+    chosen = [file for file in found.files if selection.takes(file.path)]
+    notes = []
+    if found.hidden:
+        notes.append(f"hidden files are left out: {', '.join(sorted(found.hidden))}")
+    if not any(weights.is_weights(file.path) for file in chosen):
         notes.append(f"{uri} holds no weights (*.safetensors, *.gguf …): is it the right folder?")
 
     def verify() -> None:
-        changed = [problem for found in chosen if (problem := found.changed(_stat_or_none(found.real)))]
+        changed = [problem for file in chosen if (problem := file.changed(_stat_or_none(file.real)))]
         if changed:
             raise ImageError("\n".join(changed))
 
-    return Source(uri, files, notes=tuple(notes), verify=verify)
+    problems = [*found.unreadable, *(what for path, what in found.refused.items() if selection.takes(path))]
+    return accepted(
+        Source(uri, tuple(file.source_file() for file in chosen), notes=tuple(notes), verify=verify),
+        [*found.refused, *(file.path for file in found.files)],
+        selection,
+        [*problems, *_content_problems(chosen)],
+    )
+
+
+def local_folder(uri: str, *_: "Selection | Patience | Reporter | Path") -> Path:
+    """The folder itself."""
+    return Path(uri)
 
 
 def _stat_or_none(path: Path) -> os.stat_result | None:
@@ -60,23 +66,20 @@ def _stat_or_none(path: Path) -> os.stat_result | None:
         return None
 
 
-class _Found:
-    """A file that was listed: its path in the image, its real path, and what it looked like then."""
+@dataclass(frozen=True)
+class FolderFile:
+    """A file that was found: its path below the folder, its real path, and what it looked like then."""
 
-    def __init__(self, path: str, real: Path, status: os.stat_result) -> None:
-        self.path, self.real, self.status = path, real, status
+    path: str
+    real: Path
+    status: os.stat_result
 
     def changed(self, now: os.stat_result | None) -> str | None:
-        """Return what to tell when the file is no longer the one that was listed."""
+        """What to tell when the file is no longer the one that was found."""
         was = self.status
         if now is None:
             return f"{self.real}: removed while it was being packed: run again when nothing writes to the folder"
-        if (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns) == (
-            was.st_dev,
-            was.st_ino,
-            was.st_size,
-            was.st_mtime_ns,
-        ):
+        if all(getattr(now, name) == getattr(was, name) for name in ("st_dev", "st_ino", "st_size", "st_mtime_ns")):
             return None
         return (
             f"{self.real}: changed while it was being packed ({was.st_size} bytes, then {now.st_size}): "
@@ -84,7 +87,7 @@ class _Found:
         )
 
     def source_file(self) -> SourceFile:
-        """Describe the file for the packer."""
+        """The file for the packer."""
         was = self.status
         # The change time is in it as well: tools that keep the modification time (rsync -t, cp -p) still move it.
         identity = f"file:{self.real}:{was.st_dev}:{was.st_ino}:{was.st_size}:{was.st_mtime_ns}:{was.st_ctime_ns}"
@@ -117,59 +120,71 @@ class _Found:
             raise ImageError(problem)
 
 
-class _Walk:
-    """Goes through a folder once and sorts what it finds into files to pack, hidden names and problems."""
+@dataclass
+class Walk:
+    """What a folder holds: files in order of their paths, and what is none, by its path, with the reason.
 
-    def __init__(self, root: Path, selection: Selection) -> None:
-        self._root, self._selection = root, selection
-        self._inside = [Path(os.path.realpath(root))]
-        if self._inside[0].parent.name == "snapshots" and self._inside[0].parent.parent.name.startswith("models--"):
-            self._inside.append(self._inside[0].parent.parent / "blobs")
-        self.chosen: list[_Found] = []
-        self.listed: list[str] = []
-        self.hidden: set[str] = set()
-        self.problems: list[str] = []
+    `hidden` names (a leading dot) are not looked at; `unreadable` tells of folders that cannot be listed.
+    """
 
-    def visit(self, folder: Path) -> None:
-        """List ``folder`` and what lies below it."""
+    files: list[FolderFile] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    hidden: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+
+def walk(uri: str) -> Walk:
+    """Go through a folder: packing and fingerprints see the same files.
+
+    A symbolic link to a file inside the folder is that file. A snapshot of huggingface_hub's cache
+    (`models--…/snapshots/<commit>`) may also link into its own `blobs` folder, which is how that cache is built.
+    """
+    root, found = parse(uri), Walk()
+    inside = [Path(os.path.realpath(root))]
+    if inside[0].parent.name == "snapshots" and inside[0].parent.parent.name.startswith("models--"):
+        inside.append(inside[0].parent.parent / "blobs")
+
+    def visit(folder: Path) -> None:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
-            self.problems.append(f"{folder}: cannot be read: {error.strerror}: allow it for this user")
+            found.unreadable.append(f"{folder}: cannot be read: {error.strerror}: allow it for this user")
             return
         for entry in entries:
-            path = Path(entry.path).relative_to(self._root).as_posix()
+            where = Path(entry.path)
+            path = where.relative_to(root).as_posix()
             if entry.name.startswith("."):
-                self.hidden.add(path)
+                found.hidden.append(path)
             elif entry.is_dir(follow_symlinks=False):
-                self.visit(Path(entry.path))
+                visit(where)
             else:
-                self.listed.append(path)
-                if self._selection.takes(path):
-                    self._take(path, Path(entry.path), is_link=entry.is_symlink())
+                real = Path(os.path.realpath(where))
+                status = _stat_or_none(real)
+                leaves = entry.is_symlink() and not any(real.is_relative_to(allowed) for allowed in inside)
+                if why := _no_file(where, path, status, leaves=leaves):
+                    found.refused[path] = f"{where}: {why}"
+                elif status:
+                    found.files.append(FolderFile(path, real, status))
 
-    def _take(self, path: str, where: Path, *, is_link: bool) -> None:
-        real = Path(os.path.realpath(where))
-        status = _stat_or_none(real)
-        if is_link and (status is None or not any(real.is_relative_to(root) for root in self._inside)):
-            what = "points nowhere" if status is None else "leaves the folder"
-            self.problems.append(
-                f"{where}: the link {what} ({where.readlink()}): put the file itself there, or leave it out with "
-                f"--ignore {path!r}"
-            )
-        elif status is None:
-            self.problems.append(f"{where}: removed while the folder was listed: run again")
-        elif stat.S_ISDIR(status.st_mode):
-            self.problems.append(
-                f"{where}: a link to a folder: put the folder itself there, or leave it out with --ignore {path!r}"
-            )
-        elif not stat.S_ISREG(status.st_mode):
-            self.problems.append(f"{where}: not a regular file: remove it, or leave it out with --ignore {path!r}")
-        else:
-            self.chosen.append(_Found(path, real, status))
+    visit(root)
+    found.files.sort(key=lambda file: file.path)
+    return found
 
 
-def _content_problems(files: list[_Found]) -> list[str]:
+def _no_file(where: Path, path: str, status: os.stat_result | None, *, leaves: bool) -> str:
+    """Why an entry is no file to pack, with the remedy; empty for one that is."""
+    without = f"or leave it out with --ignore {path!r}"
+    if where.is_symlink() and (leaves or status is None):
+        what = "points nowhere" if status is None else "leaves the folder"
+        return f"the link {what} ({where.readlink()}): put the file itself there, {without}"
+    if status is None:
+        return "removed while the folder was listed: run again"
+    if stat.S_ISDIR(status.st_mode):
+        return f"a link to a folder: put the folder itself there, {without}"
+    return "" if stat.S_ISREG(status.st_mode) else f"not a regular file: remove it, {without}"
+
+
+def _content_problems(files: list[FolderFile]) -> list[str]:
     """Open every file, so that an unreadable one is told now and not after an hour; check safetensors headers."""
     problems: list[str] = []
     for found in files:
@@ -182,6 +197,6 @@ def _content_problems(files: list[_Found]) -> list[str]:
                 check.feed(file.read(check.needed - 8))
         except OSError as error:
             problems.append(f"{found.real}: cannot be read: {error.strerror}: allow it for this user")
-        except BadInputError as error:
+        except InputError as error:
             problems.extend(error.problems)
     return problems

@@ -1,11 +1,9 @@
 """Images that exist: opening the store that a reference names, and picking an image for our platform out of it."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +19,22 @@ from modelimage.documents import (
     read_index,
     read_manifest,
 )
-from modelimage.errors import BadInputError, DigestMismatchError, ImageError
+from modelimage.errors import DigestMismatchError, ImageError
 from modelimage.layout import Layout, LayoutWriter
 from modelimage.patience import Patience, RetryPolicy
-from modelimage.progress import Reporter, Silent
-from modelimage.references import LayoutReference, Reference, RegistryReference, parse_pinned
+from modelimage.progress import Reporter
 from modelimage.registry import Registry
 from modelimage.stores import MANIFEST_LIMIT_BYTES, Reader, Store, StoredManifest
 from modelimage.streams import digest_of
+from oci_model_serving.errors import InputError
+from oci_model_serving.reference import LayoutReference, Reference, RegistryReference, parse, parse_pinned
 
 SCRATCH = "scratch"
 
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """A layer of a finished image; ``uploaded`` tells whether this run had to move its bytes."""
+    """A layer of a finished image; `uploaded` tells whether this run had to move its bytes."""
 
     digest: str
     size_bytes: int
@@ -52,16 +51,8 @@ class Image:
     layers: tuple[LayerRecord, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Return what ``--json`` prints."""
-        return {
-            "digest": self.digest,
-            "reference": self.reference,
-            "size_bytes": self.size_bytes,
-            "layers": [
-                {"digest": layer.digest, "size_bytes": layer.size_bytes, "uploaded": layer.uploaded}
-                for layer in self.layers
-            ],
-        }
+        """What `--json` prints."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -84,18 +75,19 @@ class Session:
         policy: RetryPolicy | None = None,
         cache: Path | None = None,
         stop: threading.Event | None = None,
-    ) -> Session:
+    ) -> "Session":
         """Begin a run; what is not given has the default that suits a script."""
-        reporter = reporter or Silent()
+        reporter = reporter or Reporter()
         patience = Patience(policy or RetryPolicy(), stop or threading.Event(), reporter.note)
         return cls(reporter, LayerCache(cache or default_folder()), patience)
 
     @contextmanager
-    def reading(self, reference: Reference, *, own: bool) -> Iterator[Reader]:
-        """Open the store of an existing image; ``own`` as for Registry."""
+    def reading(self, reference: Reference, place: Reference | None = None) -> Iterator[Reader]:
+        """Open the store of an existing image; the environment's credentials are for the host of `place` only."""
         if isinstance(reference, LayoutReference):
             yield Layout(reference)
             return
+        own = place is None or (isinstance(place, RegistryReference) and reference.host == place.host)
         with self.registry(reference, own=own) as registry:
             yield registry
 
@@ -106,32 +98,26 @@ class Session:
             with LayoutWriter(place) as layout:
                 yield layout
             return
-        with self.registry(place, own=True) as registry:
+        with self.registry(place) as registry:
             yield registry
 
-    def registry(self, reference: RegistryReference, *, own: bool) -> Registry:
-        """Open a repository; ``own`` as for Registry."""
-        return Registry(
-            reference,
-            own=own,
-            patience=self.patience,
-            sources=self.cache.repositories_with,
-        )
+    def registry(self, reference: RegistryReference, *, own: bool = True) -> Registry:
+        """Open a repository; `own` as for Registry."""
+        return Registry(reference, own=own, patience=self.patience, sources=self.cache.repositories_with)
 
 
 @dataclass(frozen=True)
 class StoredImage:
-    """One image of our platform with its documents; ``digest`` is what it was asked for by."""
+    """One image of our platform with its documents; `digest` is what it was asked for by."""
 
     digest: str
     stored: StoredManifest
     manifest: Manifest
     config: ImageConfig
-    config_content: bytes
 
 
 def load_image(store: Reader, name: str | None, where: str) -> StoredImage:
-    """Read the image that ``name`` means in ``store``; of several platforms it is linux/amd64.
+    """Read the image that `name` means in `store`; of several platforms it is linux/amd64.
 
     Raises:
         NotFoundError: there is no such image.
@@ -152,20 +138,15 @@ def load_image(store: Reader, name: str | None, where: str) -> StoredImage:
     if stored.media_type not in MANIFEST_TYPES:
         raise ImageError(f"{where}: its media type {stored.media_type!r} is not an image's: give an image")
     manifest = read_manifest(stored.content, where)
-    content = _config_content(store, manifest.config, where)
-    config = read_config(content, where)
+    config = read_config(_config_content(store, manifest.config, where), where)
     platform = f"{config.os}/{config.architecture}"
     if platform != PLATFORM:
         raise ImageError(f"{where}: is for {platform}, and models are served on {PLATFORM}: give an image for that")
-    return StoredImage(digest, stored, manifest, config, content)
+    return StoredImage(digest, stored, manifest, config)
 
 
 def child_manifest(store: Reader, entry: Descriptor) -> StoredManifest:
-    """Return the manifest that an index's ``entry`` names, of the entry's type where the manifest tells none itself.
-
-    Raises:
-        NotFoundError: it is not there.
-    """
+    """The manifest that an index's `entry` names, of the entry's type where the manifest tells none itself."""
     stored = store.manifest(entry.digest)
     return replace(stored, media_type=stored.media_type or entry.media_type)
 
@@ -190,14 +171,18 @@ def _config_content(store: Reader, config: Descriptor, where: str) -> bytes:
 
 
 def parse_base(text: str) -> tuple[Reference, str] | None:
-    """Read the ``--base`` argument as a reference and its digest: None for ``scratch``.
-
-    Raises:
-        BadInputError: it is no reference, or carries no digest.
-    """
+    """Read the `--base` argument as a reference and its digest: None for `scratch`."""
     if text == SCRATCH:
         return None
     try:
         return parse_pinned(text)
-    except BadInputError as error:
-        raise BadInputError(*(f"--base {problem}, or `scratch` for none" for problem in error.problems)) from error
+    except InputError as error:
+        raise InputError(*(f"--base {problem}, or `scratch` for none" for problem in error.problems)) from error
+
+
+def parse_destination(text: str) -> Reference:
+    """Read where an image is to go: `oci:FOLDER`, `HOST/REPO:TAG` or `HOST/REPO`."""
+    place = parse(text)
+    if place.digest is not None:
+        raise InputError(f"{text!r}: a destination has no digest yet: write oci:FOLDER, HOST/REPO:TAG or HOST/REPO")
+    return place

@@ -8,8 +8,6 @@ Weights come first, one file a layer, and the small files with the root's links 
 changes, the nodes' unpacked snapshots of all weights stay valid, since a snapshot depends on the layers below it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import tarfile
@@ -17,9 +15,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from modelimage.errors import BadInputError
-from modelimage.sources import CHUNK_BYTES, SourceFile
+from modelimage.source import CHUNK_BYTES, SourceFile
 from modelimage.weights import is_weights
+from oci_model_serving.errors import InputError
 
 LAYER_LIMIT_BYTES = 9_500_000_000
 """Artifact Registry serves at most 9.9 GB a request (quotas page, "maximum size per retrieval"): stay below."""
@@ -31,7 +29,7 @@ LARGE_FILE_BYTES = 64 << 20
 """A file of this size is a layer of its own whatever its name says."""
 
 MODEL_ROOT = "models"
-"""Where the files are, as KServe's modelcar expects it: ``/models``."""
+"""Where the files are, as KServe's modelcar expects it: `/models`."""
 
 _BLOCK = 512
 _TRAILER = bytes(2 * _BLOCK)
@@ -51,7 +49,7 @@ def _padding(size: int) -> bytes:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer to be made: ``files`` below /models and ``links`` (root name, relative target) at the root."""
+    """One layer to be made: `files` below /models and `links` (root name, relative target) at the root."""
 
     files: tuple[SourceFile, ...]
     links: tuple[tuple[str, str], ...] = ()
@@ -85,11 +83,6 @@ class Layer:
         for header, file in self._parts:
             total += len(header) + (file.size + len(_padding(file.size)) if file else 0)
         return total
-
-    @property
-    def content_bytes(self) -> int:
-        """The size of the files alone, in bytes."""
-        return sum(file.size for file in self.files)
 
     @cached_property
     def key(self) -> str:
@@ -141,14 +134,14 @@ def _folders(files: Iterable[SourceFile]) -> list[str]:
 
 
 def plan_layers(files: Sequence[SourceFile], *, base_layers: int = 0) -> list[Layer]:
-    """Distribute ``files`` over layers, above a base of ``base_layers`` layers.
+    """Distribute `files` over layers, above a base of `base_layers` layers.
 
     Raises:
-        BadInputError: a file is too large for a layer, or all of them do not fit into the layers that are left.
+        InputError: a file is too large for a layer, or all of them do not fit into the layers that are left.
     """
     too_large = [file for file in files if Layer((file,)).size > LAYER_LIMIT_BYTES]
     if too_large:
-        raise BadInputError(
+        raise InputError(
             *(
                 f"{file.path}: {file.size} bytes do not fit into a layer (at most {LAYER_LIMIT_BYTES}, for registries "
                 f"limit a download): save the model in smaller shards, as with save_pretrained(max_shard_size='5GB')"
@@ -162,7 +155,7 @@ def plan_layers(files: Sequence[SourceFile], *, base_layers: int = 0) -> list[La
     small_groups = _pack_consecutive(small, LAYER_LIMIT_BYTES) or [()]
     slots = LAYER_COUNT_LIMIT - base_layers - len(small_groups)
     if slots < 0 and not shards:
-        raise BadInputError(
+        raise InputError(
             f"the base has {base_layers} layers and the files need {len(small_groups)}, which is more than the "
             f"{LAYER_COUNT_LIMIT} that nodes can mount: use a base with fewer layers"
         )
@@ -178,7 +171,7 @@ def is_shard(file: SourceFile) -> bool:
 
 
 def _pack_consecutive(files: Sequence[SourceFile], capacity: int) -> list[tuple[SourceFile, ...]]:
-    """Put neighbours together as long as their layer stays within ``capacity`` bytes."""
+    """Put neighbours together as long as their layer stays within `capacity` bytes."""
     groups: list[tuple[SourceFile, ...]] = []
     current: list[SourceFile] = []
     used = 0
@@ -196,13 +189,13 @@ def _pack_consecutive(files: Sequence[SourceFile], capacity: int) -> list[tuple[
 
 
 def _group_shards(shards: Sequence[SourceFile], slots: int) -> list[tuple[SourceFile, ...]]:
-    """One shard a layer while that fits; else the smallest equal capacity that needs no more than ``slots``."""
+    """One shard a layer while that fits; else the smallest equal capacity that needs no more than `slots`."""
     if len(shards) <= slots:
         return [(shard,) for shard in shards]
     low, high = max(Layer((shard,)).size for shard in shards), LAYER_LIMIT_BYTES
     if slots < 1 or len(_pack_consecutive(shards, high)) > slots:
         total = sum(shard.size for shard in shards)
-        raise BadInputError(
+        raise InputError(
             f"{len(shards)} weight files of {total} bytes do not fit into {max(slots, 0)} layers of at most "
             f"{LAYER_LIMIT_BYTES} bytes: leave files out with --ignore, or use a base with fewer layers"
         )

@@ -1,31 +1,29 @@
 """An OCI image layout folder (image-spec v1.1, "image-layout"): written so that it looks whole only when it is.
 
-Every file is written under a temporary name, flushed to the disk and renamed; ``index.json``, which alone makes a
+Every file is written under a temporary name, flushed to the disk and renamed; `index.json`, which alone makes a
 folder an image, comes last. The folder holds one image: a new one takes its place, shares its blobs, and what only the
-old one needed is removed. Entries that other tools have named (``org.opencontainers.image.ref.name``) are kept.
+old one needed is removed. Entries that other tools have named (`org.opencontainers.image.ref.name`) are kept.
 """
-
-from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, final
 
 from modelimage.documents import INDEX_TYPE, INDEX_TYPES, PLATFORM, read_index, read_manifest
-from modelimage.errors import BadInputError, DigestMismatchError, ImageError, NotFoundError
+from modelimage.errors import DigestMismatchError, ImageError, NotFoundError
 from modelimage.progress import readable
-from modelimage.references import LayoutReference
-from modelimage.sources import CHUNK_BYTES
+from modelimage.source import CHUNK_BYTES
 from modelimage.stores import MANIFEST_LIMIT_BYTES, StoredManifest
-from modelimage.streams import Blob, HashedPass, Written
+from modelimage.streams import Blob, HashedPass, Written, digest_of
+from oci_model_serving.errors import InputError
+from oci_model_serving.reference import LayoutReference
 
 _LAYOUT_FILE = "oci-layout"
 _LAYOUT_VERSION = b'{"imageLayoutVersion":"1.0.0"}'
@@ -43,7 +41,7 @@ class Layout:
         self._blobs = reference.folder / "blobs" / "sha256"
 
     def manifest(self, name: str | None) -> StoredManifest:
-        """Return the manifest or index with this digest, or the only one that the folder lists."""
+        """The manifest or index with this digest, or the only one that the folder lists."""
         listed = self._listed()
         name = name or self._reference.digest
         if name is None:
@@ -60,13 +58,13 @@ class Layout:
         if self._path(digest).is_file() and self._path(digest).stat().st_size > MANIFEST_LIMIT_BYTES:
             raise ImageError(f"oci:{self.folder}: {digest} is no image: it is a layer, by its size")
         content = b"".join(self.read_blob(digest, -1))
-        found = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        found = digest_of(content)
         if found != digest:
             raise DigestMismatchError(f"{self._path(digest)}: damaged: its digest is {found}: pack the image again")
         return content
 
     def read_blob(self, digest: str, size: int) -> Iterator[bytes]:
-        """Yield a blob's bytes; a negative ``size`` means whatever is there."""
+        """Yield a blob's bytes; a negative `size` means whatever is there."""
         path = self._path(digest)
         try:
             with path.open("rb", buffering=0) as file:
@@ -108,12 +106,11 @@ class LayoutWriter(Layout):
     When the run fails, a folder that was made for it is removed again, and of an older one only the temporary files.
 
     Raises:
-        BadInputError: on entry, when the folder holds something else than a layout.
+        InputError: on entry, when the folder holds something else than a layout.
         ImageError: on entry, when another run is writing there or the folder cannot be made.
     """
 
-    def __enter__(self) -> LayoutWriter:
-        """Make the folder where it is missing, and lock it."""
+    def __enter__(self) -> "LayoutWriter":
         self._complete = False
         try:
             self._made = not self.folder.exists()
@@ -138,7 +135,6 @@ class LayoutWriter(Layout):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take back what is not whole, and unlock."""
         try:
             self._sweep()
             if self._made and not self._complete:
@@ -148,11 +144,11 @@ class LayoutWriter(Layout):
 
     def _check_is_layout(self) -> None:
         if not self.folder.is_dir():
-            raise BadInputError(f"oci:{self.folder}: a file is in the way: give a folder")
+            raise InputError(f"oci:{self.folder}: a file is in the way: give a folder")
         names = {entry.name for entry in self.folder.iterdir()}
         # A killed run leaves blobs and no index: that is ours to complete.
         if names and not names & {_LAYOUT_FILE} and names != {"blobs"}:
-            raise BadInputError(f"oci:{self.folder}: holds files and is no image layout: give an empty or a new folder")
+            raise InputError(f"oci:{self.folder}: holds files and is no image layout: give an empty or a new folder")
 
     def _sweep(self) -> None:
         # Nobody else writes here while the lock is held: what has a temporary name is a killed run's.
@@ -183,7 +179,7 @@ class LayoutWriter(Layout):
         if blob.digest is not None and self.has_blob(blob.digest, blob.size):
             return Written(blob.digest, uploaded=False)
         passed = HashedPass(blob)
-        with _Writing(self._blobs, blob.title) as (file, temporary):
+        with _writing(self._blobs, blob.title) as (file, temporary):
             for chunk in passed:
                 file.write(chunk)
             if blob.digest is not None and passed.digest != blob.digest:
@@ -201,11 +197,7 @@ class LayoutWriter(Layout):
         """Write a manifest and make it the folder's image; then remove what only the former image needed."""
         self.write_child(manifest)
         kept, replaced = self._former(manifest.digest)
-        entry = {
-            "mediaType": manifest.media_type,
-            "digest": manifest.digest,
-            "size": len(manifest.content),
-        }
+        entry = {"mediaType": manifest.media_type, "digest": manifest.digest, "size": len(manifest.content)}
         if manifest.media_type not in INDEX_TYPES:
             system, architecture = PLATFORM.split("/")
             entry["platform"] = {"os": system, "architecture": architecture}
@@ -218,7 +210,7 @@ class LayoutWriter(Layout):
             self._path(digest).unlink(missing_ok=True)
 
     def _former(self, digest: str) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
-        """Return the entries of other tools, which stay, and our former images (digest, media type), which go."""
+        """The entries of other tools, which stay, and our former images (digest, media type), which go."""
         try:
             listed = self._listed()
         except NotFoundError:
@@ -228,7 +220,7 @@ class LayoutWriter(Layout):
         return kept, [(str(entry["digest"]), str(entry["mediaType"])) for entry in others if entry not in kept]
 
     def _needed_by(self, entries: Iterable[tuple[str, str]]) -> set[str]:
-        """Return the digests of all that images (digest, media type where their list tells it) are made of."""
+        """The digests of all that images (digest, media type where their list tells it) are made of."""
         needed: set[str] = set()
         for digest, media_type in entries:
             needed.add(digest)
@@ -244,7 +236,7 @@ class LayoutWriter(Layout):
         return needed
 
     def _write_file(self, name: str, content: bytes) -> None:
-        with _Writing(self.folder, name) as (file, temporary):
+        with _writing(self.folder, name) as (file, temporary):
             file.write(content)
             self._publish(file, temporary, self.folder / name)
 
@@ -259,30 +251,20 @@ class LayoutWriter(Layout):
             os.close(folder)
 
 
-class _Writing:
+@contextmanager
+def _writing(folder: Path, title: str) -> Iterator[tuple[BinaryIO, Path]]:
     """A temporary file that is gone afterwards unless it was renamed, with the disk's errors put into words."""
-
-    def __init__(self, folder: Path, title: str) -> None:
-        self._folder, self._title = folder, title
-
-    def __enter__(self) -> tuple[BinaryIO, Path]:
+    try:
+        descriptor, name = tempfile.mkstemp(dir=folder, prefix=_TEMPORARY)
+        path, file = Path(name), os.fdopen(descriptor, "wb")
         try:
-            descriptor, name = tempfile.mkstemp(dir=self._folder, prefix=_TEMPORARY)
             os.fchmod(descriptor, 0o644)
-        except OSError as error:
-            raise self._explained(error) from error
-        self._path = Path(name)
-        self._file = os.fdopen(descriptor, "wb")
-        return self._file, self._path
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        with suppress(OSError):
-            self._file.close()
-        self._path.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise self._explained(error) from error
-
-    def _explained(self, error: OSError) -> ImageError:
+            yield file, path
+        finally:
+            with suppress(OSError):
+                file.close()
+            path.unlink(missing_ok=True)
+    except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
         remedy = "make room, or give a folder on another disk" if full else "check the folder's permissions"
-        return ImageError(f"{self._title}: writing below {self._folder} failed: {error.strerror}: {remedy}")
+        raise ImageError(f"{title}: writing below {folder} failed: {error.strerror}: {remedy}") from error

@@ -1,7 +1,5 @@
 """Trying again: what may pass, how long to wait for it, and when to give up."""
 
-from __future__ import annotations
-
 import random
 import threading
 from collections.abc import Callable
@@ -13,7 +11,7 @@ from modelimage.errors import CancelledError, ImageError
 
 
 class TransientError(ImageError):
-    """Something failed in a manner that may pass; ``retry_after`` is what the other side asks for, in seconds."""
+    """Something failed in a manner that may pass; `retry_after` is what the other side asks for, in seconds."""
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -26,9 +24,9 @@ class GaveUpError(ImageError):
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often and how long to try again: waits grow from ``first_seconds`` up to ``longest_seconds``, with jitter.
+    """How often and how long to try again: waits grow from `first_seconds` up to `longest_seconds`, with jitter.
 
-    A Retry-After is obeyed instead where the other side gives one, up to ``retry_after_limit_seconds``. The defaults
+    A Retry-After is obeyed instead where the other side gives one, up to `retry_after_limit_seconds`. The defaults
     bridge about a minute: a registry that restarts.
     """
 
@@ -38,7 +36,7 @@ class RetryPolicy:
     retry_after_limit_seconds: float = 300.0
 
     def wait_seconds(self, attempt: int, error: BaseException | None) -> float:
-        """Return how long to wait after the ``attempt``-th failure."""
+        """How long to wait after the `attempt`-th failure."""
         if isinstance(error, TransientError) and error.retry_after is not None:
             return min(error.retry_after, self.retry_after_limit_seconds)
         grown = min(self.first_seconds * 2.0 ** (attempt - 1), self.longest_seconds)
@@ -53,12 +51,12 @@ class Patience:
     stop: threading.Event = field(default_factory=threading.Event)
     tell: Callable[[str], None] = lambda _: None
 
-    def at_most(self, attempts: int) -> Patience:
-        """Return the same with no more than ``attempts`` attempts."""
+    def at_most(self, attempts: int) -> "Patience":
+        """The same with no more than `attempts` attempts."""
         return replace(self, policy=replace(self.policy, attempts=min(attempts, self.policy.attempts)))
 
     def retrying(self) -> tenacity.Retrying:
-        """Return the loop that repeats what it encloses while that raises TransientError.
+        """The loop that repeats what it encloses while that raises TransientError.
 
         Raises:
             GaveUpError: from the loop, after the last attempt.

@@ -1,49 +1,32 @@
-"""Progress on stderr: bars on a terminal, a line for each layer elsewhere (as in the log of ``pulumi up``)."""
-
-from __future__ import annotations
+"""Progress on stderr: bars on a terminal, a line for each layer elsewhere (as in the log of `pulumi up`)."""
 
 import sys
 import threading
 import time
-from types import TracebackType
-from typing import Protocol, TextIO, final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO, final
 
 _LINE_EVERY_SECONDS = 15.0
 
 
-class Reporter(Protocol):
-    """What the packer tells while it works. All methods may be called from any thread."""
+class Reporter:
+    """What the packer tells while it works, from any of its threads. This one tells nobody."""
 
     def note(self, text: str) -> None:
         """Tell one thing."""
 
     def started(self, title: str, size: int) -> None:
-        """A blob of ``size`` bytes is on its way, or on its way again from its beginning."""
+        """A blob of `size` bytes is on its way, or on its way again from its beginning."""
 
     def advanced(self, title: str, count: int) -> None:
-        """``count`` more bytes of the blob have passed."""
+        """`count` more bytes of the blob have passed."""
 
     def finished(self, title: str, outcome: str) -> None:
-        """The blob is where it belongs; ``outcome`` says how it came there."""
+        """The blob is where it belongs; `outcome` says how it came there."""
 
 
-class Silent:
-    """Tells nothing: for callers that have their own way, and for plan time."""
-
-    def note(self, text: str) -> None:
-        """Tell nothing."""
-
-    def started(self, title: str, size: int) -> None:
-        """Tell nothing."""
-
-    def advanced(self, title: str, count: int) -> None:
-        """Tell nothing."""
-
-    def finished(self, title: str, outcome: str) -> None:
-        """Tell nothing."""
-
-
-class Lines:
+class Lines(Reporter):
     """One line for each event, and one for each blob every 15 seconds: for logs."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -77,39 +60,28 @@ class Lines:
 
 
 @final
-class Bars:
+class Bars(Reporter):
     """A bar for each blob on its way, by rich; a context manager that owns the terminal's last lines."""
 
     def __init__(self) -> None:
-        from rich.console import Console  # noqa: PLC0415 - only a terminal needs rich
-        from rich.progress import (  # noqa: PLC0415
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TaskID,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
+        from rich import console, progress  # noqa: PLC0415 - only a terminal needs rich
 
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(binary_units=False),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
+        self._progress = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.DownloadColumn(binary_units=False),
+            progress.TransferSpeedColumn(),
+            progress.TimeRemainingColumn(),
+            console=console.Console(stderr=True),
         )
-        self._tasks: dict[str, TaskID] = {}
+        self._tasks: dict[str, progress.TaskID] = {}
         self._lock = threading.Lock()
 
-    def __enter__(self) -> Bars:
-        """Begin to draw."""
+    def __enter__(self) -> "Bars":
         self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the terminal as it was."""
         self._progress.stop()
 
     def note(self, text: str) -> None:
@@ -137,22 +109,14 @@ class Bars:
         self.note(f"{title}: {outcome}")
 
 
-class reporting:  # noqa: N801 - used as a verb: `with reporting() as reporter`
+@contextmanager
+def reporting() -> Iterator[Reporter]:
     """Choose the way to report for this process: bars where stderr is a terminal, lines elsewhere."""
-
-    def __init__(self) -> None:
-        self._bars = Bars() if sys.stderr.isatty() else None
-
-    def __enter__(self) -> Reporter:
-        """Begin to report."""
-        return self._bars.__enter__() if self._bars else Lines(sys.stderr)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave the terminal as it was."""
-        if self._bars:
-            self._bars.__exit__(kind, error, trace)
+    if sys.stderr.isatty():
+        with Bars() as bars:
+            yield bars
+    else:
+        yield Lines(sys.stderr)
 
 
 def readable(size: float) -> str:

@@ -4,8 +4,6 @@ Uploads are monolithic, the only kind that Artifact Registry documents: POST, th
 closing PUT (the digest is known only when the bytes have passed), or one PUT with the bytes (it is known beforehand).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import final
@@ -16,11 +14,12 @@ from modelimage.credentials import Credentials
 from modelimage.documents import INDEX_TYPES, MANIFEST_TYPES
 from modelimage.errors import CancelledError, DigestMismatchError, ImageError, NotFoundError
 from modelimage.patience import GaveUpError, Patience, TransientError
-from modelimage.references import RegistryReference
-from modelimage.sources import CHUNK_BYTES
+from modelimage.source import CHUNK_BYTES
 from modelimage.stores import MANIFEST_LIMIT_BYTES, StoredManifest
-from modelimage.streams import Blob, HashedPass, Written, digest_of
+from modelimage.streams import Blob, HashedPass, Written, digest_of, resumed, without_start
 from modelimage.transport import RegistryError, Transport
+from oci_model_serving.errors import OmsError
+from oci_model_serving.reference import RegistryReference
 
 _AS_STORED = {"Accept-Encoding": "identity"}
 _REACH_TRIES = 3  # a registry that has not answered once is likely none: tell it soon
@@ -31,7 +30,7 @@ _MOUNT_TRIES = 3  # registries that do not mount refuse each time: do not ask fo
 class Registry:
     """One repository as a place to read images from and write them to.
 
-    ``own`` says whether the credentials of the environment are meant for this host; ``sources`` looks up other
+    `own` says whether the credentials of the environment are meant for this host; `sources` looks up other
     repositories that hold a blob, to be mounted from there instead of sent.
     """
 
@@ -52,12 +51,10 @@ class Registry:
         self._pull = f"repository:{place.repository}:pull"
         self._push = f"repository:{place.repository}:pull,push"
 
-    def __enter__(self) -> Registry:
-        """Return the repository itself."""
+    def __enter__(self) -> "Registry":
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the connections."""
         self._http.close()
 
     def prepare(self, blobs: Sequence[tuple[str | None, int]]) -> None:  # noqa: ARG002 - registries tell no free room
@@ -73,7 +70,7 @@ class Registry:
         self._reached = True
 
     def manifest(self, name: str | None) -> StoredManifest:
-        """Return the manifest or index that a digest or tag names; the content is checked against the digest."""
+        """The manifest or index that a digest or tag names; the content is checked against the digest."""
         name = name or self.place.digest or self.place.tag
         if name is None:
             raise ImageError(f"{self.place} names no image: add a tag or, better, a digest")
@@ -101,7 +98,7 @@ class Registry:
         return StoredManifest.read(digest, media_type, content)
 
     def digest_of_tag(self, tag: str) -> str | None:
-        """Return the digest that a tag points to, or None if there is no such tag."""
+        """The digest that a tag points to, or None if there is no such tag."""
         try:
             return self.manifest(tag).digest
         except NotFoundError:
@@ -110,16 +107,7 @@ class Registry:
     def read_blob(self, digest: str, size: int) -> Iterator[bytes]:
         """Yield a blob's bytes; a broken connection is taken up again where it broke."""
         doing = f"reading {self.place.name} {digest}"
-        done = 0
-        for attempt in self._patience.retrying():
-            with attempt:
-                for chunk in self._blob_from(digest, done, doing):
-                    done += len(chunk)
-                    yield chunk
-                if done < size:
-                    raise TransientError(f"{doing}: the answer ended after {done} of {size} bytes")
-                return
-        raise CancelledError(f"{doing}: stopped")
+        return resumed(self._patience, size, doing, lambda start: self._blob_from(digest, start, doing))
 
     def _blob_from(self, digest: str, start: int, doing: str) -> Iterator[bytes]:
         # What is compressed for the way has another length than the blob, and is read as it comes.
@@ -127,12 +115,8 @@ class Registry:
         with self._http.stream(
             f"{self._root}/blobs/{digest}", doing=doing, scope=self._pull, headers=headers
         ) as response:
-            skip = start if response.status_code == httpx.codes.OK else 0  # a registry may ignore the range
-            for chunk in response.iter_raw(CHUNK_BYTES):
-                kept = chunk[skip:]
-                skip -= len(chunk) - len(kept)
-                if kept:
-                    yield kept
+            ranged = response.status_code != httpx.codes.OK
+            yield from without_start(response.iter_raw(CHUNK_BYTES), 0 if ranged else start)
 
     def has_blob(self, digest: str, size: int) -> bool:
         """Tell whether the repository holds the blob."""
@@ -194,7 +178,7 @@ class Registry:
             if blob.digest is not None:
                 return self._send_known(blob, blob.digest, location, doing)
             return self._send_hashing(blob, location, doing)
-        except (ImageError, KeyboardInterrupt):
+        except (OmsError, KeyboardInterrupt):
             self._give_up(location)
             raise
 
@@ -250,7 +234,7 @@ class Registry:
 
     def _give_up(self, location: httpx.URL) -> None:
         # Registries drop forgotten uploads by themselves after days; this only spares them the room until then.
-        with suppress(ImageError):
+        with suppress(OmsError):
             self._http.once("DELETE", location, doing="giving up an upload", scope=self._push, accept=(202, 204, 404))
 
     def write_child(self, manifest: StoredManifest) -> None:

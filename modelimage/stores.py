@@ -1,7 +1,5 @@
 """Where images live: what a registry's repository and an OCI image layout folder have in common."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,19 +14,15 @@ MANIFEST_LIMIT_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class StoredManifest:
-    """A manifest or index as it is stored: its digest is that of ``content``, which is kept byte by byte."""
+    """A manifest or index as it is stored: its digest is that of `content`, which is kept byte by byte."""
 
     digest: str
     media_type: str
     content: bytes
 
     @classmethod
-    def read(cls, digest: str, said: str, content: bytes) -> StoredManifest:
-        """Take what a store has under ``digest`` and calls ``said``; the document's own word on its type counts more.
-
-        Raises:
-            ImageError: it is no JSON object, and so no manifest.
-        """
+    def read(cls, digest: str, said: str, content: bytes) -> "StoredManifest":
+        """Take what a store has under `digest` and calls `said`; the document's own word on its type counts more."""
         try:
             own = json.loads(content)
         except (ValueError, RecursionError):
@@ -41,23 +35,19 @@ class StoredManifest:
 class Reader(Protocol):
     """A store that images can be read from."""
 
-    def manifest(self, name: str | None) -> StoredManifest:
-        """Return the manifest or index that a digest or tag names (None: the only one there).
+    def manifest(self, name: str | None) -> "StoredManifest":
+        """The manifest or index that a digest or tag names (None: the only one there).
 
         Raises:
             NotFoundError: there is none.
         """
 
     def read_blob(self, digest: str, size: int) -> Iterator[bytes]:
-        """Yield a blob's bytes, ``size`` of them.
-
-        Raises:
-            ImageError: it is absent or cannot be read whole.
-        """
+        """Yield a blob's bytes, `size` of them."""
 
 
-class Writer(Protocol):
-    """A store that images can be written to. Blobs go first; a manifest that is there names only what is there."""
+class Store(Reader, Protocol):
+    """A store that is written to. Blobs go first; a manifest that is there names only what is there."""
 
     def prepare(self, blobs: Sequence[tuple[str | None, int]]) -> None:
         """Check, before any weights are read, that blobs (digest where known, size) can be written there at all."""
@@ -69,7 +59,7 @@ class Writer(Protocol):
         """Store a blob, unless it is known to be there.
 
         Raises:
-            DigestMismatchError: the content is not what ``blob.digest`` says.
+            DigestMismatchError: the content is not what `blob.digest` says.
             ImageError: it cannot be stored.
         """
 
@@ -78,7 +68,3 @@ class Writer(Protocol):
 
     def write_manifest(self, manifest: StoredManifest, tags: tuple[str, ...]) -> None:
         """Store a manifest, read it back, and only then give it its tags."""
-
-
-class Store(Reader, Writer, Protocol):
-    """A store that is written to and can be read as well, as both kinds can."""

@@ -1,21 +1,20 @@
 """Blobs as streams: hashed while they are sent, counted, and stopped when the run is stopped."""
 
-from __future__ import annotations
-
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from modelimage.errors import ImageError
+from modelimage.patience import Patience, TransientError
 
 
 @dataclass(frozen=True)
 class Blob:
-    """Content on its way to a store: ``size`` bytes that ``chunks`` yields afresh at each call.
+    """Content on its way to a store: `size` bytes that `chunks` yields afresh at each call.
 
-    ``digest`` is given where it is known beforehand; the store then need not hash, only check where nobody else does.
-    ``title`` names the blob in errors.
+    `digest` is given where it is known beforehand; the store then need not hash, only check where nobody else does.
+    `title` names the blob in errors.
     """
 
     title: str
@@ -24,7 +23,7 @@ class Blob:
     digest: str | None = None
 
     @classmethod
-    def of(cls, title: str, content: bytes) -> Blob:
+    def of(cls, title: str, content: bytes) -> "Blob":
         """Make a blob of bytes at hand."""
         return cls(title, len(content), lambda: iter((content,)), digest_of(content))
 
@@ -38,7 +37,7 @@ class Written:
 
 
 def digest_of(content: bytes) -> str:
-    """Return the digest of bytes at hand."""
+    """The digest of bytes at hand."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
@@ -46,7 +45,7 @@ class HashedPass:
     """One pass over a blob that hashes each chunk in a second thread while the caller sends it.
 
     hashlib and sockets both let go of the interpreter's lock, so hashing and sending overlap; each byte is hashed
-    once. ``digest`` holds after the pass.
+    once. `digest` holds after the pass.
 
     Raises:
         ImageError: from the iteration, when the content is shorter or longer than its blob's size.
@@ -63,7 +62,6 @@ class HashedPass:
         return f"sha256:{self._hash.hexdigest()}"
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the blob's chunks."""
         with ThreadPoolExecutor(1, thread_name_prefix="hash") as hasher:
             for chunk in self._blob.chunks():
                 hashing: Future[None] = hasher.submit(self._hash.update, chunk)
@@ -74,3 +72,24 @@ class HashedPass:
             raise ImageError(
                 f"{self._blob.title}: {self._seen} bytes came where {self._blob.size} were announced: run again"
             )
+
+
+def resumed(patience: Patience, size: int, doing: str, read_from: Callable[[int], Iterator[bytes]]) -> Iterator[bytes]:
+    """Yield `size` bytes that `read_from(start)` fetches, taken up where they broke off while patience lasts."""
+    done = 0
+    for attempt in patience.retrying():
+        with attempt:
+            for chunk in read_from(done):
+                done += len(chunk)
+                yield chunk
+            if done < size:
+                raise TransientError(f"{doing}: the answer ended after {done} of {size} bytes")
+
+
+def without_start(chunks: Iterable[bytes], skip: int) -> Iterator[bytes]:
+    """Drop the first `skip` bytes: what a server sends again that knows no ranges."""
+    for chunk in chunks:
+        kept = chunk[skip:]
+        skip -= len(chunk) - len(kept)
+        if kept:
+            yield kept

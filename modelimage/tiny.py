@@ -4,15 +4,15 @@ The architecture is Qwen2's (config.json keys and tensor names as in Hugging Fac
 with a byte-level tokenizer, in bfloat16. It answers nonsense, but loads and runs like the real thing.
 """
 
-from __future__ import annotations
-
 import ctypes
 import json
+import math
 import random
 from pathlib import Path
 from typing import Any
 
-from modelimage.errors import BadInputError, ImageError
+from modelimage.errors import ImageError
+from oci_model_serving.errors import InputError
 
 _HIDDEN, _INTERMEDIATE, _LAYERS, _HEADS, _KEY_VALUE_HEADS, _VOCABULARY = 128, 512, 4, 4, 2, 512
 _SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -23,24 +23,24 @@ _CHAT_TEMPLATE = (
 
 
 def write_tiny_model(folder: str, *, shards: int = 2, seed: int = 0) -> Path:
-    """Write the model to ``folder`` (which must be new or empty) in ``shards`` safetensors files and return its path.
+    """Write the model to `folder` (which must be new or empty) in `shards` safetensors files and return its path.
 
-    The same ``seed`` and ``shards`` give the same bytes.
+    The same `seed` and `shards` give the same bytes.
 
     Raises:
-        BadInputError: ``shards`` is out of range or the folder holds something.
+        InputError: `shards` is out of range or the folder holds something.
         ImageError: the folder cannot be written.
     """
     import safetensors  # noqa: PLC0415 - needed here alone
 
     tensors = _shapes()
     if not 1 <= shards <= len(tensors):
-        raise BadInputError(f"--shards is {shards}: give 1 to {len(tensors)}")
+        raise InputError(f"--shards is {shards}: give 1 to {len(tensors)}")
     root = Path(folder)
     try:
         root.mkdir(parents=True, exist_ok=True)
         if any(root.iterdir()):
-            raise BadInputError(f"{folder}: is not empty: give a new folder")
+            raise InputError(f"{folder}: is not empty: give a new folder")
         names = sorted(tensors)
         weight_map: dict[str, str] = {}
         generator = random.Random(seed)  # noqa: S311 - random weights guard nothing
@@ -57,7 +57,7 @@ def write_tiny_model(folder: str, *, shards: int = 2, seed: int = 0) -> Path:
             safetensors.serialize_file(specs, root / file, {"format": "pt"})
             (root / file).chmod(0o644)  # the library makes them private, and docker builds keep a file's mode
             weight_map |= dict.fromkeys(part, file)
-        total = sum(2 * _count(shape) for shape in tensors.values())
+        total = sum(2 * math.prod(shape) for shape in tensors.values())
         _write_json(root, "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
         for name, content in _documents().items():
             _write_json(root, name, content)
@@ -68,13 +68,6 @@ def write_tiny_model(folder: str, *, shards: int = 2, seed: int = 0) -> Path:
 
 def _write_json(root: Path, name: str, content: dict[str, Any]) -> None:
     (root / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def _count(shape: list[int]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
 
 
 def _shapes() -> dict[str, list[int]]:
@@ -106,7 +99,7 @@ def _shapes() -> dict[str, list[int]]:
 
 def _weights(generator: random.Random, name: str, shape: list[int]) -> ctypes.Array[ctypes.c_char]:
     """Return bfloat16 values: ones for norms, else random with a magnitude from 2^-6 to 2^-5, as weights have."""
-    count = _count(shape)
+    count = math.prod(shape)
     if name.endswith("norm.weight"):
         content = b"\x80\x3f" * count  # 1.0
     else:
@@ -197,7 +190,7 @@ def _documents() -> dict[str, dict[str, Any]]:
 
 
 def _byte_alphabet() -> list[str]:
-    """Return the printable character that stands for each byte in byte-level BPE (GPT-2's published table)."""
+    """The printable character that stands for each byte in byte-level BPE (GPT-2's published table)."""
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     table = {byte: chr(byte) for byte in printable} | {byte: chr(256 + n) for n, byte in enumerate(others)}

@@ -5,8 +5,6 @@ or Basic, whichever the registry asks for. Plain http is spoken to loopback addr
 Location or realm says.
 """
 
-from __future__ import annotations
-
 import json
 import socket
 import ssl
@@ -23,7 +21,7 @@ import httpx
 from modelimage.credentials import Credential, Credentials
 from modelimage.errors import CancelledError, ImageError
 from modelimage.patience import Patience, TransientError
-from modelimage.references import is_loopback
+from oci_model_serving.reference import is_loopback
 
 _RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TOKEN_MARGIN_SECONDS = 30.0
@@ -33,7 +31,7 @@ _TIMEOUT = httpx.Timeout(connect=15, read=600, write=120, pool=None)
 
 
 class RegistryError(ImageError):
-    """The registry refused, for good: ``status`` is its HTTP status, ``codes`` its own error codes."""
+    """The registry refused, for good: `status` is its HTTP status, `codes` its own error codes."""
 
     def __init__(self, message: str, *, status: int = 0, codes: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -41,7 +39,7 @@ class RegistryError(ImageError):
 
 
 class Transport:
-    """Requests to the registry at ``host``. Safe to use from many threads; close it when done."""
+    """Requests to the registry at `host`. Safe to use from many threads; close it when done."""
 
     def __init__(self, host: str, credentials: Credentials, patience: Patience) -> None:
         self.host, self.patience = host, patience
@@ -63,7 +61,7 @@ class Transport:
         self._client.close()
 
     def url(self, path: str) -> httpx.URL:
-        """Return the address of ``path``, which may itself be an address, as a Location header's."""
+        """The address of `path`, which may itself be an address, as a Location header's."""
         return self.base.join(path)
 
     def call(
@@ -80,18 +78,11 @@ class Transport:
     ) -> httpx.Response:
         """Send a small request and try again while that may help.
 
-        ``doing`` begins the message of an error ("pushing layer x"); ``accept`` are the statuses that are answers.
-
-        Raises:
-            RegistryError: the registry refused.
-            GaveUpError: the registry kept failing.
+        `doing` begins the message of an error ("pushing layer x"); `accept` are the statuses that are answers.
         """
-        for attempt in (patience or self.patience).retrying():
-            with attempt:
-                return self.once(
-                    method, path, doing=doing, scope=scope, accept=accept, headers=headers, content=content
-                )
-        raise CancelledError(f"{doing}: stopped")
+        return (patience or self.patience).retrying()(
+            self.once, method, path, doing=doing, scope=scope, accept=accept, headers=headers, content=content
+        )
 
     def once(
         self,
@@ -104,12 +95,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         content: bytes | Iterator[bytes] | None = None,
     ) -> httpx.Response:
-        """Send a request once; a streamed ``content`` cannot be sent again, so an expired token is then transient.
-
-        Raises:
-            TransientError: it may help to try again.
-            RegistryError: it will not.
-        """
+        """Send a request once; a streamed `content` cannot be sent again, so an expired token is then transient."""
         with self._answer(method, path, doing=doing, scope=scope, headers=headers, content=content) as response:
             response.read()
             if response.status_code in accept:
@@ -118,11 +104,7 @@ class Transport:
 
     @contextmanager
     def stream(self, path: str, *, doing: str, scope: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
-        """Send a GET once and hand out the answer before its body; redirects are followed, without our secrets.
-
-        Raises:
-            TransientError, RegistryError: as ``once``.
-        """
+        """Send a GET once and hand out the answer before its body; redirects are followed, without our secrets."""
         with self._answer("GET", path, doing=doing, scope=scope, headers=headers, content=None) as response:
             if response.status_code not in {200, 206}:
                 response.read()
@@ -174,7 +156,7 @@ class _Authorisations:
         self._lock = threading.Lock()
 
     def header(self, scope: str, challenge: str | None, *, refresh: bool) -> str | None:
-        """Return the header for ``scope``, answering the registry's ``challenge`` where it has made one."""
+        """The header for `scope`, answering the registry's `challenge` where it has made one."""
         with self._lock:
             known = self._known.get(scope)
             if challenge is None:
@@ -268,7 +250,7 @@ def _root_cause(error: BaseException) -> BaseException:
 
 
 def error_of(response: httpx.Response, doing: str) -> RegistryError | TransientError:
-    """Return the error that an answer means, with the registry's own words and what to do."""
+    """The error that an answer means, with the registry's own words and what to do."""
     status = response.status_code
     codes, said = _registry_words(response)
     message = f"{doing}: the registry answered {status} {response.reason_phrase}".rstrip()

@@ -1,25 +1,21 @@
 """Checks on weights before they are packed: what would fail hours later, in a server's log, fails here.
 
-The safetensors format is an 8-byte little-endian header length, a JSON header with each tensor's ``data_offsets``,
+The safetensors format is an 8-byte little-endian header length, a JSON header with each tensor's `data_offsets`,
 and the data (https://github.com/huggingface/safetensors, README, "Format"); the reference reader refuses headers
 above 100 MB, and so does this one.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from modelimage.errors import BadInputError
-from modelimage.sources import Selection, SourceFile
+from oci_model_serving.errors import InputError
 
 HEADER_LIMIT_BYTES = 100_000_000
 INDEX_SUFFIX = ".safetensors.index.json"
 WEIGHT_SUFFIXES = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".npz", ".h5", ".msgpack")
 _PICKLES = ("pytorch_model*.bin", "consolidated*.pth", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*args.bin")
-_INDEX_LIMIT_BYTES = 64 << 20
 
 
 def is_weights(path: str) -> bool:
@@ -36,7 +32,7 @@ class HeaderCheck:
     """Checks a safetensors file's header as its bytes pass by.
 
     Raises:
-        BadInputError: from ``feed``, when the file cannot be whole; the message names it and the remedy.
+        InputError: from `feed`, when the file cannot be whole; the message names it and the remedy.
     """
 
     def __init__(self, path: str, size: int) -> None:
@@ -79,7 +75,7 @@ class HeaderCheck:
             self._refuse(f"its header describes {whole} bytes and the file has {self._size}")
 
     def _refuse(self, what: str) -> None:
-        raise BadInputError(
+        raise InputError(
             f"{self._path}: not a whole safetensors file: {what}. Fetch it again (an interrupted download or a git-lfs "
             f"pointer looks like this), or leave it out with --ignore {self._path!r}"
         )
@@ -97,49 +93,3 @@ def _checked(check: HeaderCheck, chunks: Iterator[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         check.feed(chunk)
         yield chunk
-
-
-def missing_shards(files: Iterable[SourceFile], listed: Iterable[str]) -> list[str]:
-    """Return a problem for each shard that a safetensors index names and the image would not hold.
-
-    ``listed`` are all files of the source, so that a shard that a pattern left out is told from one that is absent.
-    """
-    chosen = {file.path: file for file in files}
-    everything = set(listed)
-    problems: list[str] = []
-    for path, file in chosen.items():
-        if not path.endswith(INDEX_SUFFIX) or file.size > _INDEX_LIMIT_BYTES:
-            continue
-        folder = path.rsplit("/", 1)[0] + "/" if "/" in path else ""
-        try:
-            names = sorted(set(json.loads(b"".join(file.read()))["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            problems.append(f"{path}: not a safetensors index (JSON with a weight_map): fetch it again")
-            continue
-        for name in names:
-            shard = f"{folder}{name}"
-            if shard in chosen:
-                continue
-            why = "--allow or --ignore leaves it out" if shard in everything else "it is not there: fetch it"
-            problems.append(f"{path} names the shard {shard}, but {why}")
-    return problems
-
-
-def pickle_findings(paths: Iterable[str], selection: Selection) -> tuple[list[str], list[str]]:
-    """Return the problems and the notes that a source's pickle files give rise to.
-
-    Pickles beside safetensors are dead weight; pickles alone are refused unless ``--allow`` asked for them by name.
-    """
-    paths = list(paths)
-    pickles = [path for path in paths if is_pickle(path)]
-    if not pickles:
-        return [], []
-    shown = ", ".join(pickles[:3]) + (f" and {len(pickles) - 3} more" if len(pickles) > 3 else "")
-    if any(path.endswith((".safetensors", ".gguf")) for path in paths):
-        return [], [f"pickle files are packed too ({shown}); servers load the safetensors: --ignore leaves them out"]
-    if selection.allow:
-        return [], [f"pickle files run code when they are loaded ({shown}); packed because --allow asks for them"]
-    return [
-        f"the weights are pickle files ({shown}), which run code when they are loaded: convert them to safetensors, "
-        f"or pack them all the same with --allow '*'"
-    ], []

@@ -6,8 +6,6 @@ Prints the image's reference. A script of its own, so that the benchmark's proce
 started counts its parent's memory as its own until it runs.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json
@@ -17,16 +15,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a script's own folder is all that Python looks in
 
-from modelimage.documents import (
-    LAYER_TYPE,
-    MANIFEST_TYPE,
-    Descriptor,
-    write_config,
-    write_manifest,
-)
+from modelimage.documents import LAYER_TYPE, MANIFEST_TYPE, Descriptor, write_config, write_manifest
 from modelimage.layers import Layer
+from modelimage.origins import open_source
 from modelimage.patience import Patience
-from modelimage.sources import Selection, open_source
+from modelimage.source import Selection
 from modelimage.streams import digest_of
 
 
@@ -58,7 +51,7 @@ def one_layer(layout: Path, weights: Path, *, compressed: bool) -> str:
         size=(blobs / stored.hexdigest()).stat().st_size,
     )
     config = write_config(None, [(f"sha256:{plain.hexdigest()}", "one layer")])
-    manifest = write_manifest(config, digest_of(config), [descriptor], {})
+    manifest = write_manifest(config, [descriptor], {})
     for content in (config, manifest):
         (blobs / digest_of(content).removeprefix("sha256:")).write_bytes(content)
     entry = {"mediaType": MANIFEST_TYPE, "digest": digest_of(manifest), "size": len(manifest)}

@@ -8,8 +8,6 @@ as the same layers to the same registry, one after the other, with digests that 
 is not installed is left out and named.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json
@@ -30,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+IMAGE = (sys.executable, "-m", "oms", "image")
 MIB = 1 << 20
 BUSYBOX = Path("/bin/busybox")
 
@@ -96,7 +95,7 @@ def make_weights(folder: Path, gib: float, shards: int) -> None:
     (folder / "config.json").write_text('{"model_type": "qwen2"}')
 
 
-class Registry:
+class LocalRegistry:
     """A docker-registry whose storage can be emptied between contenders."""
 
     def __init__(self, folder: Path) -> None:
@@ -188,22 +187,15 @@ for job in $jobs; do wait "$job"; done
 class Bench:
     """The contenders, over one folder of weights and one registry."""
 
-    def __init__(self, work: Path, registry: Registry, gib: float) -> None:
-        self._work, self._registry, self._gib = work, registry, gib
+    def __init__(self, work: Path, registry: LocalRegistry) -> None:
+        self._work, self._registry = work, registry
         self.weights = work / "weights"
         self.context = work / "context"
 
     def _direct(self, name: str, tag: str) -> Row:
         cache = self._work / "cache"
-        command: list[str | Path] = [
-            sys.executable,
-            "-m",
-            "modelimage",
-            "pack",
-            self.weights,
-            f"{self._registry.host}/direct:{tag}",
-        ]
-        return measured(name, [*command, "--cache", cache, "--json"])
+        place = f"{self._registry.host}/direct:{tag}"
+        return measured(name, [*IMAGE, "pack", self.weights, place, "--cache", cache, "--json"])
 
     def floor(self, layers: Sequence[tuple[Path, str]], mode: str) -> Row:
         """Send the very layers by curl."""
@@ -262,7 +254,7 @@ class Bench:
         return [both, *(Row(row.name, row.seconds) for row in rows)]
 
     def _copy(self, reference: str, place: str) -> None:
-        command = [sys.executable, "-m", "modelimage", "copy", reference, place]
+        command = [*IMAGE, "copy", reference, place]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
 
     def pulls(self) -> list[Row]:
@@ -318,7 +310,7 @@ def total(name: str, rows: Sequence[Row]) -> Row:
 def layers_of(work: Path, weights: Path) -> list[tuple[Path, str]]:
     """Write our layers to files, so that curl sends the very same bytes; return each with its digest."""
     layout = work / "layers"
-    command = [sys.executable, "-m", "modelimage", "pack", weights, f"oci:{layout}", "--cache", work / "layer-cache"]
+    command = [*IMAGE, "pack", weights, f"oci:{layout}", "--cache", work / "layer-cache"]
     packed = subprocess.run([str(part) for part in [*command, "--json"]], cwd=ROOT, capture_output=True, check=True)
     layers = []
     for layer in json.loads(packed.stdout)["layers"]:
@@ -350,7 +342,7 @@ def hash_speed() -> float:
 
 
 def contenders(bench: Bench, work: Path, skip: Sequence[str], repeat: int) -> tuple[list[Row], Row]:
-    """Run all that is installed; the floor and our packer ``repeat`` times, of which the median counts."""
+    """Run all that is installed; the floor and our packer `repeat` times, of which the median counts."""
     layers = layers_of(work, bench.weights)
     floors, directs = [], []
     for _ in range(repeat):
@@ -359,7 +351,7 @@ def contenders(bench: Bench, work: Path, skip: Sequence[str], repeat: int) -> tu
     parallel = bench.floor(layers, "parallel")
     floor = sorted(floors, key=lambda row: row.seconds)[len(floors) // 2]
     rows = [floor, parallel, *sorted(directs, key=lambda run: run[0].seconds)[len(directs) // 2]]
-    command = [sys.executable, "-m", "modelimage", "context", bench.weights, bench.context]
+    command = [*IMAGE, "context", bench.weights, bench.context]
     subprocess.run([str(part) for part in command], cwd=ROOT, check=True, capture_output=True)
     for name, program, run in (
         ("buildah", "buildah", bench.buildah),
@@ -391,8 +383,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-image-", dir=options.work) as name:
         work = Path(name)
         os.environ["XDG_CACHE_HOME"] = str(work / "xdg-cache")  # not the user's remembered digests
-        registry = Registry(work / "registry")
-        bench = Bench(work, registry, options.gib)
+        registry = LocalRegistry(work / "registry")
+        bench = Bench(work, registry)
         say(f"making {options.gib} GiB of weights")
         make_weights(bench.weights, options.gib, options.shards)
         try:

@@ -12,8 +12,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import google_crc32c
 import pytest
 
-from modelimage import BadInputError, ImageError, inspect, pack, write_context
+from modelimage import ImageError, inspect, pack, write_context
 from modelimage.patience import RetryPolicy
+from oci_model_serving.errors import InputError
 from tests.modelimage.servers import Answer, Request, ranged, serving
 from tests.weights import safetensors_bytes
 
@@ -131,9 +132,9 @@ def test_a_flipped_byte_is_found_by_the_checksum(bucket: FakeStorage, tmp_path: 
 
 
 def test_an_empty_prefix_and_a_malformed_address_are_refused(bucket: FakeStorage, tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="no file to pack"):
+    with pytest.raises(InputError, match="no file to pack"):
         pack("gs://bucket/models/nothing", f"oci:{tmp_path / 'image'}", policy=QUICK)
-    with pytest.raises(BadInputError, match="write gs://bucket/prefix"):
+    with pytest.raises(InputError, match="write gs://bucket/prefix"):
         pack("gs://", f"oci:{tmp_path / 'image'}", policy=QUICK)
     with pytest.raises(ImageError, match="no such bucket"):
         pack("gs://another-bucket/x", f"oci:{tmp_path / 'image'}", policy=QUICK)

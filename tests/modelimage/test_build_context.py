@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from modelimage import BadInputError, ImageError, fingerprint, pack, write_context
+from modelimage import ImageError, fingerprint, pack, write_context
+from oci_model_serving.errors import InputError
 
 BASE = "localhost:5000/busybox@sha256:" + "a" * 64
 
@@ -42,22 +43,22 @@ def test_a_context_of_ours_is_replaced_and_anything_else_is_not(tmp_path: Path, 
     assert (tmp_path / "context" / "layer-04" / "models" / "config.json").read_text() == "{}"
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "letter.txt").write_text("dear")
-    with pytest.raises(BadInputError, match="holds something else"):
+    with pytest.raises(InputError, match="holds something else"):
         write_context(str(model), str(tmp_path / "home"))
     assert (tmp_path / "home" / "letter.txt").read_text() == "dear"
 
 
 def test_a_base_that_docker_cannot_read_is_refused(tmp_path: Path, model: Path) -> None:
-    with pytest.raises(BadInputError, match="modelimage copy oci:x@sha256"):
+    with pytest.raises(InputError, match="oms image copy oci:x@sha256"):
         write_context(str(model), str(tmp_path / "context"), base="oci:x@sha256:" + "a" * 64)
-    with pytest.raises(BadInputError, match="names no digest"):
+    with pytest.raises(InputError, match="names no digest"):
         write_context(str(model), str(tmp_path / "context"), base="localhost:5000/busybox:latest")
     assert not (tmp_path / "context").exists()
 
 
 def test_weights_that_servers_could_not_read_are_refused_and_nothing_is_left(tmp_path: Path, model: Path) -> None:
     (model / "model-00003-of-00003.safetensors").chmod(0o600)
-    with pytest.raises(BadInputError, match="chmod o\\+r"):
+    with pytest.raises(InputError, match="chmod o\\+r"):
         write_context(str(model), str(tmp_path / "context"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
 

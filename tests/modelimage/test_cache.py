@@ -9,8 +9,9 @@ import pytest
 from modelimage import cache as cache_module
 from modelimage.cache import LayerCache, default_folder
 from modelimage.layers import Layer
+from modelimage.origins import open_source
 from modelimage.patience import Patience
-from modelimage.sources import Selection, open_source
+from modelimage.source import Selection
 
 DIGEST = "sha256:" + "a" * 64
 

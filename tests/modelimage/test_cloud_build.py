@@ -17,9 +17,10 @@ import pytest
 from google.api_core.exceptions import Forbidden, NotFound, PermissionDenied, RequestRangeNotSatisfiable
 from google.cloud.devtools import cloudbuild_v1
 
-from modelimage import BadInputError, ImageError, cloud_build
+from modelimage import ImageError, cloud_build
 from modelimage.cloud_build import BuildPlace, make_build, pack_in_cloud_build
-from modelimage.progress import Silent
+from modelimage.progress import Reporter
+from oci_model_serving.errors import InputError
 
 SOURCE = "hf://org/name@" + "c" * 40
 DIGEST = "sha256:" + "d" * 64
@@ -27,7 +28,7 @@ PLACE = BuildPlace("project", "us-central1")
 Status = cloudbuild_v1.Build.Status
 
 
-class Teller(Silent):
+class Teller(Reporter):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
@@ -183,15 +184,15 @@ def test_the_request_carries_what_was_asked_for_within_the_limits() -> None:
     step = build.steps[0]
     assert len(step.args) <= 100
     assert max(len(argument) for argument in step.args) <= 10_000
-    separator = list(step.args).index("--")
-    assert list(step.args[separator + 1 :]) == [
-        SOURCE,
-        "h.example/r:t",
-        "--base",
-        "h.example/b@" + DIGEST,
-        "--allow=$$x",
-        "--ignore=*.bin",
-    ]
+    job = step.args[3 + int(step.args[2])]
+    assert "$$x" in job
+    assert json.loads(job.replace("$$", "$")) == {
+        "source": SOURCE,
+        "destination": "h.example/r:t",
+        "base": "h.example/b@" + DIGEST,
+        "allow": ["$x"],
+        "ignore": ["*.bin"],
+    }
     assert step.name == place.step_image
     assert step.secret_env == ["HF_TOKEN"]
     assert build.available_secrets.secret_manager[0].version_name == place.hf_token_secret
@@ -225,18 +226,34 @@ def test_the_step_really_packs_when_its_arguments_are_run(tmp_path: Path, model:
     assert "httpx==" in (tmp_path / "pip-arguments").read_text()
 
 
-def test_the_code_that_travels_is_the_same_each_time_and_holds_every_module() -> None:
+def test_a_step_that_cannot_pack_says_so_and_fails_the_build(tmp_path: Path) -> None:
+    job = json.dumps({"source": str(tmp_path / "nothing"), "destination": f"oci:{tmp_path / 'image'}"})
+    command = [sys.executable, "-m", "modelimage.build_step", job]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "error: " in done.stderr
+    assert "no such folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_code_that_travels_is_the_same_each_time_and_holds_what_packs_and_nothing_else() -> None:
     one, two = (make_build(SOURCE, "h.example/r", PLACE).steps[0].args for _ in range(2))
     assert list(one) == list(two)
     parts = int(one[2])
     with zipfile.ZipFile(io.BytesIO(base64.b64decode("".join(one[3 : 3 + parts])))) as archive:
         names = set(archive.namelist())
-    package = Path(cloud_build.__file__).parent
-    assert names == {f"modelimage/{path.name}" for path in package.glob("*.py")}
+    program = (
+        "import sys, modelimage.build_step, modelimage.packer, modelimage.hub, modelimage.bucket\n"
+        "for name, module in sys.modules.items():\n"
+        "    if name.split('.')[0] in ('modelimage', 'oci_model_serving'):\n"
+        "        print('/'.join(module.__file__.split('/')[-2:]))"
+    )
+    needed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert names == set(needed.stdout.split())
 
 
 def test_what_cannot_work_in_a_build_is_refused_all_at_once(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError) as caught:
+    with pytest.raises(InputError) as caught:
         pack_in_cloud_build(
             str(tmp_path),
             "oci:layout",

@@ -200,3 +200,23 @@ def test_a_credential_does_not_show_its_secret() -> None:
     assert SECRET not in repr(Credential("me", SECRET, "refresh-me"))
     assert "refresh-me" not in repr(Credential("me", SECRET, "refresh-me"))
     assert Credential("me", "pw").basic() == "Basic " + basic("me", "pw")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "us-central1-docker-pkg.dev",
+        "evilpkg.dev",
+        "evil.pkg.dev",
+        "docker.pkg.dev.evil.com",
+        "us-docker.pkg.dev:5000",
+        "evil.gcr.io",
+        "gcr.io.evil.com",
+        "gcr.io:5000",
+    ],
+)
+def test_a_google_token_is_never_offered_to_a_host_that_only_looks_like_googles(
+    google_credentials: Any, host: str
+) -> None:
+    assert find(host) is None
+    assert google_credentials.refreshed == 0

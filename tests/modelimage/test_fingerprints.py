@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 import modelimage
-from modelimage import ImageError, fingerprint, folder_size_bytes
+from modelimage import fingerprint, folder_size_bytes, pack
+from modelimage.origins import open_source
+from modelimage.patience import Patience
+from modelimage.source import Selection
+from oci_model_serving.errors import InputError
 from tests.weights import safetensors_bytes
 
 
@@ -18,6 +22,42 @@ def test_the_same_folder_has_the_same_fingerprint_and_small_files_count_by_conte
     assert fingerprint(str(model)) == before
     (model / "config.json").write_text('{"model_type": "llama"}')
     assert fingerprint(str(model)) != before
+
+
+def test_a_folders_fingerprint_stays_the_one_that_states_of_earlier_versions_hold(tmp_path: Path) -> None:
+    (tmp_path / "nested" / "deeper").mkdir(parents=True)
+    (tmp_path / ".git").mkdir()
+    for name, content in {
+        ".git/HEAD": "x",
+        "nested/.hidden": "x",
+        "config.json": '{"model_type": "qwen2"}',
+        "nested/extra.txt": "extra",
+        "nested/deeper/empty": "",
+        "nested-file": "sorts between",
+    }.items():
+        (tmp_path / name).write_text(content)
+    (tmp_path / "alias.json").symlink_to("config.json")
+    assert fingerprint(str(tmp_path)) == "c29267e0f87cb5a3de031700b19ac941fe8826ca4a0085b0584f4e4fc108beac"
+    (tmp_path / "weights.bin").write_bytes(bytes(2 << 20))
+    os.utime(tmp_path / "weights.bin", ns=(1_700_000_000_123_456_789,) * 2)
+    assert fingerprint(str(tmp_path)) == "6e82d21b11eaeeabf22eb5c514fdcea705bed306997030587a29178da90a9e3a"
+
+
+def test_the_fingerprint_and_the_size_are_of_the_very_files_that_are_packed(tmp_path: Path, model: Path) -> None:
+    (model / "alias.json").symlink_to("config.json")
+    before, size = fingerprint(str(model)), folder_size_bytes(model)
+    assert size == sum(file.size for file in open_source(str(model), Selection(), Patience()).files)
+    (tmp_path / "outside").write_text("not the model's")
+    for name, target in (("leaves", "../outside"), ("nowhere", "gone"), ("folder", "nested")):
+        (model / name).symlink_to(target)
+    assert fingerprint(str(model)) == before
+    assert folder_size_bytes(model) == size
+    assert pack(str(model), f"oci:{tmp_path / 'image'}", ignore=["leaves", "nowhere", "folder"]).digest
+
+
+def test_an_unknown_kind_of_source_is_refused_as_packing_refuses_it() -> None:
+    with pytest.raises(InputError, match="no such kind of source"):
+        fingerprint("s3://bucket/model")
 
 
 def test_a_renamed_or_added_file_changes_the_fingerprint_and_a_hidden_one_does_not(model: Path) -> None:
@@ -60,9 +100,9 @@ def test_the_size_is_that_of_the_visible_files(model: Path) -> None:
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="no such folder"):
+    with pytest.raises(InputError, match="no such folder"):
         fingerprint(str(tmp_path / "nothing"))
-    with pytest.raises(ImageError, match="no such folder"):
+    with pytest.raises(InputError, match="no such folder"):
         folder_size_bytes(tmp_path / "nothing")
 
 

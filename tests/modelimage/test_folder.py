@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from modelimage.errors import BadInputError, ImageError
+from modelimage.errors import ImageError
+from modelimage.origins import open_source
 from modelimage.patience import Patience
-from modelimage.sources import Selection, Source, open_source
+from modelimage.source import Selection, Source
+from oci_model_serving.errors import InputError
 from tests.weights import safetensors_bytes, write_model
 
 
@@ -20,7 +22,7 @@ def opened(folder: Path, allow: tuple[str, ...] = (), ignore: tuple[str, ...] = 
 
 
 def refused(folder: Path, allow: tuple[str, ...] = (), ignore: tuple[str, ...] = ()) -> str:
-    with pytest.raises(BadInputError) as caught:
+    with pytest.raises(InputError) as caught:
         opened(folder, allow, ignore)
     return str(caught.value)
 
@@ -128,7 +130,8 @@ def test_an_unreadable_file_and_folder_are_told_before_anything_is_packed() -> N
             "import os, sys\n"
             "import modelimage.folder\n"
             "from modelimage.patience import Patience\n"
-            "from modelimage.sources import Selection, open_source\n"
+            "from modelimage.origins import open_source\n"
+            "from modelimage.source import Selection\n"
             "os.setuid(65534)\n"
             "try: open_source(sys.argv[1], Selection(), Patience())\n"
             "except Exception as error: print(error); sys.exit(getattr(error, 'exit_code', 99))"

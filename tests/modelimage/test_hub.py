@@ -11,8 +11,9 @@ from urllib.parse import unquote, urlsplit
 import huggingface_hub.constants
 import pytest
 
-from modelimage import BadInputError, ImageError, copy, inspect, pack, write_context
+from modelimage import ImageError, copy, inspect, pack, write_context
 from modelimage.patience import RetryPolicy
+from oci_model_serving.errors import InputError
 from tests.modelimage.servers import Answer, Request, ranged, serving
 from tests.weights import safetensors_bytes
 
@@ -151,11 +152,11 @@ def test_nothing_lands_on_a_disk_but_the_image(hub: FakeHub, tmp_path: Path) -> 
 
 def test_a_branch_a_tag_and_no_revision_are_refused_with_the_commit_to_use(hub: FakeHub, tmp_path: Path) -> None:
     for source in ("hf://org/name@main", "hf://org/name"):
-        with pytest.raises(BadInputError, match=f"it is at hf://org/name@{COMMIT} now"):
+        with pytest.raises(InputError, match=f"it is at hf://org/name@{COMMIT} now"):
             pack(source, f"oci:{tmp_path / 'image'}")
-    with pytest.raises(BadInputError, match="from the repository's history page"):
+    with pytest.raises(InputError, match="from the repository's history page"):
         pack("hf://org/name@unknown", f"oci:{tmp_path / 'image'}")
-    with pytest.raises(BadInputError, match="write hf://org/name@<40-hex commit>"):
+    with pytest.raises(InputError, match="write hf://org/name@<40-hex commit>"):
         pack("hf://name", f"oci:{tmp_path / 'image'}")
 
 
@@ -194,13 +195,13 @@ def test_content_that_is_not_what_the_hub_lists_is_refused(hub: FakeHub, tmp_pat
 
 def test_a_shard_that_is_broken_on_the_hub_is_refused(hub: FakeHub, tmp_path: Path) -> None:
     hub.files["model-00001-of-00002.safetensors"] = b"version https://git-lfs.github.com/spec/v1\n"
-    with pytest.raises(BadInputError, match="not a whole safetensors file"):
+    with pytest.raises(InputError, match="not a whole safetensors file"):
         pack(SOURCE, f"oci:{tmp_path / 'image'}", policy=QUICK)
 
 
 def test_a_missing_shard_is_refused_before_anything_is_streamed(hub: FakeHub, tmp_path: Path) -> None:
     del hub.files["model-00002-of-00002.safetensors"]
-    with pytest.raises(BadInputError, match="it is not there"):
+    with pytest.raises(InputError, match="it is not there"):
         pack(SOURCE, f"oci:{tmp_path / 'image'}", policy=QUICK)
     assert hub.reads(".safetensors") == []
 

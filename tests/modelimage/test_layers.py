@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelimage import layers
-from modelimage.errors import BadInputError
 from modelimage.layers import LAYER_COUNT_LIMIT, LAYER_LIMIT_BYTES, Layer, plan_layers
-from modelimage.sources import SourceFile
+from modelimage.source import SourceFile
+from oci_model_serving.errors import InputError
 
 GB = 10**9
 
@@ -100,13 +100,13 @@ def test_a_model_of_shards_alone_still_gets_its_links() -> None:
 
 
 def test_a_file_that_no_layer_can_hold_is_refused_with_the_remedy() -> None:
-    with pytest.raises(BadInputError, match="max_shard_size") as caught:
+    with pytest.raises(InputError, match="max_shard_size") as caught:
         plan_layers([sized("a.safetensors", 10 * GB), sized("b.safetensors", 11 * GB), sized("c.safetensors", 1)])
     assert len(caught.value.problems) == 2
 
 
 def test_more_weights_than_sixty_full_layers_are_refused() -> None:
-    with pytest.raises(BadInputError, match="do not fit into 59 layers"):
+    with pytest.raises(InputError, match="do not fit into 59 layers"):
         plan_layers([sized(f"model-{number:05d}.safetensors", 9 * GB) for number in range(60)])
 
 

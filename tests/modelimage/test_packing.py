@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 
-from modelimage import BadInputError, ImageError, NotFoundError, copy, inspect, pack, tag, write_base
+from modelimage import ImageError, NotFoundError, copy, inspect, pack, tag, write_base
 from modelimage import cache as cache_module
-from modelimage import sources as sources_module
+from modelimage import origins as origins_module
 from modelimage.errors import CancelledError
-from modelimage.folder import _Found
-from modelimage.progress import Silent
+from modelimage.folder import FolderFile
+from modelimage.progress import Reporter
+from oci_model_serving.errors import InputError
 from tests.weights import safetensors_bytes, write_model
 
 BUSYBOX = Path("/bin/busybox")
@@ -138,11 +139,11 @@ def test_a_second_packing_reads_no_weights(tmp_path: Path, model: Path, monkeypa
     monkeypatch.setattr(cache_module, "RACY_SECONDS", 0.0)
     first = pack(str(model), f"oci:{tmp_path / 'image'}")
 
-    def read(self: _Found) -> Iterator[bytes]:
+    def read(self: FolderFile) -> Iterator[bytes]:
         raise AssertionError(f"{self.path} was read")
 
-    monkeypatch.setattr(_Found, "_read", read)
-    monkeypatch.setattr("modelimage.weights.missing_shards", lambda *_: [])  # it reads the index, not weights
+    monkeypatch.setattr(FolderFile, "_read", read)
+    monkeypatch.setattr("modelimage.rules._missing_shards", lambda *_: [])  # it reads the index, not weights
     second = pack(str(model), f"oci:{tmp_path / 'image'}")
     assert second.digest == first.digest
     assert not any(layer.uploaded for layer in second.layers)
@@ -189,15 +190,15 @@ def test_the_base_has_a_shell_that_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"#!/bin/sh\n", b"\x7fELF\x01\x01" + bytes(60), b""])
 def test_a_busybox_that_is_no_static_program_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "busybox").write_bytes(content)
-    with pytest.raises(BadInputError, match="busybox-static"):
+    with pytest.raises(InputError, match="busybox-static"):
         write_base(str(tmp_path / "base"), str(tmp_path / "busybox"))
-    with pytest.raises(BadInputError, match="linked dynamically"):
+    with pytest.raises(InputError, match="linked dynamically"):
         write_base(str(tmp_path / "base"), shutil.which("ls") or "/bin/ls")
     assert not (tmp_path / "base").exists()
 
 
 def test_all_bad_arguments_are_told_at_once(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError) as caught:
+    with pytest.raises(InputError) as caught:
         pack(str(tmp_path / "nothing"), "busybox", base="localhost:5000/base:latest", jobs=0)
     message = str(caught.value)
     assert len(caught.value.problems) == 4, message
@@ -205,26 +206,26 @@ def test_all_bad_arguments_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_a_destination_with_a_digest_and_an_unknown_source_are_refused(tmp_path: Path, model: Path) -> None:
-    with pytest.raises(BadInputError, match="has no digest yet"):
+    with pytest.raises(InputError, match="has no digest yet"):
         pack(str(model), "localhost:5000/m@sha256:" + "a" * 64)
-    with pytest.raises(BadInputError, match="no such kind of source"):
+    with pytest.raises(InputError, match="no such kind of source"):
         pack("s3://bucket/x", f"oci:{tmp_path / 'image'}")
 
 
 def test_a_folder_with_other_things_is_not_made_a_layout(tmp_path: Path, model: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "letter.txt").write_text("dear")
-    with pytest.raises(BadInputError, match="is no image layout"):
+    with pytest.raises(InputError, match="is no image layout"):
         pack(str(model), f"oci:{tmp_path / 'home'}")
     assert [path.name for path in (tmp_path / "home").iterdir()] == ["letter.txt"]
-    with pytest.raises(BadInputError, match="a file is in the way"):
+    with pytest.raises(InputError, match="a file is in the way"):
         pack(str(model), f"oci:{tmp_path / 'home' / 'letter.txt'}")
 
 
 def test_two_runs_do_not_write_to_one_layout_at_once(tmp_path: Path, model: Path) -> None:
     seen: list[str] = []
 
-    class Nested(Silent):
+    class Nested(Reporter):
         def finished(self, title: str, outcome: str) -> None:
             if not seen:
                 seen.append(title)
@@ -248,9 +249,9 @@ def test_a_full_disk_is_told_before_a_byte_is_written(
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, model: Path) -> None:
     program = (
-        "import resource, sys; from modelimage.cli import main\n"
+        "import resource, sys; from oms.main import main\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
-        "sys.exit(main(['pack', sys.argv[1], 'oci:' + sys.argv[2]]))"
+        "sys.exit(main(['image', 'pack', sys.argv[1], 'oci:' + sys.argv[2]]))"
     )
     target = tmp_path / "image"
     done = subprocess.run(
@@ -269,7 +270,7 @@ def test_a_failed_run_leaves_the_former_image_whole(
 ) -> None:
     first = pack(str(model), f"oci:{tmp_path / 'image'}")
     (model / "config.json").write_text("{}")
-    real = sources_module.open_source
+    real = origins_module.open_source
 
     def changing(*arguments: Any) -> Any:
         source = real(*arguments)
@@ -284,7 +285,7 @@ def test_a_failed_run_leaves_the_former_image_whole(
 
 
 def test_a_change_after_the_last_byte_was_read_is_still_noticed(tmp_path: Path, model: Path) -> None:
-    class Meddler(Silent):
+    class Meddler(Reporter):
         def finished(self, title: str, outcome: str) -> None:
             with (model / "model-00001-of-00003.safetensors").open("ab") as out:
                 out.write(b"x")
@@ -297,7 +298,7 @@ def test_a_change_after_the_last_byte_was_read_is_still_noticed(tmp_path: Path, 
 def test_a_stopped_run_leaves_nothing(tmp_path: Path, model: Path) -> None:
     stop = threading.Event()
 
-    class Stopper(Silent):
+    class Stopper(Reporter):
         def advanced(self, title: str, count: int) -> None:
             stop.set()
 
@@ -323,7 +324,7 @@ def test_inspect_tells_what_is_missing_or_damaged(tmp_path: Path, model: Path) -
         inspect(f"oci:{tmp_path / 'image'}@sha256:{'a' * 64}")
     with pytest.raises(ImageError, match="a layout has no tags"):
         inspect(image.reference, require_digest_tag=True)
-    with pytest.raises(BadInputError, match="a layout has no tags"):
+    with pytest.raises(InputError, match="a layout has no tags"):
         tag(image.reference)
     layer = blob(tmp_path / "image", image.layers[0].digest)
     layer.write_bytes(layer.read_bytes()[:-1])

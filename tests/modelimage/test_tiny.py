@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import safetensors
 
-from modelimage import BadInputError, write_tiny_model
+from modelimage import write_tiny_model
+from modelimage.origins import open_source
 from modelimage.patience import Patience
-from modelimage.sources import Selection, open_source
+from modelimage.source import Selection
+from oci_model_serving.errors import InputError
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_gives_others(tmp_path: Path) -> None:
@@ -65,7 +67,7 @@ def test_servers_may_read_every_file(tmp_path: Path) -> None:
 
 def test_a_folder_in_use_and_an_impossible_number_of_shards_are_refused(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(BadInputError, match="is not empty"):
+    with pytest.raises(InputError, match="is not empty"):
         write_tiny_model(str(tmp_path))
-    with pytest.raises(BadInputError, match="--shards is 0"):
+    with pytest.raises(InputError, match="--shards is 0"):
         write_tiny_model(str(tmp_path / "new"), shards=0)

@@ -15,9 +15,9 @@ import pytest
 from modelimage.credentials import Credentials
 from modelimage.errors import CancelledError
 from modelimage.patience import GaveUpError, Patience, RetryPolicy, TransientError
-from modelimage.references import RegistryReference
 from modelimage.registry import Registry
 from modelimage.transport import RegistryError, Transport, error_of
+from oci_model_serving.reference import RegistryReference
 from tests.modelimage.servers import Answer, Request, serving
 
 QUICK = RetryPolicy(attempts=4, first_seconds=0.01)

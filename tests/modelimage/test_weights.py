@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelimage.errors import BadInputError
+from modelimage.origins import open_source
 from modelimage.patience import Patience
-from modelimage.sources import Selection, open_source
-from modelimage.weights import HeaderCheck, checked, pickle_findings
+from modelimage.rules import pickle_findings
+from modelimage.source import Selection
+from modelimage.weights import HeaderCheck, checked
+from oci_model_serving.errors import InputError
 from tests.weights import safetensors_bytes
 
 
@@ -28,7 +30,7 @@ def test_a_truncated_file_is_refused_however_it_arrives(payload: bytes, cut: int
     whole = safetensors_bytes(payload)
     content = whole[: max(len(whole) - cut, 0)]
     pieces = iter([content[start : start + step] for start in range(0, len(content), step)])
-    with pytest.raises(BadInputError, match="not a whole safetensors file"):
+    with pytest.raises(InputError, match="not a whole safetensors file"):
         list(checked("model.safetensors", len(content), pieces))
 
 
@@ -45,7 +47,7 @@ def test_a_truncated_file_is_refused_however_it_arrives(payload: bytes, cut: int
     ],
 )
 def test_what_is_no_safetensors_file_is_refused(content: bytes) -> None:
-    with pytest.raises(BadInputError, match="Fetch it again"):
+    with pytest.raises(InputError, match="Fetch it again"):
         judge(content)
 
 
@@ -59,31 +61,31 @@ def test_the_check_keeps_no_weights() -> None:
 def test_a_truncated_shard_in_a_folder_is_refused_before_packing(model: Path) -> None:
     path = model / "model-00002-of-00003.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(BadInputError, match=r"model-00002-of-00003.safetensors: not a whole"):
+    with pytest.raises(InputError, match=r"model-00002-of-00003.safetensors: not a whole"):
         open_source(str(model), Selection(), Patience())
 
 
 def test_a_shard_that_the_index_names_must_be_there(model: Path) -> None:
     (model / "model-00002-of-00003.safetensors").unlink()
-    with pytest.raises(BadInputError, match=r"names the shard model-00002-of-00003.safetensors, but it is not there"):
+    with pytest.raises(InputError, match=r"names the shard model-00002-of-00003.safetensors, but it is not there"):
         open_source(str(model), Selection(), Patience())
 
 
 def test_a_shard_that_a_pattern_leaves_out_is_told_as_such(model: Path) -> None:
-    with pytest.raises(BadInputError, match="but --allow or --ignore leaves it out"):
+    with pytest.raises(InputError, match="but --allow or --ignore leaves it out"):
         open_source(str(model), Selection(ignore=("*-00003-*",)), Patience())
 
 
 def test_a_broken_index_is_refused(model: Path) -> None:
     (model / "model.safetensors.index.json").write_text("{")
-    with pytest.raises(BadInputError, match="not a safetensors index"):
+    with pytest.raises(InputError, match="not a safetensors index"):
         open_source(str(model), Selection(), Patience())
 
 
 def test_pickles_alone_are_refused_unless_they_are_asked_for(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
     (tmp_path / "config.json").write_text(json.dumps({}))
-    with pytest.raises(BadInputError, match="run code when they are loaded: convert them to safetensors"):
+    with pytest.raises(InputError, match="run code when they are loaded: convert them to safetensors"):
         open_source(str(tmp_path), Selection(), Patience())
     assert any("run code" in note for note in open_source(str(tmp_path), Selection(("*",)), Patience()).notes)
 

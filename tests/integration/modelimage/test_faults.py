@@ -13,7 +13,7 @@ import pytest
 
 from modelimage import ImageError, pack
 from modelimage.patience import RetryPolicy
-from modelimage.progress import Silent
+from modelimage.progress import Reporter
 from modelimage.transport import RegistryError
 from tests.integration.modelimage.proxy import Fault, FaultProxy, Tokens
 from tests.registry import RegistryServer
@@ -31,7 +31,7 @@ def expected(tmp_path: Path, model: Path) -> str:
     return pack(str(model), f"oci:{tmp_path / 'expected'}", cache=tmp_path / "another-cache").digest
 
 
-class Teller(Silent):
+class Teller(Reporter):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
@@ -234,8 +234,8 @@ def test_a_layout_that_a_run_was_killed_in_does_not_look_whole(tmp_path: Path, l
     program = (
         "import sys, time\n"
         "from modelimage import pack\n"
-        "from modelimage.progress import Silent\n"
-        "class Slow(Silent):\n"
+        "from modelimage.progress import Reporter\n"
+        "class Slow(Reporter):\n"
         "    def finished(self, title, outcome):\n"
         "        print('one', flush=True); time.sleep(60)\n"
         "pack(sys.argv[1], 'oci:' + sys.argv[2], reporter=Slow(), jobs=1)\n"

@@ -17,14 +17,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from modelimage import BadInputError, ImageError, NotFoundError, copy, inspect, pack, tag, write_base
+from modelimage import ImageError, NotFoundError, copy, inspect, pack, tag, write_base
 from modelimage import cache as cache_module
 from modelimage.documents import INDEX_TYPE
-from modelimage.folder import _Found
+from modelimage.folder import FolderFile
 from modelimage.patience import RetryPolicy
-from modelimage.references import digest_tag
 from modelimage.streams import digest_of
 from modelimage.transport import RegistryError
+from oci_model_serving.errors import InputError
+from oci_model_serving.reference import digest_tag
 from tests.integration.modelimage.proxy import FaultProxy, Tokens
 from tests.registry import RegistryServer, registry_missing
 from tests.weights import safetensors_bytes, write_model
@@ -45,14 +46,14 @@ def no_reading(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Make reading weights an error from now on."""
 
     def forbid() -> None:
-        real = _Found._read
+        real = FolderFile._read
 
-        def read(self: _Found) -> Iterator[bytes]:
+        def read(self: FolderFile) -> Iterator[bytes]:
             if self.path.endswith(".safetensors"):
                 raise AssertionError(f"{self.path} was read")
             return real(self)
 
-        monkeypatch.setattr(_Found, "_read", read)
+        monkeypatch.setattr(FolderFile, "_read", read)
 
     return forbid
 
@@ -204,7 +205,7 @@ def test_the_digest_tag_can_be_given_later_and_twice(registry: RegistryServer, m
     other = f"{registry.host}/m2"
     copy(image.reference, other)
     shutil.rmtree(registry.folder / "storage" / "docker/registry/v2/repositories/m2/_manifests/tags")
-    with pytest.raises(ImageError, match="modelimage tag"):
+    with pytest.raises(ImageError, match="oms image tag"):
         inspect(f"{other}@{image.digest}", require_digest_tag=True)
     assert tag(f"{other}@{image.digest}").digest_tag is True
     assert tag(f"{other}@{image.digest}").digest_tag is True
@@ -214,7 +215,7 @@ def test_the_digest_tag_can_be_given_later_and_twice(registry: RegistryServer, m
 def test_a_tag_of_an_absent_image_is_refused(registry: RegistryServer) -> None:
     with pytest.raises(NotFoundError, match="build and push it"):
         tag(f"{registry.host}/m@sha256:{'a' * 64}")
-    with pytest.raises(BadInputError, match="names no digest"):
+    with pytest.raises(InputError, match="names no digest"):
         tag(f"{registry.host}/m:v1")
 
 

@@ -1,0 +1,181 @@
+"""Writing an image to a store: its blobs, its configuration, its manifest and its tags, in this order."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from functools import partial
+
+from modelimage.documents import MANIFEST_TYPE, Descriptor, ImageConfig, write_config, write_manifest
+from modelimage.errors import CancelledError, ImageError
+from modelimage.images import Image, LayerRecord, Session
+from modelimage.progress import readable
+from modelimage.stores import Reader, Store, StoredManifest
+from modelimage.streams import Blob, Written, digest_of
+from oci_model_serving.errors import InputError, OmsError
+from oci_model_serving.reference import Reference, RegistryReference, digest_tag
+
+DEFAULT_JOBS = 4
+_INTERRUPT_SECONDS = 5.0  # a layer under way ends at its next chunk; one that hangs is not waited for
+
+
+@dataclass(frozen=True)
+class Documents:
+    """What makes blobs an image: its manifest, and its configuration where that is none of the draft's parts.
+
+    `layers` are what a node downloads of it.
+    """
+
+    manifest: StoredManifest
+    layers: Sequence[Descriptor]
+    config: Blob | None = None
+
+    @classmethod
+    def composed(
+        cls,
+        base: ImageConfig | None,
+        below: Sequence[Descriptor],
+        own: Sequence[tuple[Descriptor, str]],
+        annotations: Mapping[str, str],
+    ) -> "Documents":
+        """The documents of a new image: `own` layers, with what each holds, upon those of a base."""
+        layers = [*below, *(layer for layer, _ in own)]
+        config = write_config(base, [(layer.digest, holds) for layer, holds in own])
+        content = write_manifest(config, layers, annotations)
+        manifest = StoredManifest(digest_of(content), MANIFEST_TYPE, content)
+        return cls(manifest, layers, Blob.of("the image's configuration", config))
+
+
+@dataclass(frozen=True)
+class Part:
+    """A blob of an image; `put` stores it, where there is more to that than `Store.write_blob`."""
+
+    blob: Blob
+    put: Callable[[Store, Blob], Written] = lambda store, blob: store.write_blob(blob)
+
+    @classmethod
+    def existing(cls, kind: str, reader: Reader, blob: Descriptor) -> "Part":
+        """A blob that is in another store."""
+        title = f"{kind} {blob.digest[7:19]}"
+        return cls(Blob(title, blob.size, partial(reader.read_blob, blob.digest, blob.size), blob.digest))
+
+
+def _stored(blob: Blob, written: Written) -> str:
+    return f"{'stored' if written.uploaded else 'already there'}, {readable(blob.size)}, {written.digest}"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An image that is to be written.
+
+    Attributes:
+        finish: makes the documents of what the parts have become.
+        parts: blobs, stored several at a time.
+        children: the images that an index names.
+        verify: raises ImageError when the parts are no longer worth their name; asked last.
+        told: what to report of a part that is stored.
+    """
+
+    finish: Callable[[list[Written]], Documents]
+    parts: Sequence[Part] = ()
+    children: Sequence["Draft"] = ()
+    verify: Callable[[], None] = lambda: None
+    told: Callable[[Blob, Written], str] = _stored
+
+
+def write(session: Session, store: Store, place: Reference, draft: Draft, jobs: int = DEFAULT_JOBS) -> Image:
+    """Write an image, `jobs` blobs at a time; in a registry it gets the tag of its digest and the one asked for.
+
+    Raises:
+        CancelledError: the run was stopped.
+        ImageError: storing failed for good; nothing that was left behind looks like an image.
+    """
+    documents, moved = _content(session, store, place, draft, jobs)
+    digest = documents.manifest.digest
+    tags: tuple[str, ...] = ()
+    if isinstance(place, RegistryReference):
+        tags = (digest_tag(digest), *([place.tag] if place.tag else []))
+    store.write_manifest(documents.manifest, tags)
+    layers = [LayerRecord(layer.digest, layer.size, layer.digest in moved) for layer in documents.layers]
+    return Image(digest, str(place.at(digest)), sum(layer.size_bytes for layer in layers), tuple(layers))
+
+
+def _content(session: Session, store: Store, place: Reference, draft: Draft, jobs: int) -> tuple[Documents, set[str]]:
+    """Write all but the manifest, and return it with the digests of the blobs that were moved."""
+    moved: set[str] = set()
+    for child in draft.children:
+        documents, more = _content(session, store, place, child, jobs)
+        store.write_child(documents.manifest)
+        moved |= more
+    written: list[Written] = []
+    if draft.parts:
+        store.prepare([(part.blob.digest, part.blob.size) for part in draft.parts])
+        tasks = [(part.blob.size, partial(_put, session, store, place, draft, part)) for part in draft.parts]
+        written = run_all(tasks, jobs, session.stop)
+    documents = draft.finish(written)
+    if documents.config:
+        store.write_blob(documents.config)
+    draft.verify()
+    if session.stop.is_set():
+        raise CancelledError("stopped before the image got its name")
+    return documents, moved | {done.digest for done in written if done.uploaded}
+
+
+def _put(session: Session, store: Store, place: Reference, draft: Draft, part: Part) -> Written:
+    blob = part.blob
+
+    def watched() -> Iterator[bytes]:
+        session.reporter.started(blob.title, blob.size)
+        for chunk in blob.chunks():
+            if session.stop.is_set():
+                raise CancelledError(f"{blob.title}: stopped")
+            yield chunk
+            session.reporter.advanced(blob.title, len(chunk))
+
+    written = part.put(store, replace(blob, chunks=watched))
+    if isinstance(place, RegistryReference):
+        session.cache.seen_in(place.name, written.digest)
+    session.reporter.finished(blob.title, draft.told(blob, written))
+    return written
+
+
+def run_all(tasks: Sequence[tuple[int, Callable[[], Written]]], jobs: int, stop: threading.Event) -> list[Written]:
+    """Run tasks (size in bytes, what to do), `jobs` at a time, the largest first; results come in the given order.
+
+    The first failure stops the others; a KeyboardInterrupt stops all, and after a few seconds is passed on even while
+    a task hangs in a read. The interpreter would wait for that task at its exit: a caller leaves by `os._exit`.
+
+    Raises:
+        ImageError: what failed, all of it.
+    """
+
+    def run(task: Callable[[], Written]) -> Written:
+        try:
+            return task()
+        except BaseException:
+            stop.set()  # at once: the next task of this thread must not begin
+            raise
+
+    order = sorted(range(len(tasks)), key=lambda number: -tasks[number][0])
+    futures: dict[int, Future[Written]] = {}
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="layer")
+    try:
+        for number in order:
+            futures[number] = pool.submit(run, tasks[number][1])
+        wait(futures.values(), return_when=FIRST_EXCEPTION)
+        pool.shutdown(wait=True, cancel_futures=stop.is_set())
+    except BaseException:
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        wait([future for future in futures.values() if not future.cancelled()], timeout=_INTERRUPT_SECONDS)
+        raise
+    errors = [error for future in futures.values() if not future.cancelled() and (error := future.exception())]
+    real = [error for error in errors if not isinstance(error, CancelledError)]
+    if bad := [error for error in real if not isinstance(error, OmsError)]:
+        raise bad[0]
+    if len(real) > 1:
+        kind = InputError if all(isinstance(error, InputError) for error in real) else ImageError
+        raise kind("\n".join(dict.fromkeys(str(error) for error in real)))
+    if errors:
+        raise (real or errors)[0]
+    return [futures[number].result() for number in range(len(tasks))]
