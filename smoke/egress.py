@@ -1,17 +1,17 @@
 """Whether the server really takes its weights from the image: nothing is fetched from a hub."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from components.outputs import ModelOutput
-from components.vllm import OFFLINE_ENV
-from smoke import manifests
-from smoke.checks import Check, NotHeldError, NotRunError, run
-from smoke.kube import JSON, KubeApi, namespaced
-from smoke.pods import pods_of
-from smoke.stack import Model
+from components.serving.vllm import OFFLINE_ENV
+from oci_model_serving.outputs import ModelOutput
+from smoke.checks import Check, NotRunError, run
+from smoke.stack import ServedModel
+from watch.causes import NotHeldError, short
+from watch.kube import JSON, KubeApi, namespaced
+from watch.pods import pods_of
 
 STEP = "egress"
 HUB = "huggingface.co"
@@ -44,7 +44,7 @@ fi
 _REACHED, _NOT_REACHED = 42, 43
 
 
-def egress(api: KubeApi, models: list[Model], *, connect: bool, hub: str = HUB) -> Iterator[Check]:
+def egress(api: KubeApi, models: list[ServedModel], *, connect: bool, hub: str = HUB) -> Iterator[Check]:
     """Check environment, log and NetworkPolicy of each model's pods; with `connect` also try the hub from inside."""
     for model in models:
         one = partial(run, STEP, model=model.key)
@@ -61,15 +61,11 @@ def _pods(api: KubeApi, model: ModelOutput) -> list[JSON]:
     return pods
 
 
-def _server(pod: JSON, model: ModelOutput) -> JSON:
-    name = manifests.server_container(model)
-    return next((container for container in pod["spec"]["containers"] if container["name"] == name), {})
-
-
 def _check_env(api: KubeApi, model: ModelOutput) -> str:
     pods = _pods(api, model)
     for pod in pods:
-        env = {entry["name"]: entry.get("value") for entry in _server(pod, model).get("env") or ()}
+        servers = [one for one in pod["spec"]["containers"] if one["name"] == model.serving.platform.container]
+        env = {entry["name"]: entry.get("value") for server in servers for entry in server.get("env") or ()}
         missing = [f"{name}={value}" for name, value in OFFLINE_ENV.items() if env.get(name) != value]
         if missing:
             raise NotHeldError(
@@ -83,18 +79,16 @@ def _check_log(api: KubeApi, model: ModelOutput) -> str:
     read = 0
     for pod in _pods(api, model):
         name = pod["metadata"]["name"]
-        log = api.text(
-            namespaced("v1", model.namespace, "pods", name) + "/log",
-            container=manifests.server_container(model),
-            tailLines=str(_LOG_LINES),
-        )
+        path = namespaced("v1", model.namespace, "pods", name) + "/log"
+        log = api.text(path, container=model.serving.platform.container, tailLines=str(_LOG_LINES))
         for line in log.splitlines():
             read += 1
             if _DOWNLOAD.search(line) and not _OFFLINE.search(line):
                 raise NotHeldError(
                     f"{name} logged: {line.strip()[:200]}",
                     f"the server looks for files outside of the image: point --model at "
-                    f"{manifests.mount_path(model)} only, and name no adapter or tokenizer of the hub in `args`",
+                    f"{model.serving.platform.mount} only, and name no adapter or tokenizer of the hub in "
+                    "`models.NAME.args`",
                 )
     return f"no download in {read} log lines"
 
@@ -132,51 +126,40 @@ def _selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Apply a label selector (Kubernetes API, meta/v1 LabelSelector): an empty one selects all."""
     if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
         return False
-    tests: dict[str, Callable[[str | None, list[str]], bool]] = {
-        "In": lambda value, values: value in values,
-        "NotIn": lambda value, values: value not in values,
-        "Exists": lambda value, _values: value is not None,
-        "DoesNotExist": lambda value, _values: value is None,
-    }
     return all(
-        tests[expression["operator"]](labels.get(expression["key"]), expression.get("values") or [])
-        for expression in selector.get("matchExpressions") or []
+        _holds(expression, labels.get(expression["key"])) for expression in selector.get("matchExpressions") or []
     )
+
+
+def _holds(expression: Mapping[str, Any], value: str | None) -> bool:
+    listed, there = value in (expression.get("values") or []), value is not None
+    return {"In": listed, "NotIn": not listed, "Exists": there, "DoesNotExist": not there}[str(expression["operator"])]
 
 
 def _open_rules(policy: JSON) -> list[JSON]:
-    return [
-        rule
-        for rule in policy["spec"].get("egress") or []
-        if (not rule.get("to") or any(_anywhere(peer) for peer in rule["to"])) and _allows_https(rule)
-    ]
+    return [rule for rule in policy["spec"].get("egress") or [] if _leads_anywhere(rule) and _allows_https(rule)]
 
 
-def _anywhere(peer: JSON) -> bool:
-    return (peer.get("ipBlock") or {}).get("cidr") in {"0.0.0.0/0", "::/0"}
+def _leads_anywhere(rule: JSON) -> bool:
+    peers = rule.get("to") or [{"ipBlock": {"cidr": "0.0.0.0/0"}}]
+    return any((peer.get("ipBlock") or {}).get("cidr") in {"0.0.0.0/0", "::/0"} for peer in peers)
 
 
 def _allows_https(rule: JSON) -> bool:
-    ports = rule.get("ports") or []
-    if not ports:
-        return True
-    return any(
-        port.get("protocol", "TCP") == "TCP"
-        and (port.get("port") is None or _in_range(port["port"], port.get("endPort")))
-        for port in ports
-    )
+    ports = [port for port in rule.get("ports") or [{}] if port.get("protocol", "TCP") == "TCP"]
+    return any(_is_https(port.get("port"), port.get("endPort")) for port in ports)
 
 
-def _in_range(port: int | str, end: int | None) -> bool:
-    return port == "https" if isinstance(port, str) else port <= _HTTPS <= (end or port)
+def _is_https(port: int | str | None, end: int | None) -> bool:
+    return port <= _HTTPS <= (end or port) if isinstance(port, int) else port in {None, "https"}
 
 
 def _check_connection(api: KubeApi, model: ModelOutput, hub: str, *, connect: bool) -> str:
     if not connect:
         raise NotRunError("tries the hub from inside of the pod only with --on-demand connection")
     pod = _pods(api, model)[0]["metadata"]["name"]
-    done = api.execute(model.namespace, pod, manifests.server_container(model), ["sh", "-c", _CONNECT, hub], timeout=60)
-    said = " ".join((done.stdout + done.stderr).split())[:200]
+    done = api.execute(model.namespace, pod, model.serving.platform.container, ["sh", "-c", _CONNECT, hub], timeout=60)
+    said = short(done.stdout + done.stderr)
     if done.code == _REACHED:
         raise NotHeldError(
             f"{pod} reached {hub}:{_HTTPS}",

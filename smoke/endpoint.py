@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 
-from components.outputs import StackOutputs
-from smoke.checks import NotHeldError
-from smoke.kube import KubeApi, namespaced
-from smoke.stack import Model
+from oci_model_serving.outputs import StackOutputs
+from smoke.stack import ServedModel
+from watch.causes import NotHeldError
+from watch.kube import KubeApi, namespaced
 
 _GATEWAY_API = "gateway.networking.k8s.io/v1"
 _CLUSTER_HOST = re.compile(r"(?P<service>[a-z0-9-]+)\.(?P<namespace>[a-z0-9-]+)\.svc(?:\.cluster\.local)?")
@@ -28,20 +28,13 @@ class Endpoint:
 
 @contextmanager
 def open_endpoint(
-    api: KubeApi, outputs: StackOutputs, model: Model, *, address: str | None, timeout: float
+    api: KubeApi, outputs: StackOutputs, model: ServedModel, *, address: str | None, timeout: float
 ) -> Iterator[Endpoint]:
     """Open the way to a model.
 
     A host of the cluster's own domain is reached through the API server's Service proxy. Any other host is a
     gateway's: the gateway's address is asked of the cluster and the host goes into the Host header, as DNS need not
-    know it yet.
-
-    Args:
-        api: the cluster.
-        outputs: the stack's outputs, which name its gateway.
-        model: which model; its URL decides on the way.
-        address: HOST:PORT that stands in for the gateway's own address (a tunnel, a test).
-        timeout: seconds that one answer may take.
+    know it yet; `address` (HOST:PORT) stands in for the gateway's own (a tunnel, a test).
 
     Raises:
         NotHeldError: the gateway has no address.
@@ -50,8 +43,7 @@ def open_endpoint(
     inside = _CLUSTER_HOST.fullmatch(url.host)
     extensions: dict[str, Any] = {}
     if inside and not address:
-        port = url.port or 80
-        client = api.service_client(inside["namespace"], inside["service"], port, timeout=timeout)
+        client = api.service_client(inside["namespace"], inside["service"], url.port or 80, timeout=timeout)
         client.base_url = client.base_url.join(client.base_url.path.rstrip("/") + url.path)
         route = f"Service {inside['namespace']}/{inside['service']} through the API server"
     else:
@@ -85,18 +77,19 @@ def gateway_address(api: KubeApi, outputs: StackOutputs, scheme: str) -> str:
     gateway = api.find(namespaced(_GATEWAY_API, platform.gateway_namespace, "gateways", platform.gateway_name))
     if gateway is None:
         raise NotHeldError(f"there is no Gateway {name}", "deploy it with `pulumi up`, or give --address HOST:PORT")
-    addresses = (gateway.get("status") or {}).get("addresses") or []
+    status = gateway.get("status") or {}
+    addresses = status.get("addresses") or []
     if not addresses:
         said = "; ".join(
             f"{condition['type']}={condition['status']} {condition.get('message', '')}".strip()
-            for condition in (gateway.get("status") or {}).get("conditions") or []
+            for condition in status.get("conditions") or []
         )
         raise NotHeldError(
             f"Gateway {name} has no address: {said or 'its controller has said nothing yet'}",
             "GKE takes some minutes to give one; a class that nobody serves never gets one "
             "(`kubectl get gatewayclass`)",
         )
-    protocol = scheme.upper()
-    ports = [listener["port"] for listener in gateway["spec"]["listeners"] if listener.get("protocol") == protocol]
+    listeners = gateway["spec"]["listeners"]
+    ports = [listener["port"] for listener in listeners if listener.get("protocol") == scheme.upper()]
     host = str(addresses[0]["value"])
     return f"{f'[{host}]' if ':' in host else host}:{ports[0] if ports else (443 if scheme == 'https' else 80)}"

@@ -1,6 +1,5 @@
 """Whether a node pool's service account may read the repository that its images come from."""
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +8,9 @@ import google.auth.exceptions
 import google.auth.transport.requests
 import httpx
 
-from components.references import ImageReference
-from smoke.checks import NotHeldError, NotRunError
+from oci_model_serving.reference import ImageReference, google_repository
+from smoke.checks import NotRunError
+from watch.causes import NotHeldError, said
 
 READER_ROLES = frozenset(
     f"roles/artifactregistry.{role}" for role in ("reader", "writer", "repoAdmin", "admin", "createOnPushWriter")
@@ -23,8 +23,6 @@ _CUSTOM_ROLES = ("projects/", "organizations/")
 _SETS = ("group:", "domain:", "principalSet:")
 _SECONDS = 30
 
-Token = Callable[[], str]
-
 
 def google_token() -> str:
     """Return an access token of the ambient Google credentials.
@@ -36,8 +34,8 @@ def google_token() -> str:
         credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
         credentials.refresh(google.auth.transport.requests.Request())  # type: ignore[no-untyped-call]
     except google.auth.exceptions.GoogleAuthError as error:
-        reason = str(error).splitlines()[0]
-        raise NotRunError(f"no Google credentials here ({reason}): `gcloud auth application-default login`") from None
+        reason = f"no Google credentials here ({said(error)}): `gcloud auth application-default login`"
+        raise NotRunError(reason) from None
     return str(credentials.token)
 
 
@@ -45,15 +43,11 @@ class RegistryPolicies:
     """Reads IAM policies of Artifact Registry repositories and their projects.
 
     The policy is read rather than testIamPermissions asked, since that answers for the caller and not for the nodes.
-
-    Args:
-        token: gives an access token when one is needed.
-        artifact_registry, resource_manager: addresses of the two APIs.
     """
 
     def __init__(
         self,
-        token: Token = google_token,
+        token: Callable[[], str] = google_token,
         *,
         artifact_registry: str = "https://artifactregistry.googleapis.com",
         resource_manager: str = "https://cloudresourcemanager.googleapis.com",
@@ -63,24 +57,18 @@ class RegistryPolicies:
         self._resource_manager = resource_manager
 
     def check_reader(self, reference: ImageReference, account: str) -> str:
-        """Return which binding lets the account pull the image.
-
-        Args:
-            reference: the image.
-            account: the service account's email.
+        """Return which binding lets the account (an email) pull the image.
 
         Raises:
             NotHeldError: no binding does.
             NotRunError: the repository is not in Artifact Registry, a policy may not be read, or a binding may or may
                 not let the account pull (a group, a domain, a custom role).
         """
-        match = re.fullmatch(r"([a-z0-9-]+)-docker\.pkg\.dev/([^/]+)/([^/]+)/.+", reference.repository)
-        if not match:
+        found = google_repository(reference.repository)
+        if found is None:
             raise NotRunError(f"{reference.host} is not Artifact Registry: IAM says nothing about it")
-        location, project, repository = match.groups()
-        name = f"projects/{project}/locations/{location}/repositories/{repository}"
-        token = self._token()
-        with httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=_SECONDS) as http:
+        project, repository, name = found.project, found.repository, found.name
+        with httpx.Client(headers={"Authorization": f"Bearer {self._token()}"}, timeout=_SECONDS) as http:
             policy = _policy(http.get(f"{self._artifact_registry}/v1/{name}:getIamPolicy"), name)
             role = _role(policy, account, READER_ROLES)
             if role:
@@ -139,11 +127,8 @@ def _undecided(policy: dict[str, Any], account: str, roles: frozenset[str]) -> l
 def _role(policy: dict[str, Any], account: str, roles: frozenset[str]) -> str | None:
     members = _members(account)
     for binding in policy.get("bindings") or ():
+        there = binding.get("role") in roles and members & set(binding.get("members") or ())
         # A conditional binding may not apply to the node's requests; it cannot be counted on.
-        if (
-            binding.get("role") in roles
-            and members & set(binding.get("members") or ())
-            and not binding.get("condition")
-        ):
+        if there and not binding.get("condition"):
             return str(binding["role"])
     return None

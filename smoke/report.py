@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, TextIO
+from dataclasses import asdict
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from smoke.checks import Cause, Check, Status, all_hold
+from smoke.checks import Check, Status, all_hold
 from smoke.timeline import ColdStart
 
 _STYLES = {Status.PASS: "green", Status.FAIL: "bold red", Status.SKIP: "yellow"}
@@ -40,10 +41,8 @@ class Report:
         if self._quiet:
             self._err.print(f"{check.status.value} {_title(check)}")
             return
-        line = Text()
-        line.append(check.status.value, style=_STYLES[check.status])
-        line.append(f"  {_title(check)}: {check.evidence}")
-        self._out.print(line)
+        status = (check.status.value, _STYLES[check.status])
+        self._out.print(Text.assemble(status, f"  {_title(check)}: {check.evidence}"))
         if check.status is Status.FAIL:
             self._out.print(f"      remedy: {check.remedy}")
             for cause in check.causes:
@@ -84,26 +83,22 @@ class Report:
         """Say in one line how it went, and name what was skipped."""
         if self._quiet:
             return
-        counts = {status: [check for check in checks if check.status is status] for status in Status}
-        self._out.print(
-            f"{len(counts[Status.PASS])} held, {len(counts[Status.FAIL])} failed, {len(counts[Status.SKIP])} skipped"
-            + (f" ({', '.join(_title(check) for check in counts[Status.SKIP])})" if counts[Status.SKIP] else "")
-        )
-        if not counts[Status.PASS] and not counts[Status.FAIL]:
+        held, failed, skipped = ([check for check in checks if check.status is status] for status in Status)
+        names = f" ({', '.join(map(_title, skipped))})" if skipped else ""
+        self._out.print(f"{len(held)} held, {len(failed)} failed, {len(skipped)} skipped{names}")
+        if not held and not failed:
             self._out.print("nothing was checked")
 
 
 def as_json(stack: str, checks: list[Check], coldstarts: Mapping[str, ColdStart]) -> str:
     """Write everything as one JSON object."""
-    causes: dict[str, Cause] = {cause.code: cause for check in checks for cause in check.causes}
-    document: dict[str, Any] = {
+    causes = {cause.code: cause for check in checks for cause in check.causes}
+    document = {
         "stack": stack,
         "ok": all_hold(checks),
-        "checks": [check.as_json() for check in checks],
-        "diagnosis": [
-            {"code": cause.code, "evidence": cause.evidence, "remedy": cause.remedy} for cause in causes.values()
-        ],
-        "coldstart": {key: found.as_json() for key, found in coldstarts.items()},
+        "checks": [asdict(check) for check in checks],
+        "diagnosis": [asdict(cause) for cause in causes.values()],
+        "coldstart": {key: asdict(found) for key, found in coldstarts.items()},
     }
     return json.dumps(document)
 

@@ -11,17 +11,19 @@ from functools import partial
 
 import httpx
 
-import modelimage
-from components import references
-from components.outputs import ModelOutput
-from components.references import ImageReference
+from oci_model_serving.delivery import KSERVE, KUBEAI, Delivery
+from oci_model_serving.errors import InputError
+from oci_model_serving.outputs import ModelOutput
+from oci_model_serving.reference import ImageReference
 from smoke import manifests
-from smoke.checks import Cause, Check, NotHeldError, SmokeError, run
-from smoke.image import files_of
-from smoke.kube import JSON, KubeApi, namespaced
-from smoke.pods import find_in, list_files, running_digests
-from smoke.scaling import Tell, is_ready, wait
-from smoke.stack import Model
+from smoke.checks import Check, run
+from smoke.stack import ServedModel
+from watch.causes import NotHeldError, said
+from watch.image import files_of
+from watch.kube import JSON, KubeApi, namespaced
+from watch.pods import list_files, object_path, running_digests
+from watch.rollout import wait_for_ready_pod
+from watch.waiting import Tell, wait_for
 
 STEP = "scratch"
 _WAIT = 'until [ -n "$(ls -A "$0"/ 2>/dev/null)" ]; do sleep 1; done; exec sleep 3600'
@@ -31,80 +33,50 @@ def parse_images(image: str, server: str | None) -> tuple[ImageReference, str]:
     """Check the two images of the step: the one to deliver, and the one whose shell waits for it.
 
     Raises:
-        SmokeError: the image is not given by digest.
+        InputError: the image is not given by digest.
     """
     try:
         reference = ImageReference.parse(image)
-    except references.ReferenceError as error:
-        raise SmokeError(f"--scratch-image: {error}") from None
+    except InputError as error:
+        raise InputError(f"--scratch-image: {error}") from None
     return reference, server or str(reference)
 
 
 def scratch(
-    api: KubeApi, models: list[Model], image: ImageReference, server: str, *, timeout: float, tell: Tell
+    api: KubeApi, models: list[ServedModel], image: ImageReference, server: str, *, timeout: float, tell: Tell
 ) -> Iterator[Check]:
     """Deliver `image` as each delivery of the models would, with `server` (an image with sh and find) waiting for it.
 
     For KServe it is an InferenceService with a runtime of its own. KubeAI serves Models in its own namespace only and
     brings its own server, so there a plain pod mounts the image as KubeAI's would.
     """
-    deliveries = {model.output.delivery: model for model in models}
-    for delivery, model in deliveries.items():
-        output = model.output.model_copy(
-            update={
-                "image": str(image),
-                "digest": image.digest,
-                "storage_uri": image.uri(delivery),
-                "name": f"smoke-{secrets.token_hex(4)}",
-                "namespace": f"modelcar-smoke-{secrets.token_hex(4)}",
-            }
-        )
+    for delivery, model in {model.output.delivery: model for model in models}.items():
+        update = {
+            "image": str(image),
+            "digest": image.digest,
+            "storage_uri": Delivery(delivery).uri(image),
+            "name": f"smoke-{secrets.token_hex(4)}",
+            "namespace": f"modelcar-smoke-{secrets.token_hex(4)}",
+        }
+        output = model.output.model_copy(update=update)
         yield run(STEP, delivery, partial(_deliver, api, output, server, timeout=timeout, tell=tell), model=model.key)
 
 
 def _deliver(api: KubeApi, model: ModelOutput, server: str, *, timeout: float, tell: Tell) -> str:
     with _namespace(api, model.namespace):
-        if model.platform == "kserve":
+        if model.serving.platform is KSERVE:
             runtime = manifests.scratch_runtime(server)
-            service = manifests.inference_service(
-                model.name, model.storage_uri, runtime=runtime["metadata"]["name"], resources=manifests.SMALL_RESOURCES
-            )
+            name = runtime["metadata"]["name"]
+            service = manifests.inference_service(model.name, model.storage_uri, runtime=name)
             api.create(namespaced(manifests.RUNTIME_API, model.namespace, "servingruntimes"), runtime)
-            api.create(namespaced(manifests.KSERVE_API, model.namespace, "inferenceservices"), service)
+            api.create(object_path(model).rpartition("/")[0], service)
         else:
-            pod = manifests.image_volume_pod(
-                model.name,
-                f"{model.reference.repository}:{model.reference.digest_tag}",
-                image=server,
-                command=["sh", "-c", _WAIT, manifests.KUBEAI_MOUNT],
-            )
-            pod["metadata"]["labels"] = {**manifests.LABELS, "model": model.name}
+            by_tag = f"{model.reference.repository}:{model.reference.digest_tag}"
+            wait = ["sh", "-c", _WAIT, KUBEAI.mount]
+            pod = manifests.image_volume_pod(model.name, by_tag, image=server, command=wait)
+            pod["metadata"]["labels"] = {**manifests.LABELS, KUBEAI.pod_label: model.name}
             api.create(namespaced("v1", model.namespace, "pods"), pod)
-        pods = _wait_until_ready(api, model, timeout=timeout, tell=tell)
-        return _check(api, pods[0], model)
-
-
-def _wait_until_ready(api: KubeApi, model: ModelOutput, *, timeout: float, tell: Tell) -> list[JSON]:
-    pods: list[JSON] = []
-
-    def look() -> bool:
-        path = namespaced("v1", model.namespace, "pods")
-        pods[:] = api.items(path, labelSelector=manifests.pod_selector(model))
-        return any(is_ready(pod) for pod in pods)
-
-    try:
-        wait(
-            look,
-            timeout=timeout,
-            tell=tell,
-            what=f"{model.namespace}: waiting for a ready pod",
-            remedy="see that KServe's controller runs (`kubectl -n kserve get pods`), or give a larger --timeout",
-        )
-    except NotHeldError as late:
-        causes: tuple[Cause, ...] = find_in(api, model, pods)
-        evidence = late.evidence if pods else f"{late.evidence}; no controller made a pod"
-        raise NotHeldError(evidence, causes[0].remedy if causes else late.remedy, causes) from None
-    return [pod for pod in pods if is_ready(pod)]
+        return _check(api, wait_for_ready_pod(api, model, timeout=timeout, tell=tell), model)
 
 
 def _check(api: KubeApi, pod: JSON, model: ModelOutput) -> str:
@@ -115,16 +87,13 @@ def _check(api: KubeApi, pod: JSON, model: ModelOutput) -> str:
             "see the check preflight/webhook",
         )
     listed = list_files(api, pod, model)
-    try:
-        expected = files_of(model.reference).sizes
-    except modelimage.ImageError as error:
-        raise NotHeldError(f"the image cannot be read: {error}", "see that you may read the registry") from None
-    path = manifests.mount_path(model)
+    expected = files_of(model.reference).sizes
+    path = model.serving.platform.mount
     wrong = sorted(name for name, size in expected.items() if listed.get(name) != size)
     if wrong:
         raise NotHeldError(
             f"not under {path} as in the image: {', '.join(wrong[:5])}",
-            "the image's links or its /models folder are not those of `python -m modelimage pack`",
+            "the image's links or its /models folder are not those of `oms image pack`",
         )
     return f"{len(expected)} files of {model.digest[:19]}… under {path}, as {model.delivery}"
 
@@ -136,18 +105,15 @@ def _namespace(api: KubeApi, name: str) -> Iterator[None]:
     try:
         api.create("/api/v1/namespaces", body)
         # Pods are refused until the namespace has its default ServiceAccount.
-        wait(
-            lambda: api.find(namespaced("v1", name, "serviceaccounts", "default")) is not None,
-            timeout=30,
-            tell=lambda _: None,
-            what=f"{name}: waiting for its ServiceAccount",
-            remedy="kube-controller-manager makes it: see that the control plane is healthy",
-        )
+        account = partial(api.find, namespaced("v1", name, "serviceaccounts", "default"))
+        what = f"{name}: waiting for its ServiceAccount"
+        remedy = "kube-controller-manager makes it: see that the control plane is healthy"
+        wait_for(account, timeout=30, what=what, remedy=remedy)
         yield
     finally:
         try:
             api.delete(f"/api/v1/namespaces/{name}")
         except (NotHeldError, httpx.HTTPError) as error:
             raise NotHeldError(
-                f"the namespace {name} could not be deleted: {error}", f"`kubectl delete namespace {name}`"
+                f"the namespace {name} could not be deleted: {said(error)}", f"`kubectl delete namespace {name}`"
             ) from error

@@ -7,9 +7,12 @@ it was unpacking is not told through the API, and is not guessed here.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
+
+from oci_model_serving.reference import split
+from watch.diagnosis import container_statuses
 
 JSON = Mapping[str, Any]
 
@@ -33,37 +36,19 @@ class Pull:
 
 @dataclass(frozen=True)
 class ColdStart:
-    """The seconds of a cold start by phase, in the order in which they pass; None where nothing tells.
+    """The seconds of a cold start by phase, in the order in which they pass; None where nothing tells."""
 
-    Attributes:
-        controller: from the resume to the pod's creation.
-        node_provision: from there to the pod's scheduling; a new node when `node_is_new`.
-        image_pull: the model's image, download and unpack together; 0.0 when the node had it.
-        server_image_pull: all other images of the pod.
-        unpack: the part of the pulls that was unpacking; the API does not tell it, so it is always None.
-        container_start: from the end of the last pull to the server container's start: mounts, sandbox.
-        server_start: from there to the pod being ready: loading weights, compiling, warming up.
-        endpoint: from there to the first answer of the endpoint.
-        total: from the resume to the first answer, or to the pod being ready where the endpoint was not asked.
-        node_is_new: whether the node was created after the resume.
-        pulls: each pull, with its size.
-    """
-
-    controller: float | None
-    node_provision: float | None
-    image_pull: float | None
-    server_image_pull: float | None
-    unpack: float | None
-    container_start: float | None
-    server_start: float | None
-    endpoint: float | None
-    total: float | None
-    node_is_new: bool
+    controller: float | None  # from the resume to the pod's creation
+    node_provision: float | None  # from there to the pod's scheduling; a new node when `node_is_new`
+    image_pull: float | None  # the model's image, download and unpack together; 0.0 when the node had it
+    server_image_pull: float | None  # all other images of the pod
+    unpack: float | None  # the part of the pulls that was unpacking; the API does not tell it, so it is always None
+    container_start: float | None  # from the end of the last pull to the server container's start: mounts, sandbox
+    server_start: float | None  # from there to the pod being ready: loading weights, compiling, warming up
+    endpoint: float | None  # from there to the first answer of the endpoint
+    total: float | None  # from the resume to the first answer, or to the pod being ready where it was not asked
+    node_is_new: bool  # whether the node was created after the resume
     pulls: tuple[Pull, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """The figures as JSON-ready values, seconds."""
-        return asdict(self)
 
 
 def measure(
@@ -76,37 +61,27 @@ def measure(
     resumed: datetime,
     answered: datetime | None = None,
 ) -> ColdStart:
-    """Divide a cold start into its phases.
-
-    Args:
-        pod: a ready pod.
-        events: its events.
-        node: its node, where it may be read.
-        container: name of the server's container.
-        repository: the model image's repository, `host/path`.
-        resumed: when the model was resumed.
-        answered: when its endpoint answered first, None where it was not asked.
-    """
+    """Divide the cold start of a ready pod into its phases; `repository` is that of the model's image."""
     created = parse_time(pod["metadata"].get("creationTimestamp"))
+    node_created = parse_time(node["metadata"].get("creationTimestamp")) if node else None
     scheduled = _condition_time(pod, "PodScheduled")
     ready = _condition_time(pod, "Ready")
     started = _started(pod, container)
     of_pod = [event for event in events if event["involvedObject"].get("name") == pod["metadata"]["name"]]
     pulls, last_pulled = _pulls(of_pod)
-    model_pulls = [pull.seconds for pull in pulls if pull.image.startswith((f"{repository}@", f"{repository}:"))]
-    other_pulls = [pull.seconds for pull in pulls if not pull.image.startswith((f"{repository}@", f"{repository}:"))]
-    told = bool(of_pod)
+    own = [pull.seconds for pull in pulls if split(pull.image)[0] == repository]
+    others = [pull.seconds for pull in pulls if split(pull.image)[0] != repository]
     return ColdStart(
         controller=_between(resumed, created),
         node_provision=_between(created, scheduled),
-        image_pull=sum(model_pulls) if told else None,
-        server_image_pull=sum(other_pulls) if told else None,
+        image_pull=sum(own) if of_pod else None,
+        server_image_pull=sum(others) if of_pod else None,
         unpack=None,
         container_start=_between(last_pulled or scheduled, started),
         server_start=_between(started, ready),
         endpoint=_between(ready, answered),
         total=_between(resumed, answered or ready),
-        node_is_new=_is_new(node, resumed),
+        node_is_new=node_created is not None and node_created >= resumed.replace(microsecond=0),
         pulls=tuple(pulls),
     )
 
@@ -150,15 +125,10 @@ def _condition_time(pod: JSON, kind: str) -> datetime | None:
 
 
 def _started(pod: JSON, container: str) -> datetime | None:
-    for status in pod.get("status", {}).get("containerStatuses") or []:
+    for status in container_statuses(pod):
         if status["name"] == container:
             return parse_time(((status.get("state") or {}).get("running") or {}).get("startedAt"))
     return None
-
-
-def _is_new(node: JSON | None, resumed: datetime) -> bool:
-    created = parse_time(node["metadata"].get("creationTimestamp")) if node else None
-    return created is not None and created >= resumed.replace(microsecond=0)
 
 
 def _between(start: datetime | None, end: datetime | None) -> float | None:

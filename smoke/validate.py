@@ -8,11 +8,12 @@ from typing import Any
 
 import httpx
 
-from components.outputs import StackOutputs
-from smoke.checks import Check, NotHeldError, NotRunError, run
+from oci_model_serving.outputs import StackOutputs
+from smoke.checks import Check, NotRunError, run
 from smoke.endpoint import Endpoint, open_endpoint
-from smoke.kube import KubeApi
-from smoke.stack import Model
+from smoke.stack import ServedModel
+from watch.causes import NotHeldError, short
+from watch.kube import KubeApi
 
 STEP = "validate"
 _MAX_TOKENS = 16
@@ -20,19 +21,16 @@ _DONE = "[DONE]"
 
 
 def validate(
-    api: KubeApi, outputs: StackOutputs, models: list[Model], *, address: str | None, timeout: float
+    api: KubeApi, outputs: StackOutputs, models: list[ServedModel], *, address: str | None, timeout: float
 ) -> Iterator[Check]:
     """Check each model's endpoint with requests that cost a few tokens."""
     for model in models:
-        for name, check in (
-            ("models", _check_models),
-            ("chat", _check_chat),
-            ("stream", partial(_check_stream, seconds=timeout)),
-        ):
+        stream = partial(_check_stream, seconds=timeout)
+        for name, check in (("models", _check_models), ("chat", _check_chat), ("stream", stream)):
 
-            def evidence(model: Model = model, check: Callable[[Endpoint, str], str] = check) -> str:
+            def evidence(model: ServedModel = model, check: Callable[[Endpoint, str], str] = check) -> str:
                 if model.output.paused:
-                    raise NotRunError("the model is paused: `python -m smoke resume` or `paused: false`")
+                    raise NotRunError("the model is paused: `oms resume`, or `models.NAME.paused: false`")
                 with open_endpoint(api, outputs, model, address=address, timeout=timeout) as endpoint:
                     return check(endpoint, model.output.served_name)
 
@@ -49,7 +47,7 @@ def served_names(endpoint: Endpoint) -> list[str]:
     answer = _json(endpoint.client.get("/v1/models", extensions=endpoint.extensions), endpoint)
     listed = answer.get("data")
     if not isinstance(listed, list):
-        raise NotHeldError(f"/v1/models of {endpoint.route} is no list: {str(answer)[:200]}", _NOT_OPENAI)
+        raise NotHeldError(f"/v1/models of {endpoint.route} is no list: {short(str(answer))}", _NOT_OPENAI)
     return [str(model.get("id")) for model in listed]
 
 
@@ -58,7 +56,7 @@ def _check_models(endpoint: Endpoint, served_name: str) -> str:
     if served_name not in names:
         raise NotHeldError(
             f"{endpoint.route} serves {', '.join(names) or 'nothing'}, not {served_name}",
-            "set the model's `servedName` (vLLM's --served-model-name), or see which pods the route leads to",
+            "set `models.NAME.servedName` (vLLM's --served-model-name), or see which pods the route leads to",
         )
     return f"{endpoint.route} serves {served_name}"
 
@@ -70,7 +68,7 @@ def _check_chat(endpoint: Endpoint, served_name: str) -> str:
     answer = _json(response, endpoint)
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices or "message" not in choices[0]:
-        raise NotHeldError(f"the answer has no choice with a message: {str(answer)[:200]}", _NOT_OPENAI)
+        raise NotHeldError(f"the answer has no choice with a message: {short(str(answer))}", _NOT_OPENAI)
     tokens = (answer.get("usage") or {}).get("completion_tokens", "?")
     fingerprint = answer.get("system_fingerprint") or "none"
     return f"200 in {took * 1000:.0f} ms, {tokens} tokens, system_fingerprint {fingerprint}"
@@ -78,10 +76,7 @@ def _check_chat(endpoint: Endpoint, served_name: str) -> str:
 
 def _check_stream(endpoint: Endpoint, served_name: str, *, seconds: float) -> str:
     body = {**_request(served_name), "stream": True}
-    start = time.monotonic()
-    first = None
-    chunks = 0
-    ended = False
+    start, first, chunks, ended = time.monotonic(), None, 0, False
     with endpoint.client.stream("POST", "/v1/chat/completions", json=body, extensions=endpoint.extensions) as response:
         if response.is_error:
             response.read()
@@ -92,7 +87,8 @@ def _check_stream(endpoint: Endpoint, served_name: str, *, seconds: float) -> st
                 f"asked for a stream, {endpoint.route} answered {kind or 'no content type'}",
                 "something between here and the server buffers or rewrites the answer; compare with a direct request",
             )
-        for data in _events(_lines(response.iter_text(), seconds)):
+        events = (line for line in _lines(response.iter_text(), seconds) if line.startswith("data:"))
+        for data in (line.removeprefix("data:").strip() for line in events):
             first = first or time.monotonic() - start
             ended = data == _DONE
             if not ended and _chunk(data).get("choices"):
@@ -106,13 +102,18 @@ def _check_stream(endpoint: Endpoint, served_name: str, *, seconds: float) -> st
 
 
 def _chunk(data: str) -> dict[str, Any]:
-    try:
-        chunk = json.loads(data)
-    except ValueError:
-        chunk = None
-    if not isinstance(chunk, dict):
+    chunk = _object(data)
+    if chunk is None:
         raise NotHeldError(f"the stream holds {data[:100]!r}, which is no JSON object", _NOT_OPENAI)
     return chunk
+
+
+def _object(text: str | bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _lines(chunks: Iterator[str], seconds: float) -> Iterator[str]:
@@ -130,12 +131,6 @@ def _lines(chunks: Iterator[str], seconds: float) -> Iterator[str]:
     yield rest
 
 
-def _events(lines: Iterator[str]) -> Iterator[str]:
-    for line in lines:
-        if line.startswith("data:"):
-            yield line.removeprefix("data:").strip()
-
-
 def _request(served_name: str) -> dict[str, Any]:
     return {"model": served_name, "messages": [{"role": "user", "content": "ping"}], "max_tokens": _MAX_TOKENS}
 
@@ -143,15 +138,12 @@ def _request(served_name: str) -> dict[str, Any]:
 def _json(response: httpx.Response, endpoint: Endpoint) -> dict[str, Any]:
     if response.is_error:
         raise NotHeldError(
-            f"{endpoint.route} answered {response.status_code}: {response.text[:200].strip()}",
+            f"{endpoint.route} answered {response.status_code}: {short(response.text)}",
             _REMEDIES.get(response.status_code, "see the server's log"),
         )
-    try:
-        answer = response.json()
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        raise NotHeldError(f"{endpoint.route} answered no JSON object: {response.text[:200].strip()}", _NOT_OPENAI)
+    answer = _object(response.content)
+    if answer is None:
+        raise NotHeldError(f"{endpoint.route} answered no JSON object: {short(response.text)}", _NOT_OPENAI)
     return answer
 
 

@@ -1,33 +1,3 @@
-from collections.abc import Iterator
+from tests.watch.conftest import alone, api, cluster
 
-import pytest
-
-import modelimage
-from smoke.kube import KubeApi
-from tests.smoke import recorded_api
-from tests.smoke.recorded_api import RecordedApi
-
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test asks a registry or Google for anything unless it brings its own."""
-
-    def inspect(reference: str, **_: object) -> None:
-        raise modelimage.NotFoundError(f"{reference}: no registry in this test")
-
-    monkeypatch.setattr(modelimage, "inspect", inspect, raising=False)
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nonexistent/credentials.json")
-
-
-@pytest.fixture
-def cluster() -> Iterator[RecordedApi]:
-    with recorded_api.serve() as state:
-        yield state
-
-
-@pytest.fixture
-def api(cluster: RecordedApi) -> Iterator[KubeApi]:
-    client = KubeApi(cluster.kubeconfig)
-    yield client
-    client.close()
+__all__ = ["alone", "api", "cluster"]

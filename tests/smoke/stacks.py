@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from components.outputs import StackOutputs, parse
-from smoke.stack import Model
+from oci_model_serving.outputs import StackOutputs, parse
+from smoke.stack import ServedModel, select
 
 DIGEST = "sha256:" + "a" * 64
 REPOSITORY = "us-central1-docker.pkg.dev/demo/models/qwen"
@@ -76,9 +76,9 @@ def outputs(delivery: str = "modelcar", **model: Any) -> StackOutputs:
     return parse(raw_outputs(delivery, **model))
 
 
-def model(delivery: str = "modelcar", **changed: Any) -> Model:
+def model(delivery: str = "modelcar", **changed: Any) -> ServedModel:
     """The model of those outputs."""
-    return Model(KEY, outputs(delivery, **changed).models[KEY])
+    return select(outputs(delivery, **changed), [KEY])[0]
 
 
 def pod(delivery: str = "modelcar", name: str = "p-1", **container: Any) -> JSON:

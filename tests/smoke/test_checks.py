@@ -2,7 +2,8 @@
 
 import pytest
 
-from smoke.checks import SmokeError, Status, run
+from oci_model_serving.errors import InputError
+from smoke.checks import Status, run
 
 
 def test_an_unexpected_error_fails_its_own_check_and_is_named() -> None:
@@ -18,7 +19,7 @@ def test_an_unexpected_error_fails_its_own_check_and_is_named() -> None:
 
 def test_bad_arguments_still_end_the_run() -> None:
     def evidence() -> str:
-        raise SmokeError("--scratch-image: write it by digest")
+        raise InputError("--scratch-image: write it by digest")
 
-    with pytest.raises(SmokeError):
+    with pytest.raises(InputError):
         run("scratch", "pod", evidence)

@@ -5,12 +5,12 @@ import time
 import pytest
 
 from smoke import coldstart as module
-from smoke import scaling
 from smoke.checks import Check, LeftInterrupt, Status
 from smoke.coldstart import Measured, coldstart
-from smoke.kube import KubeApi
+from tests.recorded_api import JSON, RecordedApi, forbidden
 from tests.smoke import openai_server, stacks
-from tests.smoke.recorded_api import JSON, RecordedApi, forbidden
+from watch import waiting
+from watch.kube import KubeApi
 
 STOP = "serving.kserve.io/stop"
 POD = f"{stacks.path_of_pods()}/p-1"
@@ -19,7 +19,7 @@ POD = f"{stacks.path_of_pods()}/p-1"
 @pytest.fixture
 def kserve(cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch) -> RecordedApi:
     """A cluster whose controller makes and removes the model's pod as the annotation says."""
-    monkeypatch.setattr(scaling, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(waiting, "POLL_SECONDS", 0.01)
     path, body = stacks.served("modelcar")
     cluster.objects[path] = body
     cluster.objects[POD] = stacks.pod()
@@ -126,7 +126,7 @@ def test_an_interrupt_while_paused_resumes_the_model(
 def test_a_scale_to_zero_model_is_left_with_its_own_replicas(
     api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scaling, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(waiting, "POLL_SECONDS", 0.01)
     path, body = stacks.served("kubeai")
     body["spec"] |= {"minReplicas": 0, "replicas": 0}
     cluster.objects[path] = body
@@ -169,15 +169,15 @@ def test_a_model_that_cannot_be_put_back_is_named_with_the_command_that_resumes_
 
     assert found.status is Status.FAIL
     assert f"model {stacks.KEY} is still paused" in found.evidence
-    assert found.remedy == f"`python -m smoke resume --model {stacks.KEY}`"
-    assert sum(method == "PATCH" for method, _, _ in served_paused.requests) == 1 + module._PUT_BACK_ATTEMPTS
+    assert found.remedy == f"`oms resume --model {stacks.KEY}`"
+    assert sum(method == "PATCH" for method, _, _ in served_paused.requests) == 2
 
 
 def test_a_put_back_that_fails_in_passing_is_tried_again(
     api: KubeApi, served_paused: RecordedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: served_paused.answers.clear())
-    monkeypatch.setattr(module, "_PUT_BACK_SECONDS", 1)
+    monkeypatch.setattr(module, "_PUT_BACK_SECONDS", 10)
 
     measure(api, "127.0.0.1:1", timeout=0)
 

@@ -9,10 +9,10 @@ import modelimage
 from smoke import deployed as module
 from smoke.checks import Check, Status
 from smoke.deployed import deployed
-from smoke.image import ImageFiles
-from smoke.kube import Executed, KubeApi
+from tests.recorded_api import RecordedApi, merge
 from tests.smoke import stacks
-from tests.smoke.recorded_api import RecordedApi, merge
+from watch.image import ImageFiles
+from watch.kube import Executed, KubeApi
 
 DELIVERIES = ["modelcar", "native", "kubeai"]
 FILES = {"config.json": 659, "model.safetensors": 988097824}
@@ -42,7 +42,7 @@ def checks(
     said = LISTINGS[delivery] if listing is None else listing
     monkeypatch.setattr(api, "execute", lambda *_, **__: Executed(0, said, ""))
     monkeypatch.setattr(module, "files_of", lambda _: files or ImageFiles(FILES, complete=True))
-    found = deployed(api, stacks.outputs(delivery, **model), [stacks.model(delivery, **model)])
+    found = deployed(api, [stacks.model(delivery, **model)])
     return {check.name: check for check in found}
 
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from smoke.checks import Check, Status
 from smoke.egress import egress
-from smoke.kube import Executed, KubeApi
+from tests.recorded_api import RecordedApi, merge
 from tests.smoke import stacks
-from tests.smoke.recorded_api import RecordedApi, merge
+from watch.kube import Executed, KubeApi
 
 POLICIES = "/apis/networking.k8s.io/v1/namespaces/models/networkpolicies"
 LOG = f"{stacks.path_of_pods()}/p-1/log"

@@ -9,11 +9,12 @@ import google.auth
 import google.auth.exceptions
 import pytest
 
-from components.references import ImageReference
-from smoke.checks import NotHeldError, NotRunError
+from oci_model_serving.reference import ImageReference
+from smoke.checks import NotRunError
 from smoke.iam import RegistryPolicies, google_token
 from tests.smoke import loopback
 from tests.smoke.stacks import ACCOUNT, DIGEST, IMAGE
+from watch.causes import NotHeldError
 
 REFERENCE = ImageReference.parse(IMAGE)
 REPOSITORY_POLICY = "/v1/projects/demo/locations/us-central1/repositories/models:getIamPolicy"
@@ -118,6 +119,49 @@ def test_an_unreadable_repository_policy_is_no_failure_of_the_account() -> None:
 def test_an_absent_repository_fails() -> None:
     with google_apis({}) as policies, pytest.raises(NotHeldError, match="there is no projects/demo"):
         policies.check_reader(REFERENCE, ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    ("repository", "name", "project"),
+    [
+        (
+            "us-docker.pkg.dev/example.com/proj/repo/img",
+            "projects/example.com:proj/locations/us/repositories/repo",
+            "example.com:proj",
+        ),
+        ("gcr.io/demo/img", "projects/demo/locations/us/repositories/gcr.io", "demo"),
+        ("eu.gcr.io/example.com/proj/img", "projects/example.com:proj/locations/europe/repositories/eu.gcr.io", ""),
+    ],
+)
+def test_every_form_of_googles_names_is_asked_for_its_own_policy(repository: str, name: str, project: str) -> None:
+    reference = ImageReference.parse(f"{repository}@{DIGEST}")
+
+    with google_apis({f"/v1/{name}:getIamPolicy": (200, binding("roles/artifactregistry.reader"))}) as policies:
+        assert "roles/artifactregistry.reader" in policies.check_reader(reference, ACCOUNT)
+    if project:
+        answers = {
+            f"/v1/{name}:getIamPolicy": (200, {}),
+            f"/v1/projects/{project}:getIamPolicy": (200, binding("roles/viewer")),
+        }
+        with google_apis(answers) as policies:
+            assert f"on the project {project}" in policies.check_reader(reference, ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    "repository",
+    [
+        "evil-docker.pkg.dev.example.com/demo/models/x",
+        "x-docker-pkg.dev/demo/models/x",
+        "evilpkg.dev/demo/models/x",
+        "gcr.io.example.com/demo/x",
+    ],
+)
+def test_a_host_that_only_looks_like_googles_is_never_shown_a_token(repository: str) -> None:
+    def token() -> str:
+        raise AssertionError
+
+    with pytest.raises(NotRunError, match="not Artifact Registry"):
+        RegistryPolicies(token).check_reader(ImageReference.parse(f"{repository}@{DIGEST}"), ACCOUNT)
 
 
 def test_another_registry_is_skipped_without_asking_for_credentials() -> None:

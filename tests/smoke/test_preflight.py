@@ -5,13 +5,15 @@ from typing import Any
 import pytest
 
 import modelimage
-from smoke import image, preflight
+from smoke import preflight
 from smoke.checks import Check, NotRunError, Status, run
 from smoke.iam import RegistryPolicies
-from smoke.kube import KubeApi
+from tests import recorded_api
 from tests.integration import webhook
-from tests.smoke import recorded_api, stacks
-from tests.smoke.recorded_api import RecordedApi, not_found
+from tests.recorded_api import RecordedApi, not_found
+from tests.smoke import stacks
+from watch import image
+from watch.kube import KubeApi
 
 ON = '# TYPE kubernetes_feature_enabled gauge\nkubernetes_feature_enabled{name="ImageVolume",stage="BETA"} 1\n'
 PODS = "/api/v1/namespaces/models/pods"

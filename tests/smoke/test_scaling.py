@@ -4,25 +4,18 @@ import json
 
 import pytest
 
-from smoke import scaling
-from smoke.checks import NotHeldError
-from smoke.kube import ApiError, KubeApi
-from smoke.scaling import (
-    pause,
-    put_back,
-    read_paused,
-    read_scale,
-    resume,
-    wait_for_no_pods,
-    wait_for_ready_pod,
-)
+from smoke.scaling import is_paused, pause, resume, scale_of, wait_for_no_pods
+from tests.recorded_api import RecordedApi
 from tests.smoke import stacks
-from tests.smoke.recorded_api import RecordedApi
+from watch import waiting
+from watch.causes import NotHeldError
+from watch.kube import ApiError, KubeApi
+from watch.rollout import wait_for_ready_pod
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scaling, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(waiting, "POLL_SECONDS", 0.01)
 
 
 def deploy(cluster: RecordedApi, delivery: str) -> str:
@@ -41,11 +34,11 @@ def test_an_inferenceservice_is_paused_by_kserves_annotation(api: KubeApi, clust
 
     pause(api, model)
     assert cluster.objects[path]["metadata"]["annotations"] == {"serving.kserve.io/stop": "true"}
-    assert read_paused(api, model)
+    assert is_paused(cluster.objects[path], model)
 
     resume(api, model)
     assert cluster.objects[path]["metadata"]["annotations"] == {}
-    assert not read_paused(api, model)
+    assert not is_paused(cluster.objects[path], model)
 
 
 def test_a_kubeai_model_gets_its_replicas_back(api: KubeApi, cluster: RecordedApi) -> None:
@@ -56,7 +49,7 @@ def test_a_kubeai_model_gets_its_replicas_back(api: KubeApi, cluster: RecordedAp
     pause(api, model)
     paused = cluster.objects[path]["spec"]
     assert (paused["minReplicas"], paused["replicas"], paused["autoscalingDisabled"]) == (0, 0, True)
-    assert read_paused(api, model)
+    assert is_paused(cluster.objects[path], model)
 
     resume(api, model)
     resumed = cluster.objects[path]
@@ -154,10 +147,10 @@ def test_what_was_read_before_is_put_back_as_a_whole(api: KubeApi, cluster: Reco
     before = json.dumps(cluster.objects[path], sort_keys=True)
     model = stacks.model(delivery).output
 
-    found = read_scale(api, model)
+    found = scale_of(json.loads(before), model)
     pause(api, model)
     resume(api, model)
-    put_back(api, model, found)
+    api.patch(path, found)
 
     assert json.dumps(cluster.objects[path], sort_keys=True) == before
 

@@ -2,13 +2,15 @@
 
 import pytest
 
-from components.references import ImageReference
-from smoke import scaling
-from smoke.checks import SmokeError, Status
-from smoke.kube import KubeApi
+from oci_model_serving.errors import InputError
+from oci_model_serving.reference import ImageReference
+from smoke.checks import Status
 from smoke.scratch import parse_images, scratch
-from tests.smoke import recorded_api, stacks
-from tests.smoke.recorded_api import RecordedApi
+from tests import recorded_api
+from tests.recorded_api import RecordedApi
+from tests.smoke import stacks
+from watch import waiting
+from watch.kube import KubeApi
 
 IMAGE = ImageReference.parse(stacks.IMAGE)
 
@@ -16,7 +18,7 @@ IMAGE = ImageReference.parse(stacks.IMAGE)
 def test_a_namespace_that_cannot_be_deleted_is_named(
     api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scaling, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(waiting, "POLL_SECONDS", 0.01)
     answer = cluster.answer
 
     def no_deletes(method: str, path: str, body: dict[str, object]) -> recorded_api.Answer:
@@ -48,5 +50,5 @@ def test_the_images_own_shell_waits_unless_another_is_named() -> None:
 
 
 def test_a_tag_is_refused_as_scratch_image() -> None:
-    with pytest.raises(SmokeError, match="--scratch-image"):
+    with pytest.raises(InputError, match="--scratch-image"):
         parse_images("localhost:5000/tiny:latest", None)

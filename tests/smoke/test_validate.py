@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from smoke.checks import Check, Status
-from smoke.kube import KubeApi
 from smoke.validate import validate
+from tests.recorded_api import RecordedApi
 from tests.smoke import openai_server, stacks
-from tests.smoke.recorded_api import RecordedApi
+from watch.kube import KubeApi
 
 HOST = f"{stacks.NAME}-models.example.com"
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from smoke.kube import KubeApi
-from smoke.stack import Model
+from smoke.stack import ServedModel
 from tests.integration import cluster
 from tests.smoke import stacks
+from watch.kube import KubeApi
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +29,6 @@ def namespace(kubeconfig: Path) -> Iterator[str]:
         yield name
 
 
-def model(delivery: str, namespace: str, **changed: Any) -> Model:
+def model(delivery: str, namespace: str, **changed: Any) -> ServedModel:
     """The model of tests/smoke/stacks.py, in a namespace of the test's own."""
     return stacks.model(delivery, namespace=namespace, **changed)

@@ -10,18 +10,19 @@ from typing import Any
 import pytest
 
 import modelimage
-from components.outputs import parse
-from components.references import ImageReference
+from oci_model_serving.delivery import KSERVE, Delivery
+from oci_model_serving.outputs import parse
+from oci_model_serving.reference import ImageReference
+from oms.main import main
 from smoke import manifests
 from smoke.checks import Check, Status
-from smoke.cli import main
 from smoke.deployed import deployed
-from smoke.image import check_image, files_of
-from smoke.kube import KubeApi, namespaced
 from smoke.scratch import scratch
-from smoke.stack import Model
+from smoke.stack import ServedModel, select
 from tests.integration import cluster, controllers, kubelet, webhook
 from tests.smoke import stacks
+from watch.image import check_image, files_of
+from watch.kube import KubeApi, namespaced
 
 pytestmark = [pytest.mark.integration, pytest.mark.node, pytest.mark.xdist_group("cluster")]
 
@@ -98,7 +99,7 @@ def bare_image(node: Node, tmp_path_factory: pytest.TempPathFactory) -> ImageRef
     return ImageReference.parse(packed.reference)
 
 
-def deliver(node: Node, model: Model, image: ImageReference, server: ImageReference, seconds: float) -> Check:
+def deliver(node: Node, model: ServedModel, image: ImageReference, server: ImageReference, seconds: float) -> Check:
     (found,) = scratch(node.api, [model], image, str(server), timeout=seconds, tell=lambda _: None)
     return found
 
@@ -202,7 +203,9 @@ def served(node: Node, image: ImageReference) -> Iterator[dict[str, Any]]:
             {"name": "HF_HUB_OFFLINE", "value": "1"},
             {"name": "TRANSFORMERS_OFFLINE", "value": "1"},
         ]
-        service = manifests.inference_service(stacks.NAME, image.modelcar_uri, runtime=runtime["metadata"]["name"])
+        service = manifests.inference_service(
+            stacks.NAME, Delivery.MODELCAR.uri(image), runtime=runtime["metadata"]["name"]
+        )
         service["metadata"]["labels"] = {"test": namespace}
         policy = {
             "metadata": {"name": stacks.NAME},
@@ -210,8 +213,8 @@ def served(node: Node, image: ImageReference) -> Iterator[dict[str, Any]]:
         }
         node.api.create(namespaced(manifests.RUNTIME_API, namespace, "servingruntimes"), runtime)
         node.api.create(namespaced("networking.k8s.io/v1", namespace, "networkpolicies"), policy)
-        node.api.create(namespaced(manifests.KSERVE_API, namespace, "inferenceservices"), service)
-        path = namespaced(manifests.KSERVE_API, namespace, "inferenceservices", stacks.NAME)
+        node.api.create(namespaced(KSERVE.api_version, namespace, "inferenceservices"), service)
+        path = namespaced(KSERVE.api_version, namespace, "inferenceservices", stacks.NAME)
 
         def ready() -> bool:
             conditions = node.api.get(path).get("status", {}).get("conditions") or []
@@ -222,7 +225,7 @@ def served(node: Node, image: ImageReference) -> Iterator[dict[str, Any]]:
             "modelcar",
             image=str(image),
             digest=image.digest,
-            storage_uri=image.modelcar_uri,
+            storage_uri=Delivery.MODELCAR.uri(image),
             namespace=namespace,
             url=f"http://{stacks.NAME}-predictor.{namespace}.svc.cluster.local",
             size_bytes=1_000_000,
@@ -233,7 +236,8 @@ def served(node: Node, image: ImageReference) -> Iterator[dict[str, Any]]:
 def command(node: Node, served: dict[str, Any], folder: Path, *arguments: str) -> int:
     outputs = folder / "outputs.json"
     outputs.write_text(json.dumps({**served, "kubeconfig": node.kubeconfig.read_text()}))
-    return main(["--stack", "test", "--outputs", str(outputs), "--timeout", str(SECONDS), *arguments])
+    given = arguments if arguments and not arguments[0].startswith("--") else ("check", *arguments)
+    return main([given[0], "--stack", "test", "--outputs", str(outputs), "--timeout", str(SECONDS), *given[1:]])
 
 
 def test_the_whole_command_holds_on_a_node(
@@ -263,9 +267,8 @@ def test_a_cold_start_on_a_node_has_its_figures(
 
 def test_a_pod_of_another_digest_fails(node: Node, served: dict[str, Any]) -> None:
     other = parse({**served, "models": {stacks.KEY: {**served["models"][stacks.KEY], "digest": stacks.DIGEST}}})
-    changed = other.models[stacks.KEY]
 
-    found = {check.name: check for check in deployed(node.api, other, [Model(stacks.KEY, changed)])}
+    found = {check.name: check for check in deployed(node.api, select(other, []))}
 
     assert found["digest"].status is Status.FAIL
     assert served["models"][stacks.KEY]["digest"] in found["digest"].evidence

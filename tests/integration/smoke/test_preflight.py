@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
+from oms.main import main
 from smoke import manifests, preflight
 from smoke.checks import Check, NotRunError, Status
-from smoke.cli import main
 from smoke.iam import RegistryPolicies
-from smoke.kube import ApiError, KubeApi
 from smoke.manifests import inference_service, kubeai_model
 from tests.integration import cluster, webhook
 from tests.integration.smoke.conftest import model
 from tests.smoke import stacks
+from watch.kube import ApiError, KubeApi
 
 # One worker: the cluster starts and stops once.
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("cluster")]
@@ -163,7 +163,7 @@ def test_the_command_reports_on_the_cluster(
     outputs.write_text(json.dumps({**raw, "node_service_accounts": {}, "kubeconfig": kubeconfig.read_text()}))
 
     with webhook.pod_webhook(kubeconfig, namespace):
-        code = main(["--stack", "dev", "--outputs", str(outputs), "--only", "preflight"])
+        code = main(["check", "--stack", "dev", "--outputs", str(outputs), "--only", "preflight"])
 
     out = capsys.readouterr().out
     assert code == 0

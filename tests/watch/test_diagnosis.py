@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smoke.diagnosis import Case, containerd_version, diagnose, empty_mount
+from components.settings.google import RegistryCreate
+from watch.diagnosis import Case, containerd_version, diagnose, empty_mount
 
 STATUSES = sorted((Path(__file__).parent / "statuses").glob("*.json"))
 ACCOUNT = "oci-l4@demo.iam.gserviceaccount.com"
@@ -34,6 +35,34 @@ def test_a_refused_pull_from_artifact_registry_names_the_binding_and_the_account
     assert "roles/artifactregistry.reader" in cause.remedy
     assert "us-central1-docker.pkg.dev/demo/models/qwen2.5-0.5b-instruct" in cause.remedy
     assert f"serviceAccount:{ACCOUNT}" in cause.remedy
+
+
+def refused(repository: str) -> str:
+    message = f'Failed to pull image "{repository}@sha256:{"a" * 64}": unexpected status: 403 Forbidden'
+    (cause,) = diagnose(Case({}, [{"type": "Warning", "reason": "Failed", "message": message}], account=ACCOUNT))
+    return cause.remedy
+
+
+@pytest.mark.parametrize(
+    "repository", ["us-docker.pkg.dev/example.com/proj/repo/img", "gcr.io/demo/img", "eu.gcr.io/example.com/proj/img"]
+)
+def test_every_form_of_googles_names_gets_the_binding_by_a_setting_that_exists(repository: str) -> None:
+    remedy = refused(repository)
+
+    assert f"roles/artifactregistry.reader on {repository} to serviceAccount:{ACCOUNT}" in remedy
+    assert "`registry.create.extraReaders`" in remedy
+    assert "extraReaders" in {field.alias for field in RegistryCreate.model_fields.values()}
+
+
+@pytest.mark.parametrize(
+    "repository",
+    ["evil-docker.pkg.dev.example.com/demo/models/x", "x-docker-pkg.dev/demo/models/x", "localhost:5000/x"],
+)
+def test_a_registry_that_only_looks_like_googles_gets_a_pull_secret(repository: str) -> None:
+    remedy = refused(repository)
+
+    assert f"has for {repository} may not pull it" in remedy
+    assert "`pullSecrets`" in remedy
 
 
 def test_a_refused_pull_from_another_registry_names_its_pull_secret_and_no_role() -> None:

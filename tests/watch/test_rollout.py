@@ -1,6 +1,5 @@
 """`pulumi up` hears at once why the pods of a new digest do not come up."""
 
-import io
 import json
 import os
 import subprocess
@@ -10,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from smoke import rollout
-from smoke.checks import NotHeldError, SmokeError
-from smoke.kube import KubeApi
+from oci_model_serving.errors import InputError
+from tests.recorded_api import RecordedApi
 from tests.smoke import stacks
-from tests.smoke.recorded_api import RecordedApi
+from watch import rollout, waiting
+from watch.causes import NotHeldError
+from watch.kube import KubeApi
 
 DELIVERIES = ["modelcar", "native", "kubeai"]
 BACKING_OFF = {
@@ -32,7 +32,7 @@ BACKING_OFF = {
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(waiting, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(rollout, "PATIENCE_SECONDS", 0.05)
 
 
@@ -52,7 +52,7 @@ def test_a_ready_pod_of_the_digest_ends_the_wait(api: KubeApi, cluster: Recorded
     body = pod(delivery)
     put(cluster, delivery, body)
 
-    assert rollout.wait(api, stacks.model(delivery).output, 5) == body["metadata"]["name"]
+    assert rollout.wait_for_ready_pod(api, stacks.model(delivery).output, timeout=5) == body
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
@@ -62,7 +62,7 @@ def test_a_ready_pod_of_an_earlier_digest_does_not_count(api: KubeApi, cluster: 
     new = stacks.model(delivery, digest=other, image=f"{stacks.REPOSITORY}@{other}").output
 
     with pytest.raises(NotHeldError, match="not ready after 0 s"):
-        rollout.wait(api, new, 0.1)
+        rollout.wait_for_ready_pod(api, new, timeout=0.1)
 
 
 def test_a_pull_that_keeps_failing_ends_with_its_cause_long_before_the_timeout(
@@ -71,9 +71,9 @@ def test_a_pull_that_keeps_failing_ends_with_its_cause_long_before_the_timeout(
     put(cluster, "native", pod("native", ready=False, phase="Pending", containerStatuses=[BACKING_OFF]))
 
     with pytest.raises(NotHeldError, match="keeps failing") as failure:
-        rollout.wait(api, stacks.model("native").output, 3600)
+        rollout.wait_for_ready_pod(api, stacks.model("native").output, timeout=3600)
 
-    assert "403 Forbidden" in failure.value.remedy
+    assert "403 Forbidden" in str(failure.value)
     assert failure.value.causes
 
 
@@ -88,12 +88,12 @@ def test_a_pull_that_fails_in_passing_is_forgiven(
 
     monkeypatch.setattr(time, "sleep", recovers)
 
-    assert rollout.wait(api, stacks.model("native").output, 3600)
+    assert rollout.wait_for_ready_pod(api, stacks.model("native").output, timeout=3600)
 
 
 def test_a_wrong_description_is_refused_with_what_is_missing() -> None:
-    with pytest.raises(SmokeError, match="digest"):
-        rollout._model(io.StringIO("{}"))
+    with pytest.raises(InputError, match="digest"):
+        rollout._model("{}")
 
 
 def test_the_command_takes_the_cluster_from_its_environment_and_prints_the_pod(cluster: RecordedApi) -> None:
@@ -101,7 +101,7 @@ def test_the_command_takes_the_cluster_from_its_environment_and_prints_the_pod(c
     described = json.dumps(stacks.model("native").output.model_dump())
 
     done = subprocess.run(
-        [sys.executable, "-m", "smoke.rollout", "--timeout", "5"],
+        [sys.executable, "-m", "watch.rollout", "--timeout", "5"],
         input=described,
         env={**os.environ, "SMOKE_KUBECONFIG": cluster.kubeconfig},
         capture_output=True,
@@ -113,6 +113,30 @@ def test_the_command_takes_the_cluster_from_its_environment_and_prints_the_pod(c
     assert "very-secret-token" not in done.stdout + done.stderr
 
 
+def test_the_command_fails_with_each_cause_and_its_remedy_and_no_traceback(cluster: RecordedApi) -> None:
+    put(cluster, "native", pod("native", ready=False, phase="Pending", containerStatuses=[BACKING_OFF]))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "smoke.rollout", "--timeout", "0"],
+        input=json.dumps(stacks.model("native").output.model_dump()),
+        env={**os.environ, "SMOKE_KUBECONFIG": cluster.kubeconfig},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    evidence, cause, remedy = done.stderr.splitlines()
+    assert "it is not ready after 0 s" in evidence
+    assert "403 Forbidden" in cause
+    assert "pull" in remedy
+
+
+def test_a_pod_that_no_controller_made_is_said_to_be_missing(api: KubeApi) -> None:
+    with pytest.raises(NotHeldError, match="no controller made one of its image"):
+        rollout.wait_for_ready_pod(api, stacks.model("native").output, timeout=0)
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_an_api_server_that_hiccups_does_not_end_the_wait(
     api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch, status: int
@@ -121,7 +145,7 @@ def test_an_api_server_that_hiccups_does_not_end_the_wait(
     cluster.answers["GET", stacks.path_of_pods("native")] = (status, {"message": "etcdserver: request timed out"})
     monkeypatch.setattr(time, "sleep", lambda _: cluster.answers.clear())
 
-    assert rollout.wait(api, stacks.model("native").output, 3600)
+    assert rollout.wait_for_ready_pod(api, stacks.model("native").output, timeout=3600)
 
 
 def test_an_api_server_that_never_answers_fails_after_the_timeout(api: KubeApi, cluster: RecordedApi) -> None:
@@ -129,7 +153,7 @@ def test_an_api_server_that_never_answers_fails_after_the_timeout(api: KubeApi, 
     cluster.answers["GET", "/api/v1/namespaces/models/events"] = (503, {"message": "apiserver not ready"})
 
     with pytest.raises(NotHeldError, match="not ready after 0 s") as failure:
-        rollout.wait(api, stacks.model("native").output, 0.05)
+        rollout.wait_for_ready_pod(api, stacks.model("native").output, timeout=0.05)
 
     assert "apiserver not ready" in failure.value.remedy
 
@@ -138,4 +162,4 @@ def test_a_missing_right_ends_the_wait_at_once(api: KubeApi, cluster: RecordedAp
     cluster.answers["GET", stacks.path_of_pods("native")] = (403, {"message": "no right to list pods"})
 
     with pytest.raises(NotHeldError, match="no right"):
-        rollout.wait(api, stacks.model("native").output, 3600)
+        rollout.wait_for_ready_pod(api, stacks.model("native").output, timeout=3600)

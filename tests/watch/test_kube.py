@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from smoke.checks import SmokeError
-from smoke.kube import ApiError, KubeApi
-from tests.smoke import recorded_api
-from tests.smoke.recorded_api import RecordedApi
+from oci_model_serving.errors import InputError
+from tests import recorded_api
+from tests.recorded_api import RecordedApi
+from watch.kube import ApiError, KubeApi
 
 
 def test_a_kubeconfigs_text_is_enough_to_read_and_write(api: KubeApi, cluster: RecordedApi) -> None:
@@ -36,12 +36,12 @@ def test_what_is_not_there_is_found_as_nothing(api: KubeApi) -> None:
 
 @pytest.mark.parametrize("text", ["just words with a very-secret-token", "{a: b: very-secret-token", "a: 1"])
 def test_a_broken_kubeconfig_is_refused_without_showing_it(text: str) -> None:
-    with pytest.raises(SmokeError, match="--kubeconfig FILE") as refused:
+    with pytest.raises(InputError, match="--kubeconfig FILE") as refused:
         KubeApi(text)
 
     assert "very-secret-token" not in str(refused.value)
 
 
 def test_a_missing_kubeconfig_file_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(SmokeError, match="absent"):
+    with pytest.raises(InputError, match="absent"):
         KubeApi(tmp_path / "absent")

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.references import ImageReference
-from smoke import image
-from smoke.checks import NotHeldError
-from smoke.image import ImageFiles, _Headers, _inflated, files_of
+from oci_model_serving.reference import ImageReference
 from tests.smoke import stacks
+from watch import image
+from watch.causes import NotHeldError
+from watch.image import ImageFiles, _Headers, _inflated, files_of
 
 names = st.text("abcdefghij-_.0123456789", min_size=1, max_size=120).filter(lambda name: name.strip("."))
 contents = st.dictionaries(names, st.integers(0, 5000), max_size=8)
@@ -109,7 +109,7 @@ def pushed(monkeypatch: pytest.MonkeyPatch, *layers: tuple[str, bytes]) -> Image
     records = [
         SimpleNamespace(digest=digest, media_type=kind, size=len(data)) for digest, (kind, data) in blobs.items()
     ]
-    monkeypatch.setattr("smoke.image.Registry.read_blob", lambda _, digest, size: chunked(blobs[digest][1]))
+    monkeypatch.setattr("watch.image.Registry.read_blob", lambda _, digest, size: chunked(blobs[digest][1]))
     monkeypatch.setattr(
         image, "load_image", lambda *_: SimpleNamespace(manifest=SimpleNamespace(layers=records)), raising=True
     )

@@ -1,0 +1,40 @@
+"""Why something does not run, as a person needs it: what was seen and what to do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from oci_model_serving.errors import OmsError
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a pod does not run: a stable `code` for scripts, what was seen, and what to do."""
+
+    code: str
+    evidence: str
+    remedy: str
+
+
+class NotHeldError(OmsError):
+    """Something is not as it must be: `evidence` is what was seen, `remedy` what to do.
+
+    Where there are causes, the first one's remedy takes the place of the one given.
+    """
+
+    def __init__(self, evidence: str, remedy: str, causes: Sequence[Cause] = ()) -> None:
+        self.evidence = evidence
+        self.remedy = causes[0].remedy if causes else remedy
+        self.causes = tuple(causes)
+        told = [line for cause in causes for line in (f"  {cause.evidence}", f"    {cause.remedy}")]
+        super().__init__("\n".join([evidence, *(told or [f"  {remedy}"])]))
+
+
+def short(text: str, length: int = 300) -> str:
+    """The text in one line, without its middle where it is long: what happened stands at the end of most messages."""
+    text = " ".join(text.split())
+    return text if len(text) <= length else f"{text[: length // 3]} … {text[-(length - length // 3) :]}"
+
+
+def said(error: BaseException) -> str:
+    """What an error says, in one line; its kind where it says nothing."""
+    return short(next(iter(str(error).strip().splitlines()), "")) or type(error).__name__
