@@ -1,19 +1,17 @@
 """The difference between two plans: what a change of settings or code would add, remove, change and replace."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from offline.mermaid import escape
-from offline.recording import COMMAND_TYPE
-from offline.replacements import replaces
+from offline.plan import portable
+from offline.replacements import is_at, recreates_nodes, replaces
 from offline.table import short_type
 
-_Key = tuple[str, str, str]
 _COLLAPSE_ABOVE_ROWS = 20
 _MISSING = "(not set)"
-_INTERPRETER = re.compile(r"^('[^']*'|\S+) -m modelimage\b")
+_STOPS = "recreates the nodes: models on them stop"
 
 
 @dataclass(frozen=True)
@@ -24,6 +22,7 @@ class Change:
     before: Any
     after: Any
     replaces: bool = False
+    recreates_nodes: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,31 +70,42 @@ class PlanDiff:
 
 
 def compare(base: Mapping[str, Any], head: Mapping[str, Any]) -> PlanDiff:
-    """What differs between two plans in their JSON form; resources are matched by type, name and parent."""
-    before, after = _by_key(base), _by_key(head)
+    """What differs between two plans in their JSON form; resources are matched by URN and alias, as the engine does."""
+    before, after = _by_urn(base), _by_urn(head)
     found = []
-    for key in sorted({*before, *after}):
-        type_, name, parent = key
-        if key not in before:
-            found.append(ResourceChange(type_, name, parent or None, "create"))
-        elif key not in after:
-            found.append(ResourceChange(type_, name, parent or None, "delete"))
-        else:
-            changes = tuple(
-                Change(path, old, new, replaces=replaces(type_, path))
-                for path, old, new in _differences(before[key], after[key], "")
+    for item, names in after.values():
+        known = next((name for name in names if name in before), None)
+        if known is None:
+            found.append(_resource_change(item, "create"))
+            continue
+        changes = tuple(_changes(before.pop(known)[0], item))
+        if changes:
+            found.append(
+                _resource_change(item, "replace" if any(one.replaces for one in changes) else "update", changes)
             )
-            if changes:
-                action = "replace" if any(change.replaces for change in changes) else "update"
-                found.append(ResourceChange(type_, name, parent or None, action, changes))
+    found += [_resource_change(item, "delete") for item, _ in before.values()]
+    found.sort(key=lambda change: (change.type, change.name, change.parent or ""))
     outputs = [Change(path, old, new) for path, old, new in _differences(base["outputs"], head["outputs"], "")]
     return PlanDiff(found, outputs)
+
+
+def _resource_change(item: Mapping[str, Any], action: str, changes: tuple[Change, ...] = ()) -> ResourceChange:
+    return ResourceChange(item["type"], item["name"], item.get("parent"), action, changes)
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
+    options, type_ = after.get("options", {}), after["type"]
+    for path, old, new in _differences(portable(before["inputs"]), portable(after["inputs"]), ""):
+        if any(is_at(pattern, path) for pattern in options.get("ignoreChanges", ())):
+            continue
+        forced = any(is_at(pattern, path) for pattern in options.get("replaceOnChanges", ()))
+        yield Change(path, old, new, forced or replaces(type_, path, old, new), recreates_nodes(type_, path))
 
 
 def as_text(diff: PlanDiff) -> str:
     """The difference for a terminal."""
     if not diff:
-        return "no differences\n"
+        return "No differences.\n"
     signs = {"create": "+", "delete": "-", "update": "~", "replace": "+-"}
     lines = []
     for change in diff.resources:
@@ -130,16 +140,26 @@ def as_markdown(diff: PlanDiff, stack: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _by_key(plan: Mapping[str, Any]) -> dict[_Key, dict[str, Any]]:
-    return {(item["type"], item["name"], item.get("parent") or ""): _comparable(item) for item in plan["resources"]}
+def _by_urn(plan: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], list[str]]]:
+    """Each resource with all its names, `TYPE$TYPE::NAME`: its own first, then those that its aliases give it."""
+    labels = {f"{item['type']}::{item['name']}": item for item in plan["resources"]}
 
+    def names(item: Mapping[str, Any]) -> list[str]:
+        type_, name = item["type"], item["name"]
+        above = labels.get(item.get("parent") or "")
+        if above is None:
+            outer, _, _ = (item.get("parent") or "").rpartition("::")
+            own = [f"{outer}${type_}::{name}" if outer else f"{type_}::{name}"]
+        else:
+            own = []
+            for types, _, parent in (one.rpartition("::") for one in names(above)):
+                # As the engine: a child that is named after its parent was so under the parent's former name too.
+                inner = name.replace(above["name"], parent, 1) if name.startswith(above["name"]) else name
+                own += [f"{types}${type_}::{name}", f"{types}${type_}::{inner}"]
+        return [*own, *item.get("options", {}).get("aliases", ())]
 
-def _comparable(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs, without the place of this machine's interpreter: a worktree has another one."""
-    inputs = dict(item["inputs"])
-    if item["type"] == COMMAND_TYPE and isinstance(inputs.get("create"), str):
-        inputs["create"] = _INTERPRETER.sub("python -m modelimage", inputs["create"])
-    return inputs
+    named = [(item, names(item)) for item in plan["resources"]]
+    return {every[0]: (item, every) for item, every in named}
 
 
 def _differences(before: Any, after: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
@@ -157,7 +177,13 @@ def _differences(before: Any, after: Any, path: str) -> Iterator[tuple[str, Any,
 
 
 def _change_data(change: Change) -> dict[str, Any]:
-    return {"path": change.path, "before": change.before, "after": change.after, "replaces": change.replaces}
+    return {
+        "path": change.path,
+        "before": change.before,
+        "after": change.after,
+        "replaces": change.replaces,
+        "recreatesNodes": change.recreates_nodes,
+    }
 
 
 def _summary(diff: PlanDiff) -> str:
@@ -168,7 +194,9 @@ def _summary(diff: PlanDiff) -> str:
 
 
 def _forced(change: Change) -> str:
-    return "  (forces replacement)" if change.replaces else ""
+    if change.replaces:
+        return "  (forces replacement)"
+    return f"  ({_STOPS})" if change.recreates_nodes else ""
 
 
 def _rows(diff: PlanDiff) -> list[str]:
@@ -178,12 +206,17 @@ def _rows(diff: PlanDiff) -> list[str]:
         if not change.changes:
             rows.append(f"| {change.action} | {label} | | | |")
         rows += [
-            f"| {'**replace**' if item.replaces else change.action} | {label} | `{item.path}` "
-            f"| {_cell(item.before)} | {_cell(item.after)} |"
+            f"| {_word(change, item)} | {label} | `{item.path}` | {_cell(item.before)} | {_cell(item.after)} |"
             for item in change.changes
         ]
     rows += [f"| output | | `{item.path}` | {_cell(item.before)} | {_cell(item.after)} |" for item in diff.outputs]
     return rows
+
+
+def _word(change: ResourceChange, item: Change) -> str:
+    if item.replaces:
+        return "**replace**"
+    return f"{change.action}: **{_STOPS}**" if item.recreates_nodes else change.action
 
 
 def _cell(value: Any) -> str:

@@ -1,17 +1,7 @@
-"""The errors that the offline run answers with one message instead of a traceback."""
+"""What can go wrong in an offline run beyond wrong input."""
+
+from oci_model_serving.errors import OmsError
 
 
-class OfflineError(Exception):
-    """A run cannot go on; the message is complete and holds the remedy. `exit_code` is the process's answer."""
-
-    exit_code = 1
-
-
-class InputError(OfflineError):
-    """The caller's input is wrong: an argument, a project file, a stack's settings, a reference to a stack."""
-
-    exit_code = 2
-
-
-class RunFailedError(OfflineError):
-    """Something that really ran (a model image's build, an apply to a cluster) failed."""
+class RunFailedError(OmsError):
+    """Something that really ran (a model image's build) failed."""

@@ -10,13 +10,14 @@ from typing import Any
 
 import yaml
 
-from offline.errors import InputError
+from oci_model_serving.errors import InputError
 from offline.plan import Plan
 from offline.recording import Resource
 from offline.values import KnownAfter, Secret, plain
 
-HEADER = "# Written by `python -m offline --manifests`, which replaces or removes this file on its next run.\n"
-"""First line of every file: what lacks it was not written by us and is never touched."""
+_OURS = "which replaces or removes this file on its next run."
+HEADER = f"# Written by `oms plan --manifests`, {_OURS}\n"
+"""First line of every file: what lacks its end was not written by us and is never touched."""
 _RELEASE_TYPE = "kubernetes:helm.sh/v3:Release"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -133,7 +134,7 @@ def _replace(files: Mapping[str, str], folder: Path) -> None:
 
 def _is_ours(path: Path) -> bool:
     with path.open(encoding="utf-8", errors="replace") as file:
-        return file.readline() == HEADER
+        return file.readline().endswith(f"{_OURS}\n")
 
 
 def _file_name(kind: str, namespace: str, name: str) -> str:

@@ -1,11 +1,14 @@
 """A plan: what a stack's program would register and export, and its stable JSON form."""
 
 import json
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from offline.errors import InputError
+from components import commands
+from oci_model_serving.errors import InputError
 from offline.recording import Recording, Resource
 from offline.values import plain
 
@@ -26,8 +29,8 @@ class Plan:
     def data(self) -> dict[str, Any]:
         """The plan as plain data, secrets masked, in an order that does not depend on the run.
 
-        `resources` holds objects of `type`, `name`, `parent` (`TYPE::NAME`, null at the top) and `inputs`; `outputs`
-        holds the stack's outputs.
+        `resources` holds objects of `type`, `name`, `parent` (`TYPE::NAME`, null at the top), `inputs` and, where the
+        program sets any, `options`; `outputs` holds the stack's outputs.
         """
         by_urn = {resource.urn: resource for resource in self.resources}
 
@@ -39,12 +42,19 @@ class Plan:
                 "type": resource.type,
                 "name": resource.name,
                 "parent": label(resource.parent),
-                "inputs": plain(resource.inputs),
+                "inputs": portable(plain(resource.inputs)),
+                **({"options": dict(resource.options)} if resource.options else {}),
             }
             for resource in self.resources
         ]
         resources.sort(key=lambda item: (item["type"], item["name"], item["parent"] or ""))
         return {"resources": resources, "outputs": plain(self.recording.outputs)}
+
+
+def portable(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs without the place of this machine's interpreter in a command of ours."""
+    own = commands.read(inputs.get("create"))
+    return {**inputs, "create": shlex.join(["python", "-m", own.module, *own.arguments])} if own else dict(inputs)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -58,7 +68,7 @@ def load(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as JSON: {error}") from error
     if not is_plan(data):
-        raise InputError(f"{path} is not a plan: write one with `python -m offline --stack NAME --format json`")
+        raise InputError(f"{path} is not a plan: write one with `oms plan --stack NAME --json`")
     return dict(data)
 
 
@@ -79,4 +89,5 @@ def _is_resource(item: Any) -> bool:
         and isinstance(item.get("name"), str)
         and isinstance(item.get("parent"), str | None)
         and isinstance(item.get("inputs"), dict)
+        and isinstance(item.get("options", {}), dict)
     )

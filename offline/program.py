@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from components.settings.stack_file import Project, read_config
+from oci_model_serving.errors import InputError
 from offline.builds import Builds
-from offline.config import Project, read_config
-from offline.errors import InputError
 from offline.plan import Plan, is_plan
 from offline.recording import Recording, UnansweredReferenceError, record
 from offline.values import parse
@@ -52,6 +52,7 @@ class Program:
                     secret_keys=config.secret_keys,
                     stack_outputs=answers,
                     answer=self._builds if build else None,
+                    stop=self._builds.stop if build else None,
                 )
 
         while True:

@@ -14,7 +14,6 @@ import contextvars
 import copy
 import inspect
 import logging
-import shlex
 import threading
 import uuid
 import warnings
@@ -29,9 +28,11 @@ from pulumi.runtime import mocks, rpc, set_all_config, stack
 from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.settings import configure, get_root_resource
 
+from components import commands
+from components.settings.stack_file import MASK
+from oci_model_serving.errors import InputError
 from offline.computed import computed_outputs, is_settled
-from offline.errors import InputError
-from offline.values import MASK, KnownAfter, Secret, reveal, transform
+from offline.values import KnownAfter, Secret, reveal, transform
 
 STACK_TYPE = "pulumi:pulumi:Stack"
 STACK_REFERENCE_TYPE = "pulumi:pulumi:StackReference"
@@ -54,7 +55,8 @@ class Resource:
 
     `inputs` has the keys that the provider receives (camelCase) and holds plain data, `KnownAfter` and `Secret`.
     `parent` is the URN of the parent, empty at the top; `read` says that the program looked it up instead of
-    declaring it; `order` is the place in the program.
+    declaring it; `order` is the place in the program; `options` are those that decide over its life, as far as set,
+    and its `aliases` as `TYPE$TYPE::NAME`.
     """
 
     urn: str
@@ -66,6 +68,12 @@ class Resource:
     read: bool = False
     component: bool = False
     order: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> commands.Own | None:
+        """The command of ours that the resource runs, if it runs one."""
+        return commands.read(reveal(self.inputs.get("create"))) if self.type == COMMAND_TYPE else None
 
 
 Answer = Callable[[Resource], Mapping[str, Any] | None]
@@ -112,11 +120,13 @@ def record(
     secret_keys: Iterable[str] = (),
     stack_outputs: Mapping[str, Mapping[str, Any]] | None = None,
     answer: Answer | None = None,
+    stop: Callable[[], None] | None = None,
     preview: bool = True,
 ) -> Recording:
     """Run `program` and return what it registered, sorted by its order in the program.
 
     `config` is keyed `namespace:key`. `stack_outputs` answers stack references by the name that the program uses.
+    `stop` is called when the run is interrupted (Ctrl-C), so that no `answer` holds it up any longer.
     With `preview=False` an output without answer is known, and empty, as in `pulumi up` under the SDK's own mocks.
 
     Raises:
@@ -147,6 +157,10 @@ def record(
         loop.set_exception_handler(lambda _loop, _context: None)
         try:
             loop.run_until_complete(stack.run_in_stack(lambda: monitor.run(program)))
+        except KeyboardInterrupt:
+            if stop is not None:
+                stop()
+            raise
         finally:
             _close(loop)
 
@@ -377,6 +391,7 @@ class _Monitor(mocks.MockMonitor):
                 read=read,
                 component=component,
                 order=self._order.get((request.type, request.name), len(self._order)),
+                options={} if read else _options(request, self._root),
             )
             if urn in self._by_urn:
                 error = InputError(f"two resources have the same type, name and parent type: {urn}: rename one")
@@ -442,20 +457,37 @@ class _Monitor(mocks.MockMonitor):
 
 def _step_of(resource: Resource) -> str:
     """What a resource of a model's image does: an image that exists is copied or checked, another is built."""
-    arguments = modelimage_arguments(resource) or [""]
-    return {"copy": "copy", "inspect": "check"}.get(arguments[0], "build")
+    verb = resource.runs.arguments[:1] if resource.runs else []
+    return {"copy": "copy", "inspect": "check"}.get("".join(verb), "build")
 
 
-def modelimage_arguments(resource: Resource) -> list[str] | None:
-    """The arguments of the `modelimage` command that the resource runs, verb first; none for anything else."""
-    create = reveal(resource.inputs.get("create"))
-    if resource.type != COMMAND_TYPE or not isinstance(create, str):
-        return None
-    try:
-        words = shlex.split(create)
-    except ValueError:
-        return None
-    return words[3:] if words[1:3] == ["-m", "modelimage"] and len(words) > 3 else None
+def _options(request: Any, root: str) -> dict[str, Any]:
+    """The options that decide over a resource's life, as far as the program sets them."""
+    options = {
+        "aliases": sorted({_alias(request, alias, root) for alias in request.aliases} | set(_tails(request.aliasURNs))),
+        "deleteBeforeReplace": request.deleteBeforeReplace,
+        "deletedWith": "".join(_tails([request.deletedWith] if request.deletedWith else [])),
+        "ignoreChanges": sorted(request.ignoreChanges),
+        "protect": request.protect,
+        "replaceOnChanges": sorted(request.replaceOnChanges),
+        "retainOnDelete": request.retainOnDelete,
+    }
+    return {name: value for name, value in options.items() if value}
+
+
+def _tails(urns: Iterable[str]) -> list[str]:
+    """The types and the name in each URN: what a stack's and a project's own name do not decide."""
+    return [urn.split("::", 2)[2].removeprefix(f"{STACK_TYPE}$") for urn in urns]
+
+
+def _alias(request: Any, alias: Any, root: str) -> str:
+    if alias.urn:
+        return _tails([alias.urn])[0]
+    spec = alias.spec
+    parent = "" if spec.noParent else spec.parentUrn or request.parent
+    types = _tails([parent])[0].rpartition("::")[0] if parent and parent != root else ""
+    own = spec.type or request.type
+    return f"{types}${own}::{spec.name or request.name}" if types else f"{own}::{spec.name or request.name}"
 
 
 class _NoMocks(mocks.Mocks):

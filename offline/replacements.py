@@ -1,60 +1,61 @@
-"""Inputs whose change makes a provider replace the resource instead of updating it.
+"""Which change of an input makes a provider replace a resource, or GKE recreate a pool's nodes.
 
-Only the types that this project uses. Sources: the `ForceNew` marks in the schemas of
-hashicorp/terraform-provider-google v7.45.0 (services/container/node_config.go, resource_container_node_pool.go and
-resource_container_cluster.go, services/artifactregistry, services/resourcemanager, services/compute), the provider
-that pulumi-gcp bridges; `forceNewProperties` and `DiffConfig` of pulumi-kubernetes (provider/pkg/provider/diff.go and
-provider.go); pulumi-command's `triggers`, documented to replace.
+`replacing.json` is written from the providers' schemas (`make replacements`) and says of each where its rows are
+from. A row at `a.b` counts for what is below it as well; `a.b{}` only where that block appears or disappears.
 """
 
+import json
 import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
 
-_BELOW = r"([.\[].*)?"
-_NODE_CONFIG = (
-    "advancedMachineFeatures", "bootDiskKmsKey", "enableConfidentialStorage", "ephemeralStorageLocalSsdConfig",
-    "flexStart", "guestAccelerators", "hostMaintenancePolicy", "localNvmeSsdBlockConfig", "localSsdCount",
-    "localSsdEncryptionMode", "maxRunDuration", "metadata", "minCpuPlatform", "nodeGroup", "oauthScopes",
-    "preemptible", "reservationAffinity", "sandboxConfig", "secondaryBootDisks", "serviceAccount",
-    "shieldedInstanceConfig", "soleTenantConfig", "spot",
+_INDEX = re.compile(r"\[\d+\]")
+_NODE_POOL = "gcp:container/nodePool:NodePool"
+_RECREATING = (
+    "version", "nodeConfig.bootDisk", "nodeConfig.confidentialNodes", "nodeConfig.containerdConfig",
+    "nodeConfig.diskSizeGb", "nodeConfig.diskType", "nodeConfig.fastSocket", "nodeConfig.gcfsConfig",
+    "nodeConfig.gvnic", "nodeConfig.imageType", "nodeConfig.kubeletConfig", "nodeConfig.linuxNodeConfig",
+    "nodeConfig.loggingVariant", "nodeConfig.machineType", "nodeConfig.storagePools",
+    "nodeConfig.windowsNodeConfig", "nodeConfig.workloadMetadataConfig",
 )  # fmt: skip
-_NODE_POOL = (
-    "cluster", "initialNodeCount", "location", "maxPodsPerNode", "name", "namePrefix", "placementPolicy", "project",
-    "queuedProvisioning", r"networkConfig\.(createPodRange|podIpv4CidrBlock|podRange|subnetwork)",
-    rf"nodeConfig\.({'|'.join(_NODE_CONFIG)})",
-)  # fmt: skip
-_CLUSTER = (
-    "clusterIpv4Cidr", "confidentialNodes", "datapathProvider", "defaultMaxPodsPerNode", "description",
-    "enableAutopilot", "enableKubernetesAlpha", "initialNodeCount", "ipAllocationPolicy", "location", "name",
-    "network", "networkingMode", "project", "subnetwork",
-    r"privateClusterConfig\.(masterIpv4CidrBlock|privateEndpointSubnetwork)",
-)  # fmt: skip
-_KUBERNETES = ("apiVersion", "kind", r"metadata\.name", r"metadata\.namespace")
-_BY_TYPE: dict[str, tuple[str, ...]] = {
-    "gcp:container/cluster:Cluster": _CLUSTER,
-    "gcp:container/nodePool:NodePool": _NODE_POOL,
-    "gcp:artifactregistry/repository:Repository": (
-        "repositoryId", "location", "format", "kmsKeyName", "mode", "project", "remoteRepositoryConfig",
-    ),
-    "gcp:serviceaccount/account:Account": ("accountId", "project"),
-    "gcp:compute/network:Network": ("name", "project", "autoCreateSubnetworks", "description"),
-    "gcp:compute/subnetwork:Subnetwork": ("name", "project", "region", "network", "description"),
-    "command:local:Command": ("triggers",),
-    "kubernetes:helm.sh/v3:Release": ("name", "namespace"),
-    "kubernetes:apps/v1:Deployment": (*_KUBERNETES, r"spec\.selector"),
-    "kubernetes:apps/v1:DaemonSet": (*_KUBERNETES, r"spec\.selector"),
-    "kubernetes:core/v1:ConfigMap": (*_KUBERNETES, "data", "binaryData"),
-    "kubernetes:core/v1:Secret": (*_KUBERNETES, "type", "data", "stringData"),
-    "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding": (*_KUBERNETES, "roleRef"),
-    "kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding": (*_KUBERNETES, "roleRef"),
-    "pulumi:providers:kubernetes": ("renderYamlToDirectory", "clusterIdentifier"),
-}  # fmt: skip
+"""What the Google provider updates in place (`nodePoolNodeConfigUpdate`) and GKE does by recreating the nodes (GKE,
+"Manage cluster lifecycle changes to minimize disruption": manual changes that use a node upgrade strategy)."""
 
 
-def replaces(type_: str, path: str) -> bool:
-    """Whether a change of the input at `path` (`a.b[0].c`) replaces a resource of this type."""
-    patterns = _BY_TYPE.get(type_, ())
-    if not patterns and type_.startswith("gcp:") and type_.endswith("Member"):
-        return True  # a binding has no field that can be updated
-    if not patterns and type_.startswith("kubernetes:"):
-        patterns = _KUBERNETES
-    return any(re.fullmatch(pattern + _BELOW, path) for pattern in patterns)
+def replaces(type_: str, path: str, before: Any, after: Any) -> bool:
+    """Whether this change of the input at `path` (`a.b[0].c`) replaces a resource of this type."""
+    patterns = _table().get(type_) or (_table()["kubernetes:*"] if type_.startswith("kubernetes:") else [])
+    changed = {_INDEX.sub("", one) for value in (before, after) for one in _below(path, value)}
+    blocks = {f"{one}{{}}" for one in changed}
+    return any(pattern in blocks or any(is_at(pattern, one) for one in changed) for pattern in patterns)
+
+
+def recreates_nodes(type_: str, path: str) -> bool:
+    """Whether GKE recreates a pool's nodes for this change, so that the models on them stop."""
+    return type_ == _NODE_POOL and any(is_at(pattern, path) for pattern in _RECREATING)
+
+
+def is_at(pattern: str, path: str) -> bool:
+    """Whether a path is the one that a pattern names (`a.b[*].c`), or below it."""
+    expression = re.escape(pattern).replace(r"\[\*\]", r"\[\d+\]")
+    return pattern == "*" or re.match(rf"{expression}(?=[.\[]|$)", path) is not None
+
+
+def _below(path: str, value: Any) -> Iterator[str]:
+    """The path, and those in what appears or disappears there as a whole."""
+    yield path
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _below(f"{path}.{key}", item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _below(path, item)
+
+
+@cache
+def _table() -> dict[str, list[str]]:
+    text = Path(__file__).with_name("replacing.json").read_text(encoding="utf-8")
+    types: dict[str, list[str]] = json.loads(text)["types"]
+    return types

@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from offline.errors import InputError, RunFailedError
-from offline.files import is_file
+from components import commands
+from components.settings.stack_file import is_file
+from oci_model_serving.errors import InputError
+from offline.errors import RunFailedError
 from offline.plan import is_plan, load
 
 
@@ -44,7 +46,7 @@ def _link_local(folder: Path, planned: Path) -> None:
 
 def _plan_in(folder: Path, source: str, stack: str) -> dict[str, Any]:
     # The revision's own package runs, not the one that is imported here: `-m` looks in the working directory first.
-    command = [sys.executable, "-m", "offline", "--stack", stack, "--format", "json"]
+    command = [sys.executable, *commands.words(commands.PLAN, "--stack", stack, "--format", "json")[1:]]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         message = done.stderr.strip() or "no message"

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-MASK = "[secret]"
-"""What stands for a secret in everything that is printed or written, and for the text of a secret that only the
-engine can decrypt (`secure:` in a stack's settings)."""
+from components.settings.stack_file import MASK
+
 _KNOWN_AFTER = "known after "
 
 

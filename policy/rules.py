@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components import disk
-from components.schema import GB
-from components.vllm import OFFLINE_ENV
+from components.google import disk
+from components.serving.vllm import OFFLINE_ENV
+from components.settings.types import GB
 from policy.images import (
     Props,
     containers,
@@ -89,7 +89,7 @@ class Rule:
 
 
 def check(plan: Mapping[str, Any], stack: str) -> list[Violation]:
-    """The violations of a plan in the JSON form of `python -m offline`, mandatory ones first."""
+    """The violations of a plan in the JSON form of `oms plan`, mandatory ones first."""
     resources = [Declared(item["type"], item["name"], item["inputs"]) for item in plan["resources"]]
     resources.append(Declared(STACK_TYPE, stack, plan["outputs"]))
     found = [violation for rule in RULES for violation in rule.violations(resources, stack)]

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from offline.recording import IMAGE_TYPE, Answer, Recording, Resource, modelimage_arguments, record
+from components import commands
+from offline.recording import IMAGE_TYPE, Answer, Recording, Resource, record
 from offline.values import KnownAfter, Secret, plain
 
 __all__ = ["DIGEST", "KnownAfter", "Recording", "Resource", "Secret", "built", "plain", "record"]
@@ -18,8 +19,9 @@ def built(digest: str = DIGEST, size_bytes: int = 1_000_000) -> Answer:
     def answer(resource: Resource) -> Mapping[str, Any] | None:
         if resource.type == IMAGE_TYPE:
             return {"repoDigest": f"{_repository(str(plain(resource.inputs['imageName'])))}@{digest}"}
-        arguments = modelimage_arguments(resource)
-        return None if arguments is None else {"stdout": json.dumps(_result(arguments)), "stderr": ""}
+        if resource.runs is None or resource.runs.module != commands.IMAGE:
+            return None
+        return {"stdout": json.dumps(_result(resource.runs.arguments)), "stderr": ""}
 
     def _result(arguments: list[str]) -> dict[str, Any]:
         verb, first, *rest = arguments

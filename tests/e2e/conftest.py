@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from smoke.kube import KubeApi, namespaced
-from smoke.scaling import wait_for_ready_pod
 from tests.e2e import leftovers, platforms, server_image
 from tests.e2e.stack import Stack, modelimage
 from tests.integration import cluster, kubelet, webhook
+from watch.kube import KubeApi, namespaced
+from watch.rollout import wait_for_ready_pod
 
 SECONDS = 120
 _BUILD_SECONDS = 40 * 60

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from smoke.kube import KubeApi
+from watch.kube import KubeApi
 
 # Follows the links of the mount and of the image's root; only what lies directly there, as weights do.
 _DIGESTS = 'cd "$0" && find -L . -maxdepth 1 -type f -exec sha256sum {} +'

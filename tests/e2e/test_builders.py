@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from components.references import ImageReference
+from oci_model_serving.reference import ImageReference
 from smoke import manifests
-from smoke.kube import namespaced
-from smoke.scaling import is_ready
 from tests.e2e import dockerd
 from tests.e2e.conftest import SECONDS, Node
 from tests.e2e.mounted import digests_of, mounted
 from tests.e2e.stack import modelimage
 from tests.integration.cluster import namespace, wait_for
+from watch.kube import namespaced
+from watch.pods import is_ready
 
 pytestmark = [pytest.mark.node, pytest.mark.xdist_group("cluster")]
 

@@ -10,20 +10,21 @@ from typing import Any
 
 import pytest
 
-from components.outputs import ModelOutput
-from components.references import ImageReference
+from oci_model_serving.delivery import Delivery
+from oci_model_serving.outputs import ModelOutput
+from oci_model_serving.reference import ImageReference
 from smoke import manifests
 from smoke.deployed import deployed
-from smoke.kube import namespaced
-from smoke.pods import running_digests
-from smoke.scaling import wait_for_ready_pod
-from smoke.stack import Model
+from smoke.stack import ServedModel
 from tests.e2e import platforms
 from tests.e2e.conftest import SECONDS, Node
 from tests.e2e.stack import Stack, modelimage
 from tests.integration import webhook
 from tests.integration.cluster import namespace, wait_for
 from tests.registry import RegistryServer
+from watch.kube import namespaced
+from watch.pods import object_path, running_digests
+from watch.rollout import wait_for_ready_pod
 
 pytestmark = [pytest.mark.node, pytest.mark.xdist_group("cluster")]
 
@@ -57,22 +58,22 @@ class Ward:
         """Deploy the stack's InferenceService anew, as `name` with another delivery and image."""
         model = self.of.outputs.models["tiny"]
         reference = ImageReference.parse(image)
-        group, plural = manifests.resource(model)
-        original = self.node.api.get(namespaced(group, model.namespace, plural, model.name))
+        original = self.node.api.get(object_path(model))
         body = manifests.like_deployed(original, name)
         predictor = body["spec"]["predictor"]
         predictor["serviceAccountName"] = "default"
-        predictor["model"]["storageUri"] = reference.uri(delivery)
+        predictor["model"]["storageUri"] = Delivery(delivery).uri(reference)
         if change:
             change(body)
-        self.node.api.create(namespaced(group, self.name, plural), body)
+        platform = model.serving.platform
+        self.node.api.create(namespaced(platform.api_version, self.name, platform.plural), body)
         changed = {"name": name, "namespace": self.name, "delivery": delivery, "image": image}
-        uri = reference.uri(delivery)
+        uri = Delivery(delivery).uri(reference)
         return model.model_copy(update={**changed, "digest": reference.digest, "storage_uri": uri})
 
     def causes(self, model: ModelOutput) -> list[str]:
         """The causes that the step `deployed` finds by now."""
-        checks = deployed(self.node.api, self.of.outputs, [Model(model.name, model)])
+        checks = deployed(self.node.api, [ServedModel(model.name, model)])
         return [cause.code for check in checks if check.name == "ready" for cause in check.causes]
 
 
@@ -160,7 +161,7 @@ def test_a_private_image_is_served_with_the_pull_secret_of_the_account(
         lambda body: body["spec"]["predictor"].update(serviceAccountName=account),
     )
 
-    wait_for_ready_pod(node.api, model, timeout=SECONDS, tell=lambda _: None)
+    wait_for_ready_pod(node.api, model, timeout=SECONDS)
 
 
 def test_an_image_whose_twin_the_node_has_is_known_by_its_own_digest(
@@ -172,7 +173,7 @@ def test_an_image_whose_twin_the_node_has_is_known_by_its_own_digest(
     original = ward.of.outputs.models["tiny"]
 
     model = ward.serve("twin", "modelcar", twin)
-    pod = wait_for_ready_pod(node.api, model, timeout=SECONDS, tell=lambda _: None)
+    pod = wait_for_ready_pod(node.api, model, timeout=SECONDS)
 
     assert model.digest != original.digest
     shown = {status["imageID"] for status in pod["status"]["containerStatuses"] if status["name"] == "modelcar"}

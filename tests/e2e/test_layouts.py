@@ -5,18 +5,16 @@ from typing import Any
 
 import pytest
 
-from components import vllm
-from components.outputs import ModelOutput
-from smoke import manifests
-from smoke.diagnosis import container_statuses
-from smoke.kube import KubeApi, namespaced
-from smoke.pods import pods_of
-from smoke.scaling import is_ready
+from components.serving import vllm
+from oci_model_serving.outputs import ModelOutput
 from tests.e2e.conftest import SECONDS, Node
 from tests.e2e.mounted import digests_of, mounted
 from tests.e2e.server.vllm.entrypoints.openai.api_server import fingerprint
 from tests.e2e.stack import Stack
 from tests.integration.cluster import client, wait_for
+from watch.diagnosis import container_statuses
+from watch.kube import KubeApi, namespaced
+from watch.pods import is_ready, object_path, pods_of
 
 pytestmark = [pytest.mark.node, pytest.mark.xdist_group("cluster")]
 
@@ -39,7 +37,7 @@ def test_every_file_is_there_byte_for_byte(node: Node, served: tuple[Stack, Mode
     deployed, model = served
     pod = ready_pod(node.api, model)["metadata"]["name"]
 
-    found = mounted(node.api, model.namespace, pod, manifests.server_container(model), manifests.mount_path(model))
+    found = mounted(node.api, model.namespace, pod, model.serving.platform.container, model.serving.platform.mount)
 
     assert found == digests_of(deployed.weights)
 
@@ -47,10 +45,10 @@ def test_every_file_is_there_byte_for_byte(node: Node, served: tuple[Stack, Mode
 def test_a_write_to_the_weights_fails(node: Node, served: tuple[Stack, ModelOutput]) -> None:
     _, model = served
     pod = ready_pod(node.api, model)["metadata"]["name"]
-    path = f"{manifests.mount_path(model)}/config.json"
+    path = f"{model.serving.platform.mount}/config.json"
 
     done = node.api.execute(
-        model.namespace, pod, manifests.server_container(model), ["sh", "-c", 'echo x >> "$0"', path]
+        model.namespace, pod, model.serving.platform.container, ["sh", "-c", 'echo x >> "$0"', path]
     )
 
     assert done.code != 0
@@ -97,8 +95,7 @@ def test_a_modelcars_server_runs_our_command_as_the_uid_that_kserve_forces(node:
 @pytest.fixture
 def ten_pods(node: Node, modelcar: Stack) -> Iterator[list[dict[str, Any]]]:
     model = modelcar.outputs.models["tiny"]
-    group, plural = manifests.resource(model)
-    path = namespaced(group, model.namespace, plural, model.name)
+    path = object_path(model)
 
     def scale(replicas: int) -> None:
         node.api.patch(path, {"spec": {"predictor": {"minReplicas": replicas, "maxReplicas": replicas}}})

@@ -2,21 +2,19 @@
 
 import pytest
 
-from components.outputs import ModelOutput
-from smoke.kube import namespaced
-from smoke.manifests import pod_selector
-from smoke.pods import running_digests
+from oci_model_serving.outputs import ModelOutput
 from tests.e2e.conftest import SECONDS, Node
 from tests.e2e.server.vllm.entrypoints.openai.api_server import fingerprint
 from tests.e2e.stack import Stack
 from tests.integration.cluster import wait_for
+from watch.pods import pods_of, running_digests
 
 pytestmark = [pytest.mark.node, pytest.mark.xdist_group("cluster")]
 
 
 def digests_that_run(node: Node, model: ModelOutput) -> set[str]:
     """Of all the model's pods, those included that are going."""
-    pods = node.api.items(namespaced("v1", model.namespace, "pods"), labelSelector=pod_selector(model))
+    pods = pods_of(node.api, model, going=True)
     return {digest for pod in pods for digest in running_digests(pod, model)}
 
 
@@ -40,10 +38,7 @@ def test_a_changed_weight_file_is_a_new_digest_that_replaces_the_old_pods(node: 
 
 def test_the_same_weights_give_the_same_digest_and_leave_the_pods_alone(node: Node, volumes: Stack) -> None:
     def pods() -> set[str]:
-        found = [
-            node.api.items(namespaced("v1", model.namespace, "pods"), labelSelector=pod_selector(model))
-            for model in volumes.outputs.models.values()
-        ]
+        found = [pods_of(node.api, model, going=True) for model in volumes.outputs.models.values()]
         return {pod["metadata"]["uid"] for some in found for pod in some}
 
     before, running = volumes.outputs.models, pods()

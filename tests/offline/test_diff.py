@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.cli import main
 from offline.diff import as_markdown, as_text, compare, marker
+from oms.main import main
 
 from .conftest import MakeProject
 
 POOL = "gcp:container/nodePool:NodePool"
+CLUSTER = "gcp:container/cluster:Cluster"
 ISVC = "kubernetes:serving.kserve.io/v1beta1:InferenceService"
 
 
@@ -48,6 +49,17 @@ def test_added_and_removed_resources_and_outputs_are_told_apart() -> None:
 @pytest.mark.parametrize(
     ("type_", "before", "after", "action"),
     [
+        (POOL, {"name": "a"}, {"name": "b"}, "replace"),
+        (POOL, {"nodeConfig": {"oauthScopes": ["a"]}}, {"nodeConfig": {"oauthScopes": ["a", "b"]}}, "replace"),
+        (POOL, {}, {"autoscaling": {"maxNodeCount": 1}}, "update"),
+        (POOL, {}, {"queuedProvisioning": {"enabled": True}}, "replace"),
+        (CLUSTER, {"network": "a"}, {"network": "b"}, "replace"),
+        (CLUSTER, {"releaseChannel": {"channel": "a"}}, {"releaseChannel": {"channel": "b"}}, "update"),
+        ("gcp:compute/router:Router", {"region": "a"}, {"region": "b"}, "replace"),
+        ("gcp:compute/routerNat:RouterNat", {"router": "a"}, {"router": "b"}, "replace"),
+        ("gcp:compute/routerNat:RouterNat", {"minPortsPerVm": 1}, {"minPortsPerVm": 2}, "update"),
+        ("gcp:projects/service:Service", {"service": "a"}, {"service": "b"}, "replace"),
+        ("gcp:projects/iAMMember:IAMMember", {"member": "a"}, {"member": "b"}, "replace"),
         (POOL, {"nodeConfig": {"machineType": "a"}}, {"nodeConfig": {"machineType": "b"}}, "update"),
         (POOL, {"nodeConfig": {"bootDisk": {"sizeGb": 200}}}, {"nodeConfig": {"bootDisk": {"sizeGb": 300}}}, "update"),
         (POOL, {"autoscaling": {"maxNodeCount": 1}}, {"autoscaling": {"maxNodeCount": 2}}, "update"),
@@ -78,13 +90,89 @@ def test_inputs_that_force_a_replacement_are_marked(
     assert change.action == action
 
 
-def test_where_the_interpreter_is_makes_no_difference() -> None:
+@pytest.mark.parametrize("module", ["modelimage pack a b", "watch.rollout --timeout 60", "smoke.rollout --timeout 60"])
+@pytest.mark.parametrize("place", ["'/home/me/my venv/bin/python3.12'", ".venv/bin/python", "python"])
+def test_where_the_interpreter_of_our_own_commands_is_makes_no_difference(module: str, place: str) -> None:
     command = "command:local:Command"
     diff = compare(
-        plan((command, "m-build", {"create": ".venv/bin/python -m modelimage pack a b"})),
-        plan((command, "m-build", {"create": "'/home/me/my venv/bin/python3.12' -m modelimage pack a b"})),
+        plan((command, "c", {"create": f".venv/bin/python -m {module}"})),
+        plan((command, "c", {"create": f"{place} -m {module}"})),
     )
     assert not diff
+
+
+def test_another_command_is_compared_as_it_is() -> None:
+    command = "command:local:Command"
+    assert compare(
+        plan((command, "c", {"create": "/a/python -m http.server"})),
+        plan((command, "c", {"create": "/b/python -m http.server"})),
+    )
+
+
+def with_options(type_: str, name: str, inputs: dict[str, Any], **options: Any) -> dict[str, Any]:
+    return {"resources": [{"type": type_, "name": name, "parent": None, "inputs": inputs, "options": options}]}
+
+
+def test_an_input_that_the_engine_ignores_is_no_change() -> None:
+    def pool(minimum: int) -> dict[str, Any]:
+        inputs = {"initialNodeCount": minimum, "autoscaling": {"minNodeCount": minimum, "maxNodeCount": 2}}
+        return {**with_options(POOL, "l4", inputs, ignoreChanges=["initialNodeCount"]), "outputs": {}}
+
+    (change,) = compare(pool(0), pool(1)).resources
+    assert change.action == "update"
+    assert [one.path for one in change.changes] == ["autoscaling.minNodeCount"]
+    old = plan((POOL, "l4", pool(0)["resources"][0]["inputs"]))
+    assert [one.path for one in compare(old, pool(1)).resources[0].changes] == ["autoscaling.minNodeCount"]
+
+
+def test_an_input_that_the_program_wants_to_replace_for_replaces() -> None:
+    def config(value: str) -> dict[str, Any]:
+        inputs = {"spec": {"rules": [{"a": value, "b": "1"}]}}
+        return {**with_options(ISVC, "m", inputs, replaceOnChanges=["spec.rules[*].a"]), "outputs": {}}
+
+    (change,) = compare(config("1"), config("2")).resources
+    assert change.action == "replace"
+
+
+def test_a_resource_that_was_renamed_or_moved_is_matched_by_its_alias() -> None:
+    def item(name: str, parent: str | None, type_: str = ISVC, **options: Any) -> dict[str, Any]:
+        return {"type": type_, "name": name, "parent": parent, "inputs": {"x": 1}, "options": options}
+
+    base = {"resources": [item("old", None), item("g-child", "x:y:Group::g"), item("g", None, "x:y:Group")]}
+    head = {
+        "resources": [
+            item("new", "x:y:Group::h", aliases=[f"{ISVC}::old"]),
+            item("h-child", "x:y:Group::h"),
+            item("h", None, "x:y:Group", aliases=["x:y:Group::g"]),
+        ]
+    }
+    assert not compare({**base, "outputs": {}}, {**head, "outputs": {}})
+    assert compare({**base, "outputs": {}}, {"resources": [item("new", None)], "outputs": {}}).counts() == {
+        "create": 1,
+        "update": 0,
+        "replace": 0,
+        "delete": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "stops"),
+    [
+        ({"nodeConfig": {"machineType": "a"}}, {"nodeConfig": {"machineType": "b"}}, True),
+        ({"nodeConfig": {"bootDisk": {"sizeGb": 1}}}, {"nodeConfig": {"bootDisk": {"sizeGb": 2}}}, True),
+        ({"nodeConfig": {"labels": {"a": "1"}}}, {"nodeConfig": {"labels": {"a": "2"}}}, False),
+        ({"autoscaling": {"maxNodeCount": 1}}, {"autoscaling": {"maxNodeCount": 2}}, False),
+    ],
+)
+def test_an_update_that_recreates_nodes_says_that_models_stop(
+    before: dict[str, Any], after: dict[str, Any], stops: bool
+) -> None:
+    diff = compare(plan((POOL, "l4", before)), plan((POOL, "l4", after)))
+    said = "recreates the nodes: models on them stop"
+    assert diff.resources[0].action == "update"
+    assert diff.data()["resources"][0]["changes"][0]["recreatesNodes"] is stops
+    assert (said in as_text(diff)) is stops
+    assert (said in as_markdown(diff, "dev")) is stops
 
 
 json_values = st.recursive(
@@ -114,7 +202,7 @@ def test_text_says_what_changes_and_counts_it() -> None:
     assert text.splitlines()[0] == "+  gcp:container:NodePool l4  (create)"
     assert "     spec.predictor.model.storageUri: oci://" in text
     assert text.splitlines()[-1] == "1 to create, 1 to update"
-    assert as_text(compare(plan(), plan())) == "no differences\n"
+    assert as_text(compare(plan(), plan())) == "No differences.\n"
 
 
 def test_a_comment_starts_with_its_marker_and_holds_table_and_picture() -> None:
@@ -187,7 +275,7 @@ def test_two_revisions_that_differ_in_a_digest_differ_in_exactly_that(
 
 
 def test_a_revision_is_compared_with_a_plan_in_a_file(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--stack", "dev", "--format", "json"])
+    main(["plan", "--stack", "dev", "--format", "json"])
     (repository / "head.json").write_text(capsys.readouterr().out)
     assert main(["diff", "HEAD~1", "head.json", "--stack", "dev"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "1 to update"
@@ -245,5 +333,5 @@ def test_a_revisions_settings_may_name_files_of_the_checkouts_local_folder(
     model.mkdir(parents=True)
     (model / "config.json").write_text("{}")
     assert main(["diff", "HEAD", "HEAD", "--stack", "dev"]) == 0
-    assert capsys.readouterr().out == "no differences\n"
+    assert capsys.readouterr().out == "No differences.\n"
     assert (model / "config.json").read_text() == "{}"

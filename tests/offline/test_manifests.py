@@ -7,7 +7,7 @@ import pulumi_kubernetes as k8s
 import pytest
 import yaml
 
-from offline.errors import InputError
+from oci_model_serving.errors import InputError
 from offline.manifests import HEADER, render, write
 from offline.plan import Plan
 from offline.recording import record

@@ -7,7 +7,7 @@ import pulumi_gcp as gcp
 import pulumi_kubernetes as k8s
 import pytest
 
-from offline.errors import InputError
+from oci_model_serving.errors import InputError
 from offline.recording import UnansweredReferenceError, record
 from offline.values import KnownAfter, Secret, plain
 from tests.mocks import DIGEST, built

@@ -89,7 +89,7 @@ def test_the_local_stack_builds_and_its_manifests_serve_the_digest_that_was_buil
     (tmp_path / "settings.yaml").write_text(settings.replace("source: .local/model", f"source: {weights}"))
     project = tmp_path / "project"
     project.mkdir()
-    for name in ("Pulumi.yaml", "__main__.py", "components", "modelimage"):
+    for name in ("Pulumi.yaml", "__main__.py", "components", "modelimage", "oci_model_serving", "watch"):
         (project / name).symlink_to(ROOT / name)
     done = offline(
         "--config-file", "../settings.yaml", "--build", "--format", "json", "--manifests", "out", folder=project

@@ -1,7 +1,6 @@
 """The plans of the stacks in the repository, as committed beside this file: what a change of code or settings does.
 
-`python -m tests.plans.golden` (`make plans`) writes them anew. A plan is that of `python -m offline --format json`,
-with the interpreter's path, which differs from machine to machine, replaced by `python`.
+`python -m tests.plans.golden` (`make plans`) writes them anew. A plan is what `oms plan --json` prints.
 """
 
 import subprocess
@@ -33,7 +32,7 @@ def plan(stack: str) -> str:
     )
     if run.returncode:
         raise RuntimeError(f"no plan of stack {stack}: {run.stderr.strip()}")
-    return run.stdout.replace(sys.executable, "python")
+    return run.stdout
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import modelimage
-from offline.config import find_project
+from components.settings.stack_file import find_project
 from offline.program import Program
 from policy.images import is_by_digest, repository_of, tag_of
 from policy.rules import RULES, Violation, check

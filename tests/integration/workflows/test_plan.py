@@ -3,13 +3,12 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.workflows import ROOT, run, script
+from tests.workflows import ROOT, install, run, script
 
 pytestmark = pytest.mark.integration
 
@@ -25,7 +24,11 @@ def checkout(tmp_path: Path) -> Path:
     """A merge of a branch that gives dev's nodes a larger disk and adds an environment."""
     folder = tmp_path / "checkout"
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "*.py", "*.yaml", ".gitignore"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     for name in filter(None, listed.stdout.split("\0")):
         if not name.startswith(("tests/", "bench/")) and (ROOT / name).is_file():
@@ -43,15 +46,12 @@ def checkout(tmp_path: Path) -> Path:
     git(folder, "commit", "-m", "topic")
     git(folder, "checkout", "main")
     git(folder, "merge", "--no-ff", "-m", "merge", "topic")
-    python = folder / ".venv" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    python.chmod(0o755)
+    install(folder, folder)
     return folder
 
 
 def plan(folder: Path, stack: str) -> str:
-    for step in ("Plan this branch and its base", "Write the comment", "Check the policy"):
+    for step in ("Write the comment", "Check the policy"):
         done = run(script("checks", "plan", step), folder, STACK=stack, GITHUB_STEP_SUMMARY=os.devnull)
         assert done.returncode == 0, f"{step}: {done.stderr}"
     return (folder / "plan.md").read_text()

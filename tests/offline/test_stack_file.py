@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from offline.config import find_project, read_config
-from offline.errors import InputError
+from components.settings.stack_file import find_project, read_config
+from components.settings.types import Target
+from oci_model_serving.errors import InputError
 
 from .conftest import MakeProject
 
@@ -133,3 +134,69 @@ def test_a_name_that_no_file_can_have_is_an_unknown_stack(project: MakeProject) 
     project("", dev="config: {}\n")
     with pytest.raises(InputError, match="has no settings"):
         read_config(find_project(Path.cwd()), "x" * 300)
+
+
+@pytest.mark.parametrize(
+    ("declared", "content", "target"),
+    [
+        ("{}", "config:\n  target: gke\n", Target.GKE),
+        ("{}", "config:\n  oci-model-serving:target: gke\n", Target.GKE),
+        ("{target: {value: gke}}", "config: {}\n", Target.GKE),
+        ("{target: {default: gke}}", "config: {}\n", Target.GKE),
+        ("{target: gke}", "config: {}\n", Target.GKE),
+        ("{target: {default: gke}}", "config:\n  target: local\n", Target.LOCAL),
+        ("{}", "config:\n  gcp:target: gke\n", Target.LOCAL),
+    ],
+)
+def test_a_target_is_what_the_engine_would_hand_over(
+    project: MakeProject, declared: str, content: str, target: Target
+) -> None:
+    project("", declared, dev=content)
+    assert read_config(find_project(Path.cwd()), "dev").target is target
+
+
+@pytest.mark.parametrize("written", ["GKE", "{secure: v1:abc}", "[gke]", "{value: gke}", "1"])
+def test_a_target_that_cannot_be_told_is_refused_and_never_local(project: MakeProject, written: str) -> None:
+    project("", dev=f"config:\n  target: {written}\n")
+    config = read_config(find_project(Path.cwd()), "dev")
+    with pytest.raises(InputError, match=r"oci-model-serving:target: is .*: write gke or local"):
+        _ = config.target
+
+
+def test_an_environment_that_may_set_the_target_is_refused_unless_the_file_does(project: MakeProject) -> None:
+    project("", dev="environment: [gke-prod]\nconfig: {}\n", prod="environment: [x]\nconfig: {target: gke}\n")
+    with pytest.raises(InputError, match="write oci-model-serving:target into the file"):
+        read_config(find_project(Path.cwd()), "dev")
+    assert read_config(find_project(Path.cwd()), "prod").target is Target.GKE
+
+
+@pytest.mark.parametrize("key", ["stackConfigDir", "config"])
+def test_stacks_are_looked_for_where_the_project_says(project: MakeProject, key: str) -> None:
+    folder = project("", dev="config: {target: local}\n")
+    (folder / "Pulumi.yaml").write_text(f"name: oci-model-serving\n{key}: stacks\n")
+    (folder / "stacks").mkdir()
+    (folder / "stacks" / "Pulumi.dev.yaml").write_text("config: {target: gke}\n")
+    found = find_project(Path.cwd())
+    assert found.stacks() == ["dev"]
+    assert read_config(found, "dev").target is Target.GKE
+
+
+def test_a_stacks_full_name_leads_to_its_file(project: MakeProject) -> None:
+    project("", dev="config: {target: gke}\n")
+    assert read_config(find_project(Path.cwd()), "acme/oci-model-serving/dev").target is Target.GKE
+
+
+@pytest.mark.parametrize(
+    ("models", "promotes"),
+    [("{m: {fromStack: a/b/c}}", True), ("{m: {source: x}, n: {fromStack: y}}", True), ("{m: {source: x}}", False)],
+)
+def test_a_stack_promotes_where_a_model_comes_from_another(project: MakeProject, models: str, promotes: bool) -> None:
+    project("", dev=f"config:\n  models: {models}\n")
+    assert read_config(find_project(Path.cwd()), "dev").promotes is promotes
+
+
+@pytest.mark.parametrize("models", ["[m]", "text", "{m: text}"])
+def test_models_of_another_form_are_refused(project: MakeProject, models: str) -> None:
+    project("", dev=f"config:\n  models: {models}\n")
+    with pytest.raises(InputError, match="oci-model-serving:models: write a map"):
+        _ = read_config(find_project(Path.cwd()), "dev").promotes
