@@ -3,21 +3,22 @@ STACK ?= local
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+OMS := $(VENV)/bin/oms
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview smoke test lint format docs plans e2e bench clean
+.PHONY: help up preview smoke test lint format docs plans replacements e2e bench clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sed 's/^/  make /' | expand -t 20
 
-up: $(VENV)/.runtime ## Deploy STACK (default local: no cloud); MODEL=folder takes your weights on the local stack
-	@$(RUN) -m deploy up --stack $(STACK) $(if $(MODEL),--model "$(MODEL)") $(if $(YES),--yes)
+up: $(OMS) ## Deploy STACK (default local: no cloud); MODEL=folder takes your weights on the local stack
+	@$(OMS) up --stack $(STACK) $(if $(MODEL),--model "$(MODEL)") $(if $(YES),--yes)
 
-preview: $(VENV)/.runtime ## Show what `make up` would do
-	@$(RUN) -m deploy preview --stack $(STACK) $(if $(MODEL),--model "$(MODEL)")
+preview: $(OMS) ## Show what `make up` would do
+	@$(OMS) preview --stack $(STACK) $(if $(MODEL),--model "$(MODEL)")
 
-smoke: $(VENV)/.runtime ## Check the deployed STACK, step by step (ARGS="--model NAME --json" ...)
-	@$(RUN) -m smoke --stack $(STACK) $(ARGS)
+smoke: $(OMS) ## Check the deployed STACK, step by step (ARGS="--model NAME --json" ...)
+	@$(OMS) check --stack $(STACK) $(ARGS)
 
 test: $(VENV)/.dev ## Run every test that this machine can run
 	$(RUN) -m pytest -n auto --dist loadgroup -m "not node" $(ARGS)
@@ -25,10 +26,12 @@ test: $(VENV)/.dev ## Run every test that this machine can run
 e2e: $(VENV)/.dev ## Run the tests on a real node (root; builds Kubernetes the first time, about 17 minutes)
 	$(RUN) -m pytest -m node -rs $(ARGS)
 
-lint: $(VENV)/.dev ## Check format, lint, types and workflows
+lint: $(VENV)/.dev ## Check format, lint, types, dead code, rooms and workflows
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy .
+	$(RUN) -m vulture
+	$(VENV)/bin/lint-imports
 	@tool=$$(command -v actionlint || echo $(VENV)/bin/actionlint); \
 	if ! [ -x "$$tool" ] && command -v go >/dev/null; then \
 	  echo "installing actionlint into $(VENV)"; \
@@ -46,6 +49,9 @@ docs: $(VENV)/.dev ## Write docs/settings.md anew from the schema
 
 plans: $(VENV)/.dev ## Write the plans of dev and prod anew (tests/plans/*.json)
 	$(RUN) -m tests.plans.golden
+
+replacements: $(VENV)/.dev ## Write what replaces a resource anew from the providers' schemas (needs the Pulumi CLI)
+	$(RUN) -m tests.offline.replacing $(ARGS)
 
 bench: $(VENV)/.dev ## Compare the builders (bench/image/README.md)
 	$(RUN) bench/image/run.py $(ARGS)
@@ -66,7 +72,15 @@ $(VENV)/.runtime: $(VENV)/.python requirements.txt constraints.txt
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+# Runs the command from this checkout, whatever the working directory; its children's environment stays as it is.
+$(OMS): $(VENV)/.runtime Makefile
+	@mkdir -p $(@D)
+	@python=$$($(RUN) -c 'import sys; print(sys.executable)'); \
+	printf '#!/bin/sh\nexec "%s" -c "import sys; sys.path[0] = sys.argv.pop(1); from oms.main import start; start()" "%s" "$$@"\n' \
+	  "$$python" "$(CURDIR)" > $@
+	@chmod +x $@
+
+$(VENV)/.dev: $(OMS) requirements-dev.txt
 	@echo "installing requirements-dev.txt into $(VENV)"
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@

@@ -1,4 +1,8 @@
-"""The policy pack: `pulumi preview --policy-pack policy`. The rules are in `rules.py`, which needs no engine."""
+"""The policy pack: `pulumi preview --policy-pack policy`. The rules are in `rules.py`, which needs no engine.
+
+The engine runs this folder as a script, and making the pack starts a server that ends with it. A person who starts it,
+with `python -m policy`, is told what it is.
+"""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -7,6 +11,10 @@ from typing import Any
 
 import pulumi_policy as engine
 from pulumi_policy.proxy import UnknownValueError
+
+if __package__ or {"-h", "--help"} & {*sys.argv[1:]}:
+    print(__doc__.partition("\n")[0] + "\n`oms policy` checks a stack's plan against the same rules, without engine.")
+    sys.exit(0 if {"-h", "--help"} & {*sys.argv[1:]} else 2)
 
 # The engine starts this folder by itself: the project above it holds the rules' package.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))

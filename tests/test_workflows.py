@@ -11,7 +11,7 @@ import yaml
 
 from offline.diff import as_markdown, compare
 
-from .workflows import FOLDER, NAMES, ROOT, jobs, run, script, steps, workflow
+from .workflows import FOLDER, NAMES, ROOT, install, jobs, run, script, steps, workflow
 
 needs_jq = pytest.mark.skipif(not shutil.which("jq"), reason="jq is not on PATH")
 REMOTE = re.compile(r"uses: (?P<action>[\w.-]+/[\w./-]+)@(?P<commit>\S+)(?P<comment>.*)")
@@ -135,7 +135,7 @@ def test_every_make_target_that_is_called_exists(tmp_path: Path) -> None:
     documents = [(ROOT / name).read_text() for name in ("CONTRIBUTING.md", "docs/environments.md", "docs/ci.md")]
     targets = {found for text in called for found in re.findall(r"^(?:.* )?make ([\w./-]+)", text, re.MULTILINE)}
     targets |= {found for text in documents for found in re.findall(r"(?:^|`)make ([a-z][\w-]*)", text, re.MULTILINE)}
-    assert {"lint", "test", "plans", "preview", ".venv/.runtime"} <= targets
+    assert {"lint", "test", "plans", "replacements", ".venv/bin/oms"} <= targets
     for target in targets:
         # Targets below the virtual environment are named by its folder: this one has nothing yet.
         own = target.replace(".venv", str(tmp_path))
@@ -147,14 +147,15 @@ def test_every_make_target_that_is_called_exists(tmp_path: Path) -> None:
 
 def stacks_in(folder: Path) -> dict[str, list[str]]:
     output = folder / "output"
+    install(folder)
     done = run(script("stacks", "stacks", "List the stacks"), folder, GITHUB_OUTPUT=str(output))
     assert done.returncode == 0, done.stderr
+    assert done.stdout == output.read_text()
     return {key: json.loads(value) for key, value in (line.split("=", 1) for line in output.read_text().splitlines())}
 
 
-@needs_jq
 def test_the_matrices_are_the_stacks_of_the_repository(tmp_path: Path) -> None:
-    for file in ROOT.glob("Pulumi.*.yaml"):
+    for file in ROOT.glob("Pulumi*.yaml"):
         shutil.copy(file, tmp_path)
     listed = stacks_in(tmp_path)
     for key, expected in (("cloud", {"dev", "prod"}), ("building", {"dev"}), ("promoting", {"prod"})):
@@ -162,27 +163,51 @@ def test_the_matrices_are_the_stacks_of_the_repository(tmp_path: Path) -> None:
     assert set(listed["all"]) == {file.name.split(".")[1] for file in ROOT.glob("Pulumi.*.yaml")}
 
 
-@needs_jq
 @pytest.mark.parametrize(
     ("files", "listed"),
     [
         ({"a": "oci-model-serving:target: local"}, (["a"], [], [], [])),
         ({"a": "oci-model-serving:target: 'gke'"}, (["a"], ["a"], ["a"], [])),
-        ({"a": "oci-model-serving:target: gke\n  m: {fromStack: x/y/b}"}, (["a"], ["a"], [], ["a"])),
+        ({"a": "oci-model-serving:target: gke\n  models: {m: {fromStack: x/y/b}}"}, (["a"], ["a"], [], ["a"])),
         (
-            {"a-1": "target: gke", "b.c": 'target: "gke"\n    fromStack: a-1', "z": "{}"},
+            {
+                "a-1": "target: gke",
+                "b.c": 'target: "gke"\n  models:\n    m:\n      fromStack: a-1',
+                "z": "gcp:region: x",
+            },
             (["a-1", "b.c", "z"], ["a-1", "b.c"], ["a-1"], ["b.c"]),
         ),
+        # What only a comment, a description or another key says is no setting.
+        ({"a": "# not target: gke yet\n  target: local"}, (["a"], [], [], [])),
+        ({"a": "target: gke # fromStack: x\n  # fromStack: x/y/b"}, (["a"], ["a"], ["a"], [])),
+        ({"a": "target: gke\n  other:note: 'fromStack: x'"}, (["a"], ["a"], ["a"], [])),
+        ({"a": "{target: gke, models: {m: {fromStack: x}}}"}, (["a"], ["a"], [], ["a"])),
     ],
 )
 def test_stacks_are_told_apart_by_their_settings(
     tmp_path: Path, files: dict[str, str], listed: tuple[list[str], ...]
 ) -> None:
-    (tmp_path / "Pulumi.yaml").write_text("name: p\n")
+    (tmp_path / "Pulumi.yaml").write_text("name: oci-model-serving\n")
     for name, text in files.items():
         (tmp_path / f"Pulumi.{name}.yaml").write_text(f"config:\n  {text}\n")
     found = stacks_in(tmp_path)
     assert tuple(found[key] for key in ("all", "cloud", "building", "promoting")) == listed
+
+
+def test_a_stack_that_cannot_be_read_stops_the_workflow(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: oci-model-serving\n")
+    (tmp_path / "Pulumi.a.yaml").write_text("config: {target: GKE}\n")
+    (tmp_path / "Pulumi.b.yaml").write_text("config: [\n")
+    install(tmp_path)
+    done = run(script("stacks", "stacks", "List the stacks"), tmp_path, GITHUB_OUTPUT=str(tmp_path / "output"))
+    assert done.returncode == 2
+    assert "oci-model-serving:target: is 'GKE'" in done.stderr
+    assert "Pulumi.b.yaml is not YAML" in done.stderr
+
+
+def test_the_workflows_and_make_call_the_one_command_only() -> None:
+    called = [step["run"] for _, _, step in steps() if "run" in step] + [(ROOT / "Makefile").read_text()]
+    assert not [text for text in called if re.search(r"-m (modelimage|offline|smoke|policy|oms)\b", text)]
 
 
 GH = """#!{python}

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,16 @@ def script(name: str, job: str, step: str) -> str:
     """The shell of a named step."""
     (found,) = [item for item in workflow(name)["jobs"][job]["steps"] if item.get("name") == step]
     return str(found["run"])
+
+
+def install(folder: Path, root: Path = ROOT) -> None:
+    """Put `.venv/bin/oms` into a folder as the Makefile does, for the interpreter that runs the tests."""
+    venv = folder / ".venv"
+    venv.mkdir(exist_ok=True)
+    for stamp in (".python", ".runtime"):
+        (venv / stamp).touch()
+    line = ["make", "--silent", f"VENV={venv}", f"RUN={sys.executable}", f"CURDIR={root}", f"{venv}/bin/oms"]
+    subprocess.run(line, cwd=ROOT, check=True, capture_output=True)
 
 
 def run(text: str, folder: Path, path: Path | None = None, **environment: str) -> "subprocess.CompletedProcess[str]":

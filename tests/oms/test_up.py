@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy import cli, engine
+from components.settings.stack_file import Project
+from offline.plan import Plan
+from oms import engine, plan
+from oms.main import main
 
 LOCAL = """\
 config:
@@ -25,6 +28,7 @@ config:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "Pulumi.yaml").write_text("name: oci-model-serving\nruntime: python\n")
     (tmp_path / "Pulumi.local.yaml").write_text(LOCAL)
     (tmp_path / "Pulumi.dev.yaml").write_text(CLOUD)
     monkeypatch.chdir(tmp_path)
@@ -42,15 +46,15 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The arguments of each in-process run, none of which happens."""
-    asked: list[list[str]] = []
+def in_process(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """The stack and whether to build, of each in-process run; none happens."""
+    asked: list[tuple[str, bool]] = []
 
-    def run(arguments: list[str]) -> int:
-        asked.append(arguments)
-        return 0
+    def planned(project: Project, stack: str, *, build: bool = False) -> Plan:
+        asked.append((stack, build))
+        return Plan(project.name, stack)
 
-    monkeypatch.setattr("offline.cli.main", run)
+    monkeypatch.setattr(plan, "planned", planned)
     return asked
 
 
@@ -67,6 +71,10 @@ def fake_engine(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             kept = {{k: v for k, v in os.environ.items() if k.startswith("PULUMI_")}}
             with open("calls.jsonl", "a") as calls:
                 calls.write(json.dumps([sys.argv[1:], kept]) + "\\n")
+            if sys.argv[2] == "output":
+                print("{{}}")
+                sys.exit(0)
+            print("said", sys.argv[1])
             if sys.argv[1] == "stack":
                 name = sys.argv[sys.argv.index("--create") + 1]
                 with open(f"Pulumi.{{name}}.yaml", "a") as settings:
@@ -84,7 +92,7 @@ def calls(file: Path) -> list[tuple[list[str], dict[str, str]]]:
 
 
 def test_the_engine_on_path_is_used_with_a_backend_and_a_passphrase_of_its_own(fake_engine: Path) -> None:
-    assert cli.main(["up"]) == 0
+    assert main(["up"]) == 0
 
     (select, _), (up, environment) = calls(fake_engine)
     assert select[:4] == ["stack", "select", "--create", "local"]
@@ -94,8 +102,8 @@ def test_the_engine_on_path_is_used_with_a_backend_and_a_passphrase_of_its_own(f
 
 
 def test_the_stack_file_in_the_checkout_stays_as_it_is_and_the_salt_is_kept(fake_engine: Path) -> None:
-    cli.main(["up"])
-    cli.main(["preview"])
+    main(["up"])
+    main(["preview"])
 
     assert Path("Pulumi.local.yaml").read_text() == LOCAL
     assert Path(".local/Pulumi.local.yaml").read_text() == "encryptionsalt: v1:abc\n" + LOCAL
@@ -107,7 +115,7 @@ def test_a_configured_backend_and_passphrase_are_left_alone(fake_engine: Path, m
     credentials.write_text('{"current": "https://api.pulumi.com"}')
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "mine")
 
-    cli.main(["up"])
+    main(["up"])
 
     _, (_, environment) = calls(fake_engine)
     assert "PULUMI_BACKEND_URL" not in environment
@@ -115,59 +123,129 @@ def test_a_configured_backend_and_passphrase_are_left_alone(fake_engine: Path, m
 
 
 def test_a_cloud_stack_is_never_deployed_without_being_asked(fake_engine: Path) -> None:
-    cli.main(["up", "--stack", "dev"])
-    cli.main(["up", "--stack", "dev", "--yes"])
+    main(["up", "--stack", "dev"])
+    main(["up", "--stack", "dev", "--yes"])
 
     ups = [(arguments, environment) for arguments, environment in calls(fake_engine) if arguments[0] == "up"]
     assert [arguments for arguments, _ in ups] == [["up", "--stack", "dev"], ["up", "--stack", "dev", "--yes"]]
     assert "PULUMI_CONFIG_PASSPHRASE" not in ups[0][1]
 
 
+@pytest.mark.parametrize("written", ["target: gke", "'target': \"gke\"", "oci-model-serving:target: gke"])
+def test_a_stack_on_google_cloud_is_asked_about_however_its_keys_are_written(
+    fake_engine: Path, project: Path, written: str
+) -> None:
+    (project / "Pulumi.dev.yaml").write_text(f"config:\n  {written}\n")
+    assert main(["up", "--stack", "dev"]) == 0
+
+    for arguments, environment in calls(fake_engine):
+        assert "--yes" not in arguments
+        assert "PULUMI_CONFIG_PASSPHRASE" not in environment
+
+
+def test_a_target_that_the_project_gives_or_that_lies_in_another_folder_is_no_local_one(
+    fake_engine: Path, project: Path
+) -> None:
+    (project / "Pulumi.yaml").write_text(
+        "name: oci-model-serving\nstackConfigDir: stacks\nconfig: {target: {value: gke}}\n"
+    )
+    (project / "stacks").mkdir()
+    (project / "stacks" / "Pulumi.local.yaml").write_text("config: {}\n")
+    assert main(["up"]) == 0
+
+    for arguments, environment in calls(fake_engine):
+        assert "--yes" not in arguments
+        assert "PULUMI_CONFIG_PASSPHRASE" not in environment
+
+
+@pytest.mark.parametrize("text", ["config: {target: Local}\n", "config: [\n", "- x\n"])
+def test_a_stack_that_cannot_be_read_is_not_deployed(fake_engine: Path, project: Path, text: str) -> None:
+    (project / "Pulumi.dev.yaml").write_text(text)
+    assert main(["up", "--stack", "dev", "--yes"]) == 2
+    assert not fake_engine.exists()
+
+
+def test_what_up_has_deployed_is_checked_in_the_same_backend_with_the_same_passphrase(
+    fake_engine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["up"]) == 0
+    for command in ("check", "pause", "resume", "coldstart"):
+        assert main([command]) == 2  # this engine gives no outputs of the contract
+        assert "contract_version" in capsys.readouterr().err
+
+    up, *asked = [found for found in calls(fake_engine) if found[0][:2] != ["stack", "select"]]
+    assert len(asked) == 4
+    for arguments, environment in asked:
+        assert arguments[:5] == ["stack", "output", "--json", "--stack", "local"]
+        assert environment == up[1]
+
+
+def test_json_of_up_is_one_object_and_the_engine_speaks_on_stderr(
+    fake_engine: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["up", "--json"]) == 0
+    printed = capfd.readouterr()
+    assert json.loads(printed.out) == {"stack": "local", "outputs": {}}
+    assert "said up" in printed.err
+    assert "--show-secrets" not in calls(fake_engine)[-1][0]
+
+
+def test_the_newest_installed_engine_is_taken_by_its_version(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    for version in ("3.99.0", "3.100.0", "3.101.0-alpha.1", "3.101.0", "old"):
+        path = Path.home() / ".pulumi" / "versions" / version / "bin" / "pulumi"
+        path.parent.mkdir(parents=True)
+        path.touch(mode=0o755)
+    assert engine.find() == str(Path.home() / ".pulumi/versions/3.101.0/bin/pulumi")
+
+
 def test_the_engines_failure_is_the_commands(fake_engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXIT", "255")
 
-    assert cli.main(["up"]) == 255
+    assert main(["up"]) == 1
 
 
 @pytest.mark.usefixtures("project", "no_engine")
 def test_a_cloud_stack_without_an_engine_is_a_clear_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["up", "--stack", "dev"]) == 2
+    assert main(["up", "--stack", "dev"]) == 2
 
     said = capsys.readouterr().err
     assert "needs the Pulumi CLI" in said
-    assert "make preview STACK=dev" in said
+    assert "oms preview --stack dev" in said
 
 
 @pytest.mark.usefixtures("project", "no_engine")
 def test_without_an_engine_the_run_is_in_process_and_says_so(
-    in_process: list[list[str]], capsys: pytest.CaptureFixture[str]
+    in_process: list[tuple[str, bool]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["up"]) == 0
-    assert cli.main(["preview"]) == 0
+    assert main(["up"]) == 0
+    assert main(["preview"]) == 0
 
-    assert in_process == [
-        ["--stack", "local", "--build", "--manifests", ".local/manifests"],
-        ["--stack", "local"],
-    ]
+    assert in_process == [("local", True), ("local", False)]
     assert "running in-process, no state is recorded" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("no_engine")
-def test_a_cluster_in_the_settings_gets_the_manifests(project: Path, in_process: list[list[str]]) -> None:
+@pytest.mark.usefixtures("no_engine", "in_process")
+def test_a_cluster_in_the_settings_that_no_engine_can_reach_is_a_failure_after_the_manifests(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (project / "Pulumi.local.yaml").write_text(LOCAL + "  oci-model-serving:cluster: {kubeconfig: /k}\n")
-    cli.main(["up"])
 
-    assert in_process[0][-1] == "--apply"
+    assert main(["up"]) == 1
+
+    said = capsys.readouterr().err
+    assert "manifests to" in said
+    assert "nothing was deployed to the cluster of /k" in said
 
 
 @pytest.mark.usefixtures("project", "fake_engine")
 def test_a_tiny_model_is_made_once_and_your_own_takes_its_place(tmp_path: Path) -> None:
-    cli.main(["preview"])
+    main(["preview"])
     tiny = Path(".local/model").resolve()
     mine = tmp_path / "mine"
     mine.mkdir()
 
-    cli.main(["preview", "--model", str(mine)])
+    main(["preview", "--model", str(mine)])
 
     assert (tiny / "config.json").is_file()
     assert Path(".local/model").resolve() == mine
@@ -179,7 +257,7 @@ def test_a_tiny_model_is_made_once_and_your_own_takes_its_place(tmp_path: Path) 
     [
         (
             ["up", "--stack", "nowhere"],
-            "there is no Pulumi.nowhere.yaml: write it, or take one of the stacks dev, local",
+            "Pulumi.nowhere.yaml does not exist (stacks here: dev, local)",
         ),
         (["up", "--model", "nowhere"], "MODEL=nowhere is no folder"),
         (["up", "--stack", "dev", "--model", "nowhere"], "would not be used"),
@@ -188,7 +266,7 @@ def test_a_tiny_model_is_made_once_and_your_own_takes_its_place(tmp_path: Path) 
 def test_a_wrong_call_says_what_to_write(
     arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(arguments) == 2
+    assert main(arguments) == 2
     assert expected in capsys.readouterr().err
 
 

@@ -7,11 +7,13 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from components.references import ImageReference
-from deploy import disk_image
+from oci_model_serving.reference import ImageReference
+from oms import disk_image
+from oms.main import main
 
 HEX = "0123456789abcdef" * 4
 IMAGE = f"us-central1-docker.pkg.dev/demo/models/qwen2-5@sha256:{HEX}"
@@ -21,6 +23,10 @@ WHERE = ["--project", "demo", "--zone", "us-central1-a", "--logs", "gs://logs/di
 
 def references(*texts: str) -> list[ImageReference]:
     return [ImageReference.parse(text) for text in texts]
+
+
+def disk(arguments: list[str]) -> int:
+    return main(["image", "disk", *arguments])
 
 
 @pytest.fixture
@@ -49,7 +55,7 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_builder_is_fetched_at_its_commit_and_told_image_place_and_size(
     tools: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    code = disk_image.main([IMAGE, *WHERE, "--", "--network=serving", "--subnet=nodes"])
+    code = disk([IMAGE, *WHERE, "--", "--network=serving", "--subnet=nodes"])
 
     assert code == 0
     assert capfd.readouterr().out == f"projects/demo/global/images/qwen2-5-{HEX[:12]}\n"
@@ -73,7 +79,7 @@ def test_the_builder_is_fetched_at_its_commit_and_told_image_place_and_size(
 
 
 def test_a_dry_run_shows_the_command_and_does_nothing(tools: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert disk_image.main([PUBLIC, *WHERE, "--dry-run", "--disk-size-gb", "40"]) == 0
+    assert disk([PUBLIC, *WHERE, "--dry-run", "--disk-size-gb", "40"]) == 0
 
     words = shlex.split(capsys.readouterr().out)
     assert words[:3] == ["go", "run", "./cli"]
@@ -82,26 +88,24 @@ def test_a_dry_run_shows_the_command_and_does_nothing(tools: Path, capsys: pytes
 
 
 def test_a_tag_is_refused_since_a_disk_holds_one_content(capsys: pytest.CaptureFixture[str]) -> None:
-    assert disk_image.main(["docker.io/vllm/vllm-openai:v0.23.0", *WHERE]) == 2
+    assert disk(["docker.io/vllm/vllm-openai:v0.23.0", *WHERE]) == 2
     assert "a tag can move" in capsys.readouterr().err
 
 
 def test_images_of_different_credentials_are_refused_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
-    assert disk_image.main([IMAGE, PUBLIC, *WHERE]) == 2
-    assert "`python -m modelimage copy IMAGE HOST/PATH`" in capsys.readouterr().err
+    assert disk([IMAGE, PUBLIC, *WHERE]) == 2
+    assert "`oms image copy IMAGE HOST/PATH`" in capsys.readouterr().err
 
 
 def test_logs_that_are_no_bucket_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        disk_image.main([IMAGE, *WHERE[:-1], "/tmp/logs"])  # noqa: S108 - refused
-    assert ended.value.code == 2
+    assert disk([IMAGE, *WHERE[:-1], "/tmp/logs"]) == 2  # noqa: S108 - refused
     assert "write gs://bucket/prefix" in capsys.readouterr().err
 
 
 def test_a_builder_that_fails_is_told_and_names_no_image(tools: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tools / "code").write_text("3")
 
-    assert disk_image.main([IMAGE, *WHERE]) == 1
+    assert disk([IMAGE, *WHERE]) == 1
 
     shown = capfd.readouterr()
     assert shown.out == ""
@@ -114,7 +118,7 @@ def test_tools_that_are_missing_are_named(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    assert disk_image.main([IMAGE, *WHERE]) == 1
+    assert disk([IMAGE, *WHERE]) == 1
     assert "git and go not on PATH" in capsys.readouterr().err
 
 
@@ -140,7 +144,7 @@ def test_an_image_that_does_not_exist_is_told_before_a_vm_is_started(tmp_path: P
     missing = f"127.0.0.1:9/models/qwen@sha256:{HEX}"
 
     done = subprocess.run(
-        [sys.executable, "-m", "deploy.disk_image", missing, *WHERE],
+        [sys.executable, "-m", "oms", "image", "disk", missing, *WHERE],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -155,7 +159,18 @@ def test_an_image_that_does_not_exist_is_told_before_a_vm_is_started(tmp_path: P
 
 def test_the_size_is_the_images_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    answer = subprocess.CompletedProcess([], 0, stdout=json.dumps({"size_bytes": 42}))
-    monkeypatch.setattr("deploy.disk_image.subprocess.run", lambda *_args, **_more: answer)
+    inspected = SimpleNamespace(size_bytes=42)
+    monkeypatch.setattr("modelimage.transfer.inspect", lambda reference: inspected if reference == IMAGE else None)
 
     assert disk_image._size_bytes(references(IMAGE)[0]) == 42
+
+
+@pytest.mark.parametrize("host", ["evilpkg.dev", "us-central1-docker-pkg.dev", "docker.pkg.dev.example.com"])
+def test_no_google_token_is_offered_to_another_registry(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert disk([f"{host}/p/r/m@sha256:{HEX}", *WHERE, "--dry-run"]) == 0
+    assert "--image-pull-auth=None" in capsys.readouterr().out
+
+
+def test_json_is_one_object_with_the_images_name(tools: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert disk([IMAGE, *WHERE, "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == {"image": f"projects/demo/global/images/qwen2-5-{HEX[:12]}"}

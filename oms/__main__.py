@@ -1,0 +1,3 @@
+from oms.main import start
+
+start()

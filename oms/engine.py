@@ -1,0 +1,215 @@
+"""The Pulumi engine: where it is, which backend, passphrase and settings a stack has; the same for every command."""
+
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from components.settings.stack_file import Project, StackConfig
+from components.settings.types import Target
+from oci_model_serving.errors import InputError, OmsError
+
+INSTALL_SECONDS = 60
+_OUTPUTS_SECONDS = 120
+_STDERR = 2
+_LOCAL_PASSPHRASE = "local"  # noqa: S105 - the local stack keeps no secret worth one
+
+
+class EngineFailedError(OmsError):
+    """The engine ended with an error, and said which."""
+
+
+def find() -> str | None:
+    """The path of `pulumi`: on PATH, or the newest that the SDK's installer has left, or none."""
+    return shutil.which("pulumi") or _installed()
+
+
+def install() -> str | None:
+    """Let the SDK's installer fetch the CLI, for at most a minute; the path of `pulumi`, or none."""
+    # The installer has no bound of its own: without a way out it would try for minutes.
+    process = multiprocessing.get_context("spawn").Process(target=_install, daemon=True)
+    process.start()
+    process.join(INSTALL_SECONDS)
+    if process.is_alive():
+        process.terminate()
+        process.join()
+    return _installed()
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The CLI at `path`, for one stack of a project."""
+
+    path: str
+    project: Project
+    stack: str
+    local: bool
+    environment: Mapping[str, str]
+
+    @classmethod
+    def of(cls, path: str, project: Project, stack: str, config: StackConfig) -> "Engine":
+        """Choose what the stack's commands share.
+
+        Without a configured backend the state goes to `.local/state`. A local stack, and no other, gets a passphrase.
+        """
+        local = config.target is Target.LOCAL
+        environment = dict(os.environ, PULUMI_SKIP_UPDATE_CHECK="true")
+        if not _has_backend(project, environment):
+            state = project.folder / ".local" / "state"
+            state.mkdir(parents=True, exist_ok=True)
+            environment["PULUMI_BACKEND_URL"] = state.as_uri()
+        if local and not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"} & environment.keys():
+            environment["PULUMI_CONFIG_PASSPHRASE"] = _LOCAL_PASSPHRASE
+        return cls(path, project, stack, local, environment)
+
+    def run(self, command: str, *arguments: str, quiet: bool = False) -> None:
+        """Run `pulumi up` or `pulumi preview` on the stack, which is made if it is not there.
+
+        A local stack's settings are copied, since the engine writes its encryption salt into the file that it reads.
+
+        Args:
+            command: `up` or `preview`.
+            arguments: further arguments of the command.
+            quiet: leave stdout to the caller; what the engine says goes to stderr.
+
+        Raises:
+            EngineFailedError: a command of the engine failed; it has said why.
+            KeyboardInterrupt: it was interrupted, and has ended by itself.
+        """
+        settings = self.project.stack_file(self.stack)
+        own = Path(".local", settings.name)
+        select = ["stack", "select", "--create", self.stack, "--non-interactive"]
+        if self.local:
+            with _kept(settings, self.project.folder / own):
+                self._wait(select, quiet=True)
+        else:
+            self._wait(select, quiet=True)
+        given = ["--config-file", str(own)] if self.local else []
+        self._wait([command, "--stack", self.stack, *given, *arguments], quiet=quiet)
+
+    def outputs(self, *, secrets: bool) -> dict[str, Any]:
+        """The stack's outputs; with `secrets` in plain text, for this process only.
+
+        Raises:
+            InputError: the engine has none.
+        """
+        command = ["stack", "output", "--json", "--stack", self.stack, "--non-interactive"]
+        command += ["--show-secrets"] if secrets else []
+        try:
+            done = subprocess.run(
+                [self.path, *command],
+                cwd=self.project.folder,
+                env=self.environment,
+                capture_output=True,
+                text=True,
+                timeout=_OUTPUTS_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise InputError(
+                f"pulumi gave no outputs of stack {self.stack} in {_OUTPUTS_SECONDS} s: is it logged in?"
+            ) from None
+        if done.returncode:
+            said = next((line for line in done.stderr.splitlines() if line.strip()), f"exit code {done.returncode}")
+            raise InputError(
+                f"pulumi has no outputs of stack {self.stack}: {said.strip()}; see `pulumi stack ls`, or deploy it "
+                f"with `oms up --stack {self.stack}`"
+            )
+        raw = json.loads(done.stdout)
+        return raw if isinstance(raw, dict) else {}
+
+    def _wait(self, arguments: Sequence[str], *, quiet: bool) -> None:
+        came: list[int] = []
+        child: list[subprocess.Popen[bytes]] = []
+
+        def note(number: int, _: FrameType | None) -> None:
+            came.append(number)
+            # Ctrl-C reaches the engine from the terminal, and a second one would make it leave resources behind.
+            # Whoever sends SIGTERM (make, Docker) sends it to this process only.
+            if number == signal.SIGTERM:
+                for process in child:
+                    process.terminate()
+
+        # Handlers, unlike SIG_IGN, are not passed on: the engine cancels by itself, and this waits for it.
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            child.append(
+                subprocess.Popen(
+                    [self.path, *arguments],
+                    cwd=self.project.folder,
+                    env=self.environment,
+                    stdout=_STDERR if quiet else None,
+                )
+            )
+            code = child[0].wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if came:
+            raise KeyboardInterrupt("what the engine says above holds; the same command again goes on")
+        if code:
+            raise EngineFailedError(f"`pulumi {arguments[0]}` of stack {self.stack} failed: see above")
+
+
+@contextmanager
+def _kept(settings: Path, own: Path) -> Iterator[None]:
+    """Leave the settings as they are in the checkout; the salt that a new stack gets goes into a copy."""
+    text = settings.read_text()
+    try:
+        yield
+        earlier = own.read_text() if own.is_file() else ""
+        salt = "" if _salt_in(text) else _salt_in(settings.read_text()) or _salt_in(earlier)
+        own.parent.mkdir(exist_ok=True)
+        own.write_text(salt + text)
+    finally:
+        settings.write_text(text)
+
+
+def _salt_in(text: str) -> str:
+    return "".join(line for line in text.splitlines(keepends=True) if line.startswith("encryptionsalt:"))
+
+
+def _has_backend(project: Project, environment: Mapping[str, str]) -> bool:
+    """Whether somebody has chosen a backend: then a failing login is an error, not a reason to take another one."""
+    if project.backend or {"PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN"} & environment.keys():
+        return True
+    credentials = Path(environment.get("PULUMI_HOME", Path.home() / ".pulumi"), "credentials.json")
+    try:
+        return bool(json.loads(credentials.read_text()).get("current"))
+    except (OSError, ValueError):
+        return False
+
+
+def _installed() -> str | None:
+    """The newest of what the installer left in its own default folder."""
+    folders = (Path.home() / ".pulumi" / "versions").glob("*")
+    for folder in sorted(folders, key=lambda one: _version(one.name), reverse=True):
+        path = folder / "bin" / "pulumi"
+        if path.is_file() and os.access(path, os.X_OK):
+            return str(path)
+    return None
+
+
+def _version(name: str) -> tuple[list[int], bool]:
+    """How versions sort: by number, and a pre-release before its release."""
+    release, _, before = name.partition("-")
+    return [int(number) for number in re.findall(r"\d+", release)], not before
+
+
+def _install() -> None:
+    from pulumi.automation import PulumiCommand  # in the child that may hang, and only there
+
+    # What goes wrong is told by its absence: the caller falls back and says so in one line.
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    PulumiCommand.install()

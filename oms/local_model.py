@@ -1,0 +1,37 @@
+"""The weights of the local stack: a folder of yours, or a tiny model that is made here."""
+
+from pathlib import Path
+
+from components.settings.stack_file import Project, StackConfig
+from oci_model_serving.errors import InputError
+from oms.convention import tell
+
+_MODEL = ".local/model"
+_TINY = ".local/tiny-model"
+
+
+def prepare(project: Project, stack: str, config: StackConfig, given: Path | None = None) -> None:
+    """Put the weights where a stack whose model has `source: .local/model` looks for them.
+
+    Raises:
+        InputError: the given folder is none, or no model of the stack would use it.
+    """
+    model, tiny = project.folder / _MODEL, project.folder / _TINY
+    if _MODEL not in [one.get("source") for one in config.models.values()]:
+        if given:
+            raise InputError(f"MODEL={given} would not be used: no model of stack {stack!r} has source: {_MODEL}")
+        return
+    if given and not given.is_dir():
+        raise InputError(f"MODEL={given} is no folder: name a folder of weights")
+    if given is None:
+        if model.exists():
+            return
+        if not tiny.exists():
+            from modelimage import write_tiny_model
+
+            tiny.parent.mkdir(exist_ok=True)
+            write_tiny_model(str(tiny))
+            tell(f"made a tiny Qwen2 model with random weights in {_TINY}")
+    model.parent.mkdir(exist_ok=True)
+    model.unlink(missing_ok=True)
+    model.symlink_to((given or tiny).resolve(), target_is_directory=True)

@@ -1,0 +1,80 @@
+"""The outputs of a deployed stack: from its engine, or from a file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.settings.stack_file import find_project, read_config
+from oci_model_serving.errors import InputError
+from oci_model_serving.outputs import ContractError, StackOutputs, parse
+from oms import engine
+
+_HIDDEN = "[secret]"
+
+
+def read_outputs(stack: str, file: Path | None = None) -> StackOutputs:
+    """Read a stack's outputs: from `file` when given, else from its engine.
+
+    Args:
+        stack: the stack's name, its own or the full one.
+        file: what `pulumi stack output --json --show-secrets` printed, or the plan of `oms plan --json`, which holds
+            the outputs under the key `outputs`.
+
+    Raises:
+        InputError: there are no such outputs, or they are not of this program's contract.
+    """
+    raw = _from_file(file) if file else _from_engine(stack)
+    if isinstance(raw.get("outputs"), dict) and "contract_version" not in raw:
+        raw = raw["outputs"]
+    try:
+        return parse(raw, stack=str(file) if file else f"stack {stack}")
+    except ContractError as error:
+        raise InputError(str(error)) from None
+
+
+def usable_kubeconfig(kubeconfig: str | None) -> str | None:
+    """The stack's kubeconfig, or none where the stack has no cluster of its own.
+
+    Raises:
+        InputError: there is one, but it is hidden; another cluster must not be taken for the stack's.
+    """
+    if not kubeconfig:
+        return None
+    if kubeconfig == _HIDDEN:
+        raise InputError(
+            f"the stack's output kubeconfig is {_HIDDEN}: add --show-secrets to `pulumi stack output --json`, or give "
+            "--kubeconfig FILE"
+        )
+    try:
+        parsed = yaml.safe_load(kubeconfig)
+    except yaml.YAMLError:
+        return kubeconfig  # KubeApi says what is wrong with it
+    return None if isinstance(parsed, dict) and not parsed.get("clusters") else kubeconfig
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"--outputs {file}: {error.strerror}") from None
+    except ValueError:
+        raise InputError(
+            f"--outputs {file}: not JSON: write it with `pulumi stack output --json --show-secrets > {file}`"
+        ) from None
+    if not isinstance(raw, dict):
+        raise InputError(f"--outputs {file}: not a JSON object of stack outputs")
+    return raw
+
+
+def _from_engine(stack: str) -> dict[str, Any]:
+    project = find_project(Path.cwd())
+    config = read_config(project, stack)
+    path = engine.find()
+    if path is None:
+        raise InputError(
+            "there is no Pulumi CLI on PATH: install it, or give the outputs with --outputs FILE "
+            "(`pulumi stack output --json --show-secrets`, or `oms plan --json`)"
+        )
+    return engine.Engine.of(path, project, stack, config).outputs(secrets=True)

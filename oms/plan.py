@@ -1,0 +1,246 @@
+"""`oms plan`, `diff`, `policy`, `stacks` and `schema`: what can be said without engine, cloud or cluster."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from oci_model_serving.errors import InputError
+from oms.convention import failed, json_option, print_json, stack_option, tell
+
+if TYPE_CHECKING:
+    from components.settings.stack_file import Project
+    from offline.plan import Plan
+
+_config_file = click.option(
+    "--config-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The stack's settings, if not in Pulumi.<stack>.yaml.",
+)
+_outputs = click.option(
+    "--outputs",
+    multiple=True,
+    metavar="STACK=FILE",
+    help="Outputs of a stack that this one refers to: `pulumi stack output --json`, or a plan in JSON.",
+)
+
+
+@click.command()
+@stack_option
+@_config_file
+@click.option("--format", "form", type=click.Choice(["table", "json", "yaml", "mermaid"]), default="table")
+@_outputs
+@click.option("--build/--preview", default=False, help="Really build the images of builder 'direct', or nothing.")
+@click.option(
+    "--manifests",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the Kubernetes objects as YAML files.",
+)
+@click.option("--policy", "judged", is_flag=True, help="Check the plan against the policy pack.")
+@json_option
+def plan(
+    *,
+    stack: str,
+    config_file: Path | None,
+    form: str,
+    outputs: Sequence[str],
+    build: bool,
+    manifests: Path | None,
+    judged: bool,
+    as_json: bool,
+) -> None:
+    """Show what a stack consists of; nothing is deployed.
+
+    The program runs in this process, and no state is recorded.
+    """
+    manifests = manifests.resolve() if manifests else None
+    found = planned(_project(), stack, config_file=config_file, outputs=_given(outputs), build=build)
+    show(found, "json" if as_json else form)
+    sys.stdout.flush()
+    if manifests:
+        from offline.manifests import write
+
+        tell(f"wrote {len(write(found, manifests))} manifests to {manifests}")
+    if judged and not _judge(found)["ok"]:
+        raise failed()
+
+
+@click.command()
+@click.argument("base")
+@click.argument("head")
+@stack_option
+@click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text")
+@click.option("--exit-code", is_flag=True, help="End with 1 where there are differences.")
+@json_option
+def diff(*, base: str, head: str, stack: str, form: str, exit_code: bool, as_json: bool) -> None:
+    """Compare two plans of a stack.
+
+    \b
+    BASE, HEAD: each a file with a plan in JSON (`oms plan --json`), or a git revision whose plan is made.
+
+    \b
+    oms diff main HEAD --stack prod
+    oms diff before.json after.json --format markdown
+    """
+    from components.settings.stack_file import is_file
+    from offline.diff import as_markdown, as_text, compare
+    from offline.revisions import plan_of
+    from offline.values import dumps
+
+    sources = (base, head)
+    folder = Path.cwd()
+    if not all(is_file(Path(source)) for source in sources):
+        project = _project()
+        folder = project.folder
+        with suppress(InputError):  # what is wrong is in this checkout, and may not be in what is compared
+            _prepare(project, stack)
+    before, after = (plan_of(source, stack, folder) for source in sources)
+    difference = compare(before, after)
+    if as_json or form == "json":
+        sys.stdout.write(dumps(difference.data()))
+    else:
+        sys.stdout.write(as_markdown(difference, stack) if form == "markdown" else as_text(difference))
+    if exit_code and difference:
+        raise failed()
+
+
+@click.command()
+@stack_option
+@_config_file
+@_outputs
+@json_option
+def policy(*, stack: str, config_file: Path | None, outputs: Sequence[str], as_json: bool) -> None:
+    """Check a stack's plan against the policy."""
+    verdict = _judge(planned(_project(), stack, config_file=config_file, outputs=_given(outputs)))
+    if as_json:
+        print_json(verdict)
+    if not verdict["ok"]:
+        raise failed()
+
+
+@click.command()
+@click.option("--format", "form", type=click.Choice(["text", "json", "github"]), default="text")
+@json_option
+def stacks(*, form: str, as_json: bool) -> None:
+    """List the stacks, and where their images come from.
+
+    As JSON: all, cloud (those on Google Cloud), and of these building and promoting. With --format github the same is
+    written as a workflow's outputs.
+    """
+    from components.settings.stack_file import read_config
+    from components.settings.types import Target
+
+    project = _project()
+    found, problems = {}, list[str]()
+    for stack in project.stacks():
+        try:
+            config = read_config(project, stack)
+            found[stack] = (config.target is Target.GKE, config.promotes)
+        except InputError as error:  # noqa: PERF203 - all stacks' problems at once
+            problems += error.problems
+    if problems:
+        raise InputError(*problems)
+    listed = {
+        "all": list(found),
+        "cloud": [stack for stack, (cloud, _) in found.items() if cloud],
+        "building": [stack for stack, (cloud, promotes) in found.items() if cloud and not promotes],
+        "promoting": [stack for stack, (cloud, promotes) in found.items() if cloud and promotes],
+    }
+    if as_json or form == "json":
+        print_json(listed)
+    elif form == "github":
+        for name, names in listed.items():
+            print(f"{name}={json.dumps(names)}")
+    else:
+        for stack, (cloud, promotes) in found.items():
+            print(f"{stack:20} {'gke' if cloud else 'local':6} {'promotes' if promotes else 'builds'}")
+
+
+@click.command()
+@json_option
+def schema(*, as_json: bool) -> None:  # noqa: ARG001 - it is one JSON object in any case
+    """Print the JSON Schema of a stack's file, for editors."""
+    from oms.schema import stack_file_schema
+
+    print_json(stack_file_schema())
+
+
+def planned(
+    project: "Project",
+    stack: str,
+    *,
+    config_file: Path | None = None,
+    outputs: Mapping[str, Mapping[str, Any]] | None = None,
+    build: bool = False,
+) -> "Plan":
+    """The plan of a stack; what the program had to say has been said."""
+    from offline.program import Program
+
+    _prepare(project, stack, config_file)
+    found = Program(project, outputs).plan(stack, config_file=config_file, build=build)
+    for level, message in found.recording.messages:
+        tell(f"{level}: {message}")
+    return found
+
+
+def show(found: "Plan", form: str) -> None:
+    """Write a plan to stdout."""
+    from offline.mermaid import mermaid
+    from offline.table import NOT_AN_ENGINE, print_table
+    from offline.values import dumps
+
+    if form == "table":
+        print_table(found, sys.stdout)
+        return
+    tell(f"{found.project} {found.stack}: {NOT_AN_ENGINE}")
+    if form == "yaml":
+        import yaml
+
+        sys.stdout.write(yaml.safe_dump(found.data(), sort_keys=True, allow_unicode=True))
+    else:
+        sys.stdout.write(dumps(found.data()) if form == "json" else mermaid(found))
+
+
+def _judge(found: "Plan") -> dict[str, Any]:
+    """The policy's verdict on a plan; the violations have been said."""
+    from dataclasses import asdict
+
+    from policy.rules import check
+
+    violations = check(found.data(), stack=found.stack)
+    for violation in violations:
+        tell(str(violation))
+    mandatory = sum(violation.mandatory for violation in violations)
+    tell(f"policy: {mandatory} mandatory, {len(violations) - mandatory} advisory violations")
+    return {"stack": found.stack, "ok": not mandatory, "violations": [asdict(violation) for violation in violations]}
+
+
+def _project() -> "Project":
+    from components.settings.stack_file import find_project
+
+    return find_project(Path.cwd())
+
+
+def _prepare(project: "Project", stack: str, config_file: Path | None = None) -> None:
+    from components.settings.stack_file import read_config
+    from oms.local_model import prepare
+
+    prepare(project, stack, read_config(project, stack, config_file))
+
+
+def _given(outputs: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    from offline.program import read_outputs
+
+    given: dict[str, Mapping[str, Any]] = {}
+    for item in outputs:
+        stack, equals, file = item.partition("=")
+        if not (stack and equals and file):
+            raise InputError(f"--outputs {item!r}: write STACK=FILE")
+        given[stack] = read_outputs(Path(file))
+    return given

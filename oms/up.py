@@ -1,0 +1,101 @@
+"""`oms up` and `oms preview`: the engine where there is one, and else, for a local stack, the same in this process."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from oci_model_serving.errors import InputError
+from oms.convention import failed, interruptible, json_option, print_json, stack_option, tell
+
+if TYPE_CHECKING:
+    from components.settings.stack_file import Project, StackConfig
+    from oms.engine import Engine
+
+_model = click.option(
+    "--model", type=click.Path(path_type=Path), help="A folder of weights for the local stack, instead of a tiny model."
+)
+
+
+@click.command()
+@stack_option
+@_model
+@click.option("--yes", is_flag=True, help="Deploy without asking; a local stack never asks.")
+@json_option
+def up(*, stack: str, model: Path | None, yes: bool, as_json: bool) -> None:
+    """Deploy a stack."""
+    project, config = _prepared(stack, model)
+    engine = _engine(project, stack, config)
+    if engine:
+        engine.run("up", *(["--yes"] if yes or engine.local else []), quiet=as_json)
+        outputs = engine.outputs(secrets=False) if as_json else {}
+    else:
+        outputs = _in_process(project, stack, config, as_json=as_json)
+    if as_json:
+        print_json({"stack": stack, "outputs": outputs})
+
+
+@click.command()
+@stack_option
+@_model
+@json_option
+def preview(*, stack: str, model: Path | None, as_json: bool) -> None:
+    """Show what `oms up` would do; nothing is changed.
+
+    With --json it is the engine's own object, or, where there is no engine, that of `oms plan`.
+    """
+    project, config = _prepared(stack, model)
+    engine = _engine(project, stack, config)
+    if engine:
+        engine.run("preview", *(["--json"] if as_json else []))
+        return
+    from oms.plan import planned, show
+
+    show(planned(project, stack), "json" if as_json else "table")
+
+
+def _prepared(stack: str, model: Path | None) -> "tuple[Project, StackConfig]":
+    from components.settings.stack_file import find_project, read_config
+    from oms.local_model import prepare
+
+    project = find_project(Path.cwd())
+    config = read_config(project, stack)
+    prepare(project, stack, config, model)
+    return project, config
+
+
+def _engine(project: "Project", stack: str, config: "StackConfig") -> "Engine | None":
+    from oms import engine
+
+    _ = config.target  # before a minute is spent on the installer
+    path = engine.find() or engine.install()
+    if path:
+        return engine.Engine.of(path, project, stack, config)
+    tell("no Pulumi CLI on PATH and none could be fetched: running in-process, no state is recorded")
+    return None
+
+
+def _in_process(project: "Project", stack: str, config: "StackConfig", *, as_json: bool) -> dict[str, object]:
+    from components.settings.types import Target
+    from offline.manifests import write
+    from oms.plan import planned, show
+
+    if config.target is not Target.LOCAL:
+        raise InputError(
+            f"stack {stack!r} lives on Google Cloud, which needs the Pulumi CLI, and there is none on PATH and none "
+            f"could be fetched: install it, or look at the plan with `oms preview --stack {stack}`"
+        )
+    with interruptible("no other build is started; the same command again goes on"):
+        plan = planned(project, stack, build=True)
+    if not as_json:
+        show(plan, "table")
+    manifests = project.folder / ".local" / "manifests"
+    tell(f"wrote {len(write(plan, manifests))} manifests to {manifests}")
+    if config.kubeconfig:
+        tell(
+            f"error: nothing was deployed to the cluster of {config.kubeconfig}: that needs the Pulumi CLI; install "
+            "it, or apply the manifests yourself"
+        )
+        raise failed()
+    outputs: dict[str, object] = plan.data()["outputs"]
+    return outputs

@@ -1,0 +1,68 @@
+"""The JSON Schema of a stack's file, held against the files that there are."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from components.settings.reader import KEYS
+from oms.main import main
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted([*ROOT.glob("Pulumi.*.yaml"), *ROOT.glob("examples/*/Pulumi.*.yaml")])
+PREFIX = "oci-model-serving:"
+
+
+@pytest.fixture
+def schema(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    assert main(["schema"]) == 0
+    read: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return read
+
+
+def problems(schema: dict[str, Any], config: dict[str, Any]) -> list[str]:
+    validator = jsonschema.Draft202012Validator(schema)
+    return [error.message for error in validator.iter_errors({"config": config})]
+
+
+def test_it_is_a_schema_of_the_draft_that_it_names(schema: dict[str, Any]) -> None:
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_the_committed_stacks_are_of_it(schema: dict[str, Any], file: Path) -> None:
+    config = yaml.safe_load(file.read_text())["config"]
+    assert problems(schema, config) == []
+    assert problems(schema, {key.removeprefix(PREFIX): value for key, value in config.items()}) == []
+
+
+def test_every_key_is_there_with_its_camel_case_and_its_descriptions(schema: dict[str, Any]) -> None:
+    assert set(schema["properties"]["config"]["properties"]) == {*KEYS, *(PREFIX + key for key in KEYS)}
+    pool = schema["$defs"]["NodePoolSettings"]["properties"]
+    assert "bootDisk" in pool
+    assert pool["accelerator"]["description"]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"target": "GKE"},
+        {f"{PREFIX}modelz": {}},
+        {"modelz": {}},
+        {f"{PREFIX}nodePools": {"l4": {"accelerator": "nvidia-l4", "boot_disk": {}}}},
+        {f"{PREFIX}models": {"m": {"source": 3}}},
+    ],
+)
+def test_what_the_program_refuses_is_refused(schema: dict[str, Any], config: dict[str, Any]) -> None:
+    assert problems(schema, config)
+
+
+def test_secrets_are_the_engines_ciphertext_and_other_namespaces_are_free(schema: dict[str, Any]) -> None:
+    secret = {"secure": "v1:abc"}
+    pulls = {"private": {"server": "r.example", "username": "u", "password": secret}}
+    assert problems(schema, {f"{PREFIX}pullSecrets": pulls, "gcp:project": "demo"}) == []
+    assert problems(schema, {f"{PREFIX}pullSecrets": secret}) == []
