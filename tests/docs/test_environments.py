@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from offline.cli import main
+from oms.main import main
 from policy.rules import check
 from tests.deployed import ROOT
 
@@ -30,7 +30,7 @@ def minimum(tmp_path: Path) -> Path:
 
 
 def plan(file: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    code = main(["--stack", "staging", "--config-file", str(file), "--format", "json"])
+    code = main(["plan", "--stack", "staging", "--config-file", str(file), "--format", "json"])
     captured = capsys.readouterr()
     assert code == 0, captured.err
     return dict(json.loads(captured.out))
@@ -78,7 +78,7 @@ def test_nothing_of_the_minimum_can_be_left_out(
     settings = yaml.safe_load(minimum.read_text())
     del settings["config"][key]
     minimum.write_text(yaml.safe_dump(settings))
-    assert main(["--stack", "staging", "--config-file", str(minimum)]) == 2
+    assert main(["plan", "--stack", "staging", "--config-file", str(minimum)]) == 2
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
@@ -88,6 +88,6 @@ def test_an_environment_is_added_by_copying_a_file(tmp_path: Path, capsys: pytes
     copy = tmp_path / "Pulumi.staging.yaml"
     copy.write_text((ROOT / "Pulumi.prod.yaml").read_text().replace("demo-prod", "demo-staging"))
     made = plan(copy, capsys)
-    main(["--stack", "prod", "--format", "json"])
+    main(["plan", "--stack", "prod", "--format", "json"])
     prod = json.loads(capsys.readouterr().out.replace("demo-prod", "demo-staging"))
     assert made == prod

@@ -9,8 +9,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
-from components import outputs
-from components.outputs import CONTRACT_VERSION, StackOutputs
+from oci_model_serving import outputs
+from oci_model_serving.outputs import CONTRACT_VERSION, StackOutputs
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "outputs.md").read_text()
 MODELS = {

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from components import image_volume, settings
-from deploy import disk_image
+from components.google import image_volume
+from components.settings import reader as settings
+from oms.main import main
 from tests import serving
 
 PAGE = (serving.ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
@@ -52,8 +53,8 @@ def test_the_versions_on_the_page_are_those_of_the_guard() -> None:
 
 
 def test_the_disk_images_command_on_the_page_is_one_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (line,) = re.findall(r"^python -m deploy\.disk_image (.*)$", PAGE, re.MULTILINE)
+    (line,) = re.findall(r"^oms image disk (.*)$", PAGE, re.MULTILINE)
     words = line.replace("IMAGE", serving.IMAGE).split()
 
-    assert disk_image.main([*words, "--dry-run", "--disk-size-gb", "20"]) == 0
+    assert main(["image", "disk", *words, "--dry-run", "--disk-size-gb", "20"]) == 0
     assert "go run ./cli" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-from components.settings import KEYS
+from components.settings.reader import KEYS
 from tests.docs import settings_page
 
 
