@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from components.outputs import CONTRACT_VERSION, ContractError
-from offline.config import find_project, read_config
+from components.settings.stack_file import find_project, read_config
+from oci_model_serving.outputs import CONTRACT_VERSION, ContractError
 from offline.diff import compare
 from offline.plan import Plan
 from offline.recording import Recording, record
@@ -172,10 +172,10 @@ def test_offline_plans_the_consumer_with_outputs_from_a_file(dev: Recording, tmp
 
 
 def test_the_reader_needs_no_more_than_the_package_declares() -> None:
-    code = "import sys, components.outputs; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    code = "import sys, oci_model_serving.outputs; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert {"pulumi", "pydantic", "components"} <= loaded
+    assert {"pulumi", "pydantic", "oci_model_serving"} <= loaded
     assert not loaded & {"modelimage", "offline", "pulumi_gcp", "pulumi_kubernetes", "pulumi_docker", "httpx"}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from offline.cli import main
+from oms.main import main
 from policy.rules import check
 from tests import crds, serving
 from tests.mocks import DIGEST, Recording, plain
@@ -80,7 +80,7 @@ def test_opt_is_the_pages_model_by_digest(opt: Recording) -> None:
 def test_an_examples_plan_is_shown_without_a_cloud_and_breaks_no_rule(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = main(["--stack", "example", "--config-file", str(FILES[name]), "--format", "json"])
+    code = main(["plan", "--stack", "example", "--config-file", str(FILES[name]), "--format", "json"])
 
     shown = capsys.readouterr()
     assert code == 0, shown.err
