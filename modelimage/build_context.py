@@ -15,11 +15,12 @@ from modelimage.cache import default_folder
 from modelimage.errors import ImageError, collecting
 from modelimage.fingerprints import fingerprint
 from modelimage.images import SCRATCH, Session, parse_base
-from modelimage.layers import MODEL_ROOT, Layer, is_shard, plan_layers
+from modelimage.layers import Layer, is_shard, plan_layers
 from modelimage.origins import local_folder, open_source
 from modelimage.patience import RetryPolicy
 from modelimage.progress import Reporter
 from modelimage.source import Selection, Source, SourceFile
+from oci_model_serving.delivery import IMAGE_ROOT
 from oci_model_serving.errors import InputError
 from oci_model_serving.reference import LayoutReference
 
@@ -127,9 +128,9 @@ def _write(place: Path, layers: list[Layer], listed: Source, from_line: str) -> 
 
 def _write_layer(root: Path, layer: Layer) -> None:
     _make_folder(root)
-    _make_folder(root / MODEL_ROOT)
+    _make_folder(root / IMAGE_ROOT)
     for file in layer.files:
-        path = root / MODEL_ROOT / file.path
+        path = root / IMAGE_ROOT / file.path
         for parent in reversed(path.relative_to(root).parents[:-1]):
             _make_folder(root / parent)
         if is_shard(file):

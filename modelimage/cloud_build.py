@@ -49,8 +49,8 @@ _LOADER = (
     f"os.environ['PYTHONPATH']={_ARCHIVE!r};"
     "os.execv(sys.executable,[sys.executable,'-m','modelimage.build_step',*sys.argv[2+n:]])"
 )
-_GROUND = ("__init__", "errors", "reference")
-_NOT_PACKING = {"__main__", "build_context", "busybox", "cli", "cloud_build", "tiny", "transfer"}
+_GROUND = ("__init__", "delivery", "errors", "reference")
+_NOT_PACKING = {"__main__", "build_context", "busybox", "cloud_build", "tiny", "transfer"}
 _POLL_SECONDS = 3.0
 _ENDED = frozenset({"SUCCESS", "FAILURE", "INTERNAL_ERROR", "TIMEOUT", "CANCELLED", "EXPIRED"})
 

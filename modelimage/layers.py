@@ -17,6 +17,7 @@ from functools import cached_property
 
 from modelimage.source import CHUNK_BYTES, SourceFile
 from modelimage.weights import is_weights
+from oci_model_serving.delivery import IMAGE_ROOT
 from oci_model_serving.errors import InputError
 
 LAYER_LIMIT_BYTES = 9_500_000_000
@@ -27,9 +28,6 @@ LAYER_COUNT_LIMIT = 60
 
 LARGE_FILE_BYTES = 64 << 20
 """A file of this size is a layer of its own whatever its name says."""
-
-MODEL_ROOT = "models"
-"""Where the files are, as KServe's modelcar expects it: `/models`."""
 
 _BLOCK = 512
 _TRAILER = bytes(2 * _BLOCK)
@@ -70,7 +68,7 @@ class Layer:
             (_header(f"{folder}/", tarfile.DIRTYPE, mode=0o755), None) for folder in _folders(self.files)
         ]
         for file in self.files:
-            header = _header(f"{MODEL_ROOT}/{file.path}", tarfile.REGTYPE, mode=0o644, size=file.size)
+            header = _header(f"{IMAGE_ROOT}/{file.path}", tarfile.REGTYPE, mode=0o644, size=file.size)
             parts.append((header, file))
         for name, target in self.links:
             parts.append((_header(name, tarfile.SYMTYPE, mode=0o777, target=target), None))
@@ -126,10 +124,10 @@ class Layer:
 
 
 def _folders(files: Iterable[SourceFile]) -> list[str]:
-    folders = {MODEL_ROOT}
+    folders = {IMAGE_ROOT}
     for file in files:
         parts = file.path.split("/")[:-1]
-        folders |= {"/".join([MODEL_ROOT, *parts[: depth + 1]]) for depth in range(len(parts))}
+        folders |= {"/".join([IMAGE_ROOT, *parts[: depth + 1]]) for depth in range(len(parts))}
     return sorted(folders)
 
 
@@ -151,7 +149,7 @@ def plan_layers(files: Sequence[SourceFile], *, base_layers: int = 0) -> list[La
     ordered = sorted(files, key=lambda file: file.path)
     shards = [file for file in ordered if is_shard(file)]
     small = [file for file in ordered if not is_shard(file)]
-    links = tuple((name, f"{MODEL_ROOT}/{name}") for name in sorted({file.path.split("/", 1)[0] for file in ordered}))
+    links = tuple((name, f"{IMAGE_ROOT}/{name}") for name in sorted({file.path.split("/", 1)[0] for file in ordered}))
     small_groups = _pack_consecutive(small, LAYER_LIMIT_BYTES) or [()]
     slots = LAYER_COUNT_LIMIT - base_layers - len(small_groups)
     if slots < 0 and not shards:

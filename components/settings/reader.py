@@ -19,6 +19,7 @@ from components.settings.remedies import key_path, remedy, shape, unknown
 from components.settings.serving import ModelSettings, Platforms, PullSecret
 from components.settings.stack import Sections, Settings
 from components.settings.types import GB, NAMESPACE, Target
+from modelimage.origins import Origin
 from oci_model_serving.errors import InputError, OmsError
 
 KINDS: Mapping[str, Any] = {
@@ -119,7 +120,7 @@ def _sizes(models: Mapping[str, ModelSettings], reader: "_Reader") -> dict[str, 
     for key, model in models.items():
         if model.size_gb is not None:
             sizes[key] = model.size_gb
-        elif model.source and "://" not in model.source:
+        elif model.source and model.origin is Origin.FOLDER:
             if not Path(model.source).is_dir():
                 reader.add(f"models.{key}.source", f"no folder {model.source!r}: write the path of a folder of weights")
                 continue

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 
 from components.settings.types import BaseImage, DigestReference, DnsLabel, Quantity, Section, Variables
+from modelimage.origins import Origin, origin_of
 from oci_model_serving.delivery import Delivery
+from oci_model_serving.errors import InputError
 
 BUSYBOX = "docker.io/library/busybox@sha256:9db7b59979c38555a39def84a31fb98b5296952f9e3afd4f6f11f05b07adfab0"
 """busybox 1.37.0, the base of images that modelcar can run (it needs `sh`, `ln` and `sleep`)."""
@@ -171,3 +173,11 @@ class ModelSettings(Section):
     await_ready: Annotated[
         bool | None, Field(description="`pulumi up` waits until the model is ready; default: on GKE only")
     ] = None
+
+    @property
+    def origin(self) -> Origin | None:
+        """What kind of place `source` names; None without a source, and for one of no kind that there is."""
+        try:
+            return origin_of(self.source) if self.source else None
+        except InputError:
+            return None

@@ -9,6 +9,7 @@ from components.settings.checks.unread import Problem, touches
 from components.settings.models import StackModel
 from components.settings.stack import Settings
 from components.settings.types import NAMESPACE, Target
+from modelimage.origins import Origin
 from oci_model_serving.delivery import Delivery
 
 _SERVER_ARGS = ("--model", "--served-model-name", "--host", "--port")
@@ -64,20 +65,19 @@ def _image(settings: Settings, made: StackModel, own: Collection[str]) -> Iterat
 
 
 def _source(made: StackModel, source: str) -> Iterator[Problem]:
-    builder, local = made.settings.builder, made.target is Target.LOCAL
-    remote = source.startswith(("hf://", "gs://"))
-    if source.startswith("hf://") and not _HUB.fullmatch(source):
+    builder, local, origin = made.settings.builder, made.target is Target.LOCAL, made.settings.origin
+    if origin is Origin.HUB and not _HUB.fullmatch(source):
         yield (
             ".source",
             f"is {source!r}: write hf://organization/name@<40 hexadecimal digits of a commit>: a branch or tag moves",
         )
-    elif source.startswith("gs://") and not re.fullmatch(r"gs://[a-z0-9._-]{3,222}(/\S*)?", source):
+    elif origin is Origin.BUCKET and not re.fullmatch(r"gs://[a-z0-9._-]{3,222}(/\S*)?", source):
         yield ".source", f"is {source!r}: write gs://bucket/prefix"
-    elif "://" in source and not remote:
+    elif origin is None:
         yield ".source", f"is {source!r}: write a folder, hf://organization/name@<commit> or gs://bucket/prefix"
     if builder == "cloudbuild" and local:
         yield ".builder", "cloudbuild needs Google: write direct"
-    elif builder == "cloudbuild" and not remote:
+    elif builder == "cloudbuild" and origin not in {Origin.HUB, Origin.BUCKET}:
         yield ".builder", "cloudbuild cannot see a folder of this machine: write direct, or an hf:// or gs:// source"
     if builder == "docker" and local and made.registry.layouts:
         yield ".builder", "docker pushes to a registry: set oci-model-serving:registry {url: …}, or write direct"
