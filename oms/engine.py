@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -88,10 +88,7 @@ class Engine:
         settings = self.project.stack_file(self.stack)
         own = Path(".local", settings.name)
         select = ["stack", "select", "--create", self.stack, "--non-interactive"]
-        if self.local:
-            with _kept(settings, self.project.folder / own):
-                self._wait(select, quiet=True)
-        else:
+        with _kept(settings, self.project.folder / own) if self.local else nullcontext():
             self._wait(select, quiet=True)
         given = ["--config-file", str(own)] if self.local else []
         self._wait([command, "--stack", self.stack, *given, *arguments], quiet=quiet)

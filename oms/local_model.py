@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from components.settings.stack_file import Project, StackConfig
+from components.settings.stack_file import Project, StackConfig, find_project, read_config
 from oci_model_serving.errors import InputError
 from oms.convention import tell
 
@@ -10,12 +10,19 @@ _MODEL = ".local/model"
 _TINY = ".local/tiny-model"
 
 
-def prepare(project: Project, stack: str, config: StackConfig, given: Path | None = None) -> None:
-    """Put the weights where a stack whose model has `source: .local/model` looks for them.
+def prepared(stack: str, *, config_file: Path | None = None, given: Path | None = None) -> tuple[Project, StackConfig]:
+    """The project and what a stack says, with the weights where a model that has `source: .local/model` looks for them.
 
     Raises:
-        InputError: the given folder is none, or no model of the stack would use it.
+        InputError: the settings are wrong, the given folder is none, or no model of the stack would use it.
     """
+    project = find_project(Path.cwd())
+    config = read_config(project, stack, config_file)
+    _prepare(project, stack, config, given)
+    return project, config
+
+
+def _prepare(project: Project, stack: str, config: StackConfig, given: Path | None) -> None:
     model, tiny = project.folder / _MODEL, project.folder / _TINY
     if _MODEL not in [one.get("source") for one in config.models.values()]:
         if given:

@@ -59,8 +59,11 @@ def plan(
 
     The program runs in this process, and no state is recorded.
     """
+    from oms.local_model import prepared
+
     manifests = manifests.resolve() if manifests else None
-    found = planned(_project(), stack, config_file=config_file, outputs=_given(outputs), build=build)
+    project, _ = prepared(stack, config_file=config_file)
+    found = planned(project, stack, config_file=config_file, outputs=_given(outputs), build=build)
     show(found, "json" if as_json else form)
     sys.stdout.flush()
     if manifests:
@@ -92,14 +95,14 @@ def diff(*, base: str, head: str, stack: str, form: str, exit_code: bool, as_jso
     from offline.diff import as_markdown, as_text, compare
     from offline.revisions import plan_of
     from offline.values import dumps
+    from oms.local_model import prepared
 
     sources = (base, head)
     folder = Path.cwd()
     if not all(is_file(Path(source)) for source in sources):
-        project = _project()
-        folder = project.folder
+        folder = _project().folder
         with suppress(InputError):  # what is wrong is in this checkout, and may not be in what is compared
-            _prepare(project, stack)
+            prepared(stack)
     before, after = (plan_of(source, stack, folder) for source in sources)
     difference = compare(before, after)
     if as_json or form == "json":
@@ -117,7 +120,10 @@ def diff(*, base: str, head: str, stack: str, form: str, exit_code: bool, as_jso
 @json_option
 def policy(*, stack: str, config_file: Path | None, outputs: Sequence[str], as_json: bool) -> None:
     """Check a stack's plan against the policy."""
-    verdict = _judge(planned(_project(), stack, config_file=config_file, outputs=_given(outputs)))
+    from oms.local_model import prepared
+
+    project, _ = prepared(stack, config_file=config_file)
+    verdict = _judge(planned(project, stack, config_file=config_file, outputs=_given(outputs)))
     if as_json:
         print_json(verdict)
     if not verdict["ok"]:
@@ -179,10 +185,9 @@ def planned(
     outputs: Mapping[str, Mapping[str, Any]] | None = None,
     build: bool = False,
 ) -> "Plan":
-    """The plan of a stack; what the program had to say has been said."""
+    """The plan of a stack whose weights are in place; what the program had to say has been said."""
     from offline.program import Program
 
-    _prepare(project, stack, config_file)
     found = Program(project, outputs).plan(stack, config_file=config_file, build=build)
     for level, message in found.recording.messages:
         tell(f"{level}: {message}")
@@ -225,13 +230,6 @@ def _project() -> "Project":
     from components.settings.stack_file import find_project
 
     return find_project(Path.cwd())
-
-
-def _prepare(project: "Project", stack: str, config_file: Path | None = None) -> None:
-    from components.settings.stack_file import read_config
-    from oms.local_model import prepare
-
-    prepare(project, stack, read_config(project, stack, config_file))
 
 
 def _given(outputs: Sequence[str]) -> dict[str, Mapping[str, Any]]:

@@ -24,7 +24,9 @@ _model = click.option(
 @json_option
 def up(*, stack: str, model: Path | None, yes: bool, as_json: bool) -> None:
     """Deploy a stack."""
-    project, config = _prepared(stack, model)
+    from oms.local_model import prepared
+
+    project, config = prepared(stack, given=model)
     engine = _engine(project, stack, config)
     if engine:
         engine.run("up", *(["--yes"] if yes or engine.local else []), quiet=as_json)
@@ -44,7 +46,9 @@ def preview(*, stack: str, model: Path | None, as_json: bool) -> None:
 
     With --json it is the engine's own object, or, where there is no engine, that of `oms plan`.
     """
-    project, config = _prepared(stack, model)
+    from oms.local_model import prepared
+
+    project, config = prepared(stack, given=model)
     engine = _engine(project, stack, config)
     if engine:
         engine.run("preview", *(["--json"] if as_json else []))
@@ -52,16 +56,6 @@ def preview(*, stack: str, model: Path | None, as_json: bool) -> None:
     from oms.plan import planned, show
 
     show(planned(project, stack), "json" if as_json else "table")
-
-
-def _prepared(stack: str, model: Path | None) -> "tuple[Project, StackConfig]":
-    from components.settings.stack_file import find_project, read_config
-    from oms.local_model import prepare
-
-    project = find_project(Path.cwd())
-    config = read_config(project, stack)
-    prepare(project, stack, config, model)
-    return project, config
 
 
 def _engine(project: "Project", stack: str, config: "StackConfig") -> "Engine | None":
