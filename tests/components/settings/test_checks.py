@@ -1,29 +1,17 @@
 """What one key says about another: each contradiction by its own, with key path and remedy."""
 
 import copy
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from components.settings import reader as settings
 from components.settings.checks.serving import is_pinned
-from components.settings.stack import Settings
+from tests.components.settings.reading import problems, read
 from tests.serving import IMAGE, gke, local
 
 HUB = "hf://Qwen/Qwen2.5-0.5B-Instruct@7ae557604adf67be50417f59c2c2f167def9a775"
 KEDA = {"keda": True, "prometheus": "http://prometheus:9090"}
 ZERO = {"replicas": {"min": 0}, "scaling": {"query": "sum(x)"}}
-
-
-def read(values: Mapping[str, Any], **arguments: Any) -> Settings:
-    return settings.parse(values, **{"stack": "dev", "project": "demo", "region": "us-central1", **arguments})
-
-
-def problems(values: Mapping[str, Any], **arguments: Any) -> list[str]:
-    with pytest.raises(settings.SettingsError) as caught:
-        read(values, **arguments)
-    return list(caught.value.problems)
 
 
 def with_model(**fields: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from components.settings import reader as settings
 from components.settings.stack import Settings
 from components.settings.types import Target
 from oci_model_serving.delivery import Delivery
+from tests.components.settings.reading import problems, read
 from tests.mocks import record
 from tests.serving import IMAGE, NAMESPACE, PULL_SECRETS, ROOT, gke, settings_of
 
@@ -60,16 +60,6 @@ TOLD = [
     (f"models.{'q' * 54}.gpus", "there is no nodePool"),
     (f"models.{'q' * 54}", "KServe takes 53"),
 ]
-
-
-def read(values: Mapping[str, Any], **arguments: Any) -> Settings:
-    return settings.parse(values, **{"stack": "dev", "project": "demo", "region": "us-central1", **arguments})
-
-
-def problems(values: Mapping[str, Any], **arguments: Any) -> list[str]:
-    with pytest.raises(settings.SettingsError) as caught:
-        read(values, **arguments)
-    return list(caught.value.problems)
 
 
 def test_all_problems_of_a_stack_are_told_at_once_each_with_key_and_remedy() -> None:
