@@ -15,6 +15,10 @@ IMAGE_ROOT = "models"
 """Folder of the image that holds the weights; at the image's root each of its entries has a link of the same name."""
 KSERVE_STOP = "serving.kserve.io/stop"
 """KServe deletes the predictor's Deployment, Service and autoscaler while this annotation is `"true"`."""
+REVISION_LABEL = "oci-model-serving/revision"
+"""Label of KServe's pods: what they are made of."""
+REVISION_ENV = "OCI_MODEL_SERVING_REVISION"
+"""The same as a variable of the server in KubeAI's pods, which take no labels."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Platform:
         container: name of the server's container in those pods.
         mount: where that container finds the weights.
         stopped: the fields that keep a model without pods, as a merge patch of its object.
+        counts_going: whether its controller takes a pod that still drains for one that serves.
+        running: the fields that say the contrary, which the program writes too: what it does not say it cannot undo.
     """
 
     name: str
@@ -42,6 +48,8 @@ class Platform:
     container: str
     mount: str
     stopped: Mapping[str, Any]
+    running: Mapping[str, Any]
+    counts_going: bool = False
 
     def pod_selector(self, name: str) -> str:
         """The label selector of the pods of the object `name`."""
@@ -58,6 +66,7 @@ KSERVE = Platform(
     container="kserve-container",
     mount="/mnt/models",
     stopped={"metadata": {"annotations": {KSERVE_STOP: "true"}}},
+    running={"metadata": {"annotations": {KSERVE_STOP: "false"}}},
 )
 KUBEAI = Platform(
     name="kubeai",
@@ -68,8 +77,13 @@ KUBEAI = Platform(
     pod_prefix="model-{name}-",
     container="server",
     mount="/model",
-    # KubeAI has no stop switch: no replicas, and no autoscaler that would bring them back on a request.
-    stopped={"spec": {"minReplicas": 0, "replicas": 0, "autoscalingDisabled": True}},
+    # KubeAI has no stop switch: no replicas, and nobody who would bring them back. While its autoscaling is disabled it
+    # neither applies the bounds nor scales for a request (internal/modelcontroller, internal/modelclient/scale.go).
+    stopped={"spec": {"replicas": 0, "autoscalingDisabled": True}},
+    # Without replicas: its manager sets them to the bounds, and owns them.
+    running={"spec": {"autoscalingDisabled": False}},
+    # internal/modelcontroller/pod_plan.go: a second change meanwhile takes the only pod that really serves.
+    counts_going=True,
 )
 
 
@@ -80,6 +94,7 @@ class _Row:
     needs_image_volume: bool
     needs_subpath: bool
     needs_shell: bool
+    pulled_by_pod: bool = False
 
 
 _ROWS = {
@@ -89,6 +104,15 @@ _ROWS = {
     # KServe v0.20 and later.
     "native": _Row(
         KSERVE, lambda image: f"oci+native://{image}", needs_image_volume=True, needs_subpath=True, needs_shell=False
+    ),
+    # After v0.20 (KServe #5739): the storage initializer pulls into a volume of the pod, with the pod's credentials.
+    "fetch": _Row(
+        KSERVE,
+        lambda image: f"oci+fetch://{image}",
+        needs_image_volume=False,
+        needs_subpath=False,
+        needs_shell=False,
+        pulled_by_pod=True,
     ),
     # Its URL cannot hold `@`: the digest's own tag stands in, in a repository whose tags never move.
     "kubeai": _Row(
@@ -106,6 +130,7 @@ class Delivery(str, Enum):
 
     MODELCAR = "modelcar"
     NATIVE = "native"
+    FETCH = "fetch"
     KUBEAI = "kubeai"
 
     @property
@@ -131,3 +156,8 @@ class Delivery(str, Enum):
     def needs_shell(self) -> bool:
         """Whether the image itself runs, with `sh`, `ln` and `sleep`."""
         return _ROWS[self.value].needs_shell
+
+    @property
+    def pulled_by_pod(self) -> bool:
+        """Whether the pod itself pulls the image, with its own credentials and over its own network, not the node."""
+        return _ROWS[self.value].pulled_by_pod

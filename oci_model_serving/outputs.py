@@ -69,12 +69,16 @@ class PlatformOutput(_Output):
 
 
 class ModelOutput(_Output):
-    """A served model: `image` is `host/path@sha256:…`, `size_bytes` what a node downloads, `url` without `/v1`."""
+    """A served model: `image` is `host/path@sha256:…`, `size_bytes` what a node downloads, `url` without `/v1`.
+
+    `revision` names what its pods are made of ("" where an older version wrote it), `replicas` is how many there are at
+    least: 0 of a paused model and of one that scales to zero.
+    """
 
     image: str
     digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
     size_bytes: int
-    delivery: Literal["modelcar", "native", "kubeai"]
+    delivery: Literal["modelcar", "native", "fetch", "kubeai"]
     platform: Literal["kserve", "kubeai"]
     name: str
     namespace: str
@@ -83,6 +87,8 @@ class ModelOutput(_Output):
     url: str
     paused: bool
     node_pool: str | None = None
+    revision: str = ""
+    replicas: int = 1
 
     @property
     def reference(self) -> ImageReference:
@@ -187,6 +193,8 @@ def describe(
     url: str,
     paused: bool,
     node_pool: str | None,
+    revision: pulumi.Input[str],
+    replicas: int,
 ) -> dict[str, Any]:
     """Write a `ModelOutput`, some of whose values may be known only after a build."""
     return {
@@ -202,6 +210,8 @@ def describe(
         "url": url,
         "paused": paused,
         "node_pool": node_pool,
+        "revision": revision,
+        "replicas": replicas,
     }
 
 

@@ -3,12 +3,16 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from oci_model_serving.errors import InputError
-from oms.convention import failed, interruptible, json_option, stack_option
+from oms.convention import failed, interruptible, json_option, stack_option, tell
+
+if TYPE_CHECKING:
+    from oci_model_serving.outputs import ModelOutput
+    from smoke.drift import Wanted
 
 _OPTIONS = (
     stack_option,
@@ -25,7 +29,8 @@ _OPTIONS = (
         multiple=True,
         metavar="WHAT",
         help="Also run what changes or costs something: scratch (makes and deletes a namespace), connection (tries the "
-        "hub from inside of a pod), coldstart (pauses and resumes the models).",
+        "hub from inside of a pod), drift (holds the cluster to the settings by dry runs), coldstart (pauses and "
+        "resumes the models).",
     ),
     click.option(
         "--kubeconfig",
@@ -65,7 +70,7 @@ def _command(action: str, text: str) -> click.Command:
 check = _command(
     "check",
     "Check a deployed stack, step by step as the runbook.\n\n"
-    "Steps: preflight, scratch, deployed, validate, egress, coldstart.",
+    "Steps: preflight, scratch, deployed, validate, egress, drift, coldstart.",
 )
 pause = _command("pause", "Take the models' pods away, and with them their nodes.")
 resume = _command("resume", "Bring the models' pods back.")
@@ -104,21 +109,54 @@ def _run(
     measured = Measured({})
     found = read_outputs(stack, outputs)
     models = select(found, list(model))
+
+    def wanted() -> "list[Wanted]":
+        from oms.wanted import wanted_objects
+
+        return wanted_objects(stack, found, [one.output for one in models])
+
     with interruptible(steps.after_interrupt(action)):
         api = KubeApi(kubeconfig or usable_kubeconfig(found.kubeconfig))
         try:
-            for one in steps.checks(options, api, found, models, report, measured):
+            for one in steps.checks(options, api, found, models, report, measured, wanted):
                 report.told()
                 checks.append(one)
                 report.check(one)
         finally:
             api.close()
+    if action in {"pause", "resume"}:
+        _record(action, stack, [one.output for one in models], by_engine=outputs is None)
     report.coldstarts(measured.coldstarts)
     report.closing(checks)
     if as_json:
         print(as_object(stack, checks, measured.coldstarts))
     if not all_hold(checks):
         raise failed()
+
+
+def _record(action: str, stack: str, models: "list[ModelOutput]", *, by_engine: bool) -> None:
+    """Have the stack's state know what was done to the cluster: the next `pulumi up` compares with nothing else.
+
+    Raises:
+        EngineFailedError: the engine could not be told.
+    """
+    from oms.engine import EngineFailedError
+    from oms.outputs import engine_of
+
+    undone = f"the next `pulumi up --refresh` of stack {stack} brings back what the settings say"
+    if not by_engine:
+        tell(f"{undone}; one without --refresh does not know of it, as --outputs FILE stands in for the engine")
+        return
+    engine = engine_of(stack)
+    urns = f"urn:pulumi:{stack.rpartition('/')[2]}::{engine.project.name}::**kubernetes"
+    kinds = [(model.serving.platform, model.name) for model in models]
+    try:
+        engine.refresh([f"{urns}:{kind.api_version}:{kind.kind}::{name}" for kind, name in kinds])
+    except EngineFailedError as error:
+        raise EngineFailedError(
+            f"{error}; the {action} holds, but the stack's state does not know of it: {undone}"
+        ) from None
+    tell(f"the stack's state knows of it: the next `pulumi up` of {stack} brings back what the settings say")
 
 
 def _unknown(option: str, said: tuple[str, ...], known: tuple[str, ...]) -> list[str]:

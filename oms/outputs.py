@@ -25,7 +25,7 @@ def read_outputs(stack: str, file: Path | None = None) -> StackOutputs:
     Raises:
         InputError: there are no such outputs, or they are not of this program's contract.
     """
-    raw = _from_file(file) if file else _from_engine(stack)
+    raw = _from_file(file) if file else engine_of(stack).outputs(secrets=True)
     if isinstance(raw.get("outputs"), dict) and "contract_version" not in raw:
         raw = raw["outputs"]
     try:
@@ -68,7 +68,12 @@ def _from_file(file: Path) -> dict[str, Any]:
     return raw
 
 
-def _from_engine(stack: str) -> dict[str, Any]:
+def engine_of(stack: str) -> engine.Engine:
+    """The engine of a stack that it may have deployed.
+
+    Raises:
+        InputError: there is no engine on this machine.
+    """
     project = find_project(Path.cwd())
     config = read_config(project, stack)
     path = engine.find()
@@ -77,4 +82,4 @@ def _from_engine(stack: str) -> dict[str, Any]:
             "there is no Pulumi CLI on PATH: install it, or give the outputs with --outputs FILE "
             "(`pulumi stack output --json --show-secrets`, or `oms plan --json`)"
         )
-    return engine.Engine.of(path, project, stack, config).outputs(secrets=True)
+    return engine.Engine.of(path, project, stack, config)

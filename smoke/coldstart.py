@@ -11,14 +11,14 @@ import httpx
 from oci_model_serving.outputs import StackOutputs
 from smoke.checks import Check, LeftInterrupt, run
 from smoke.endpoint import open_endpoint
-from smoke.scaling import is_paused, pause, resume, scale_of, wait_for_no_pods
+from smoke.scaling import pause, resume, scale_of
 from smoke.stack import ServedModel
 from smoke.timeline import ColdStart, measure
 from smoke.validate import served_names
 from watch.causes import NotHeldError, said
 from watch.kube import JSON, KubeApi
-from watch.pods import events_of, nodes_of, object_path
-from watch.rollout import wait_for_ready_pod
+from watch.pods import events_of, is_paused, nodes_of, object_path
+from watch.rollout import wait_for_no_pods, wait_for_ready_pod
 from watch.waiting import Tell, wait_for
 
 STEP = "coldstart"

@@ -1,30 +1,47 @@
-"""Whether what runs is what the stack says: the digest, unrestarted, with the image's files under the mount."""
+"""Whether what runs is what the stack says: the controller, the objects, the digest, restarts, and the mounted files.
 
-from collections.abc import Iterator
+Read are the objects of the table in `smoke.objects`, the platform's controller, the pods with their events and nodes,
+and the image's files in the registry. A model that is paused, or scaled to zero, has no pods to look at: its checks of
+them are skipped, and say why.
+"""
+
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from oci_model_serving.delivery import IMAGE_ROOT, KUBEAI
-from oci_model_serving.outputs import ModelOutput
-from smoke.checks import Check, NotRunError, run
-from smoke.scaling import is_paused
+from oci_model_serving.outputs import ModelOutput, StackOutputs
+from smoke.checks import Check, run
+from smoke.objects import check_controller, check_objects
+from smoke.presence import check_not_paused, pods_to_check
 from smoke.stack import ServedModel
 from watch.causes import NotHeldError
+from watch.controllers import complaint_of
 from watch.diagnosis import container_statuses, empty_mount
 from watch.image import files_of
 from watch.kube import JSON, KubeApi
-from watch.pods import find_causes, is_ready, list_files, nodes_of, object_path, pods_of, running_digests
+from watch.pods import events_of, find_causes, is_ready, list_files, nodes_of, object_path
+from watch.running import reads_root, running_digest
 
 STEP = "deployed"
 
 
-def deployed(api: KubeApi, models: list[ServedModel]) -> Iterator[Check]:
-    """Check each model's object, pods, digests, restarts and mounted files."""
+def deployed(api: KubeApi, outputs: StackOutputs, models: list[ServedModel]) -> Iterator[Check]:
+    """Check each model's controller, objects, pods, digests, restarts and mounted files."""
     for model in models:
         one = partial(run, STEP, model=model.key)
+        yield one("controller", partial(_unless_paused, check_controller, api, outputs, model.output))
+        yield one("objects", partial(_unless_paused, check_objects, api, outputs, model.output))
         yield one("ready", partial(_check_ready, api, model))
         yield one("digest", partial(_check_digest, api, model.output))
         yield one("restarts", partial(_check_restarts, api, model))
         yield one("files", partial(_check_files, api, model.output))
+
+
+def _unless_paused(
+    check: Callable[[KubeApi, StackOutputs, ModelOutput], str], api: KubeApi, outputs: StackOutputs, model: ModelOutput
+) -> str:
+    check_not_paused(api, model)  # one that is has neither Service nor route
+    return check(api, outputs, model)
 
 
 def _check_ready(api: KubeApi, served: ServedModel) -> str:
@@ -34,16 +51,20 @@ def _check_ready(api: KubeApi, served: ServedModel) -> str:
         raise NotHeldError(
             f"there is no {platform.plural}/{model.name} in {model.namespace}", "deploy it with `pulumi up`"
         )
-    if model.paused or is_paused(found, model):
-        raise NotRunError("the model is paused: `oms resume`, or `models.NAME.paused: false` in the settings")
+    pods = pods_to_check(api, model)
+    ready, wanted = sum(map(is_ready, pods)), max(1, model.replicas)
     said = _unready(found, model)
+    if ready < wanted:
+        # What the status says may be of before: its controller may be down.
+        said = f"{said or f'{platform.kind} {model.name} says that it is ready'}; {ready} of {wanted} pods are"
     if said:
-        causes = find_causes(api, model, pods_of(api, model), account=served.account)
+        complaint = "" if pods else complaint_of(api, model, events_of(api, model, pods))
+        causes = find_causes(api, model, pods, account=served.account, complaint=complaint)
         raise NotHeldError(said, "wait for the server to load; `kubectl describe` shows more", causes)
     if platform is KUBEAI:
-        return f"Model {model.name}: {found['status']['replicas']['ready']} replicas ready"
+        return f"Model {model.name}: {ready} pods ready"
     conditions = [condition["type"] for condition in found["status"]["conditions"] if condition["status"] == "True"]
-    return f"InferenceService {model.name}: {', '.join(conditions)}"
+    return f"InferenceService {model.name}: {', '.join(conditions)}; {ready} pods ready"
 
 
 def _unready(found: JSON, model: ModelOutput) -> str:
@@ -63,28 +84,28 @@ def _unready(found: JSON, model: ModelOutput) -> str:
 
 
 def _running(api: KubeApi, model: ModelOutput) -> list[JSON]:
-    pods = pods_of(api, model)
+    pods = pods_to_check(api, model)
     if not pods:
-        if model.paused:
-            raise NotRunError("the model is paused: it has no pod")
         raise NotHeldError(
             f"no pod in {model.namespace} has {model.serving.platform.pod_selector(model.name)}",
-            "see the check `ready`; a paused or scaled-down model has none: `oms resume`",
+            "see the check `ready`",
         )
     return pods
 
 
 def _check_digest(api: KubeApi, model: ModelOutput) -> str:
     pods = _running(api, model)
+    shown = set()
     for pod in pods:
-        found = running_digests(pod, model)
-        if found != {model.digest}:
+        found = running_digest(api, pod, model)
+        if found.digests != {model.digest}:
             raise NotHeldError(
-                f"pod {pod['metadata']['name']} runs {', '.join(sorted(found)) or 'no image of the model'}, "
-                f"the stack says {model.digest}",
+                f"pod {pod['metadata']['name']} runs {', '.join(sorted(found.digests)) or 'no image of the model'} "
+                f"(by {found.evidence}), the stack says {model.digest}",
                 "a rollout is under way, or the pod was changed by hand: `pulumi up --refresh`, and delete the pod",
             )
-    return f"{len(pods)} pods run {model.digest}"
+        shown.add(found.evidence)
+    return f"{len(pods)} pods run {model.digest}, by {', '.join(sorted(shown))}"
 
 
 def _check_restarts(api: KubeApi, model: ServedModel) -> str:
@@ -110,7 +131,7 @@ def _check_files(api: KubeApi, model: ModelOutput) -> str:
         if not listed:
             cause = empty_mount(path, next(iter(nodes_of(api, [pod])), None))
             raise NotHeldError(f"{pod['metadata']['name']}: {cause.evidence}", cause.remedy, (cause,))
-        mounted = _as_served(listed, model)
+        mounted = _as_served(listed, pod, model)
         wrong = [
             f"{name} has {mounted[name]} bytes, not {size}" if name in mounted else f"{name} is missing"
             for name, size in sorted(expected.sizes.items())
@@ -126,12 +147,12 @@ def _check_files(api: KubeApi, model: ModelOutput) -> str:
     return f"{len(expected.sizes)} files, {sum(expected.sizes.values())} bytes under {path} in {len(pods)} pods"
 
 
-def _as_served(listed: dict[str, int], model: ModelOutput) -> dict[str, int]:
+def _as_served(listed: dict[str, int], pod: JSON, model: ModelOutput) -> dict[str, int]:
     """Return the files as the server is pointed at them.
 
     Where the image's root is mounted, each entry of its folder of models has a link beside the base's own files.
     """
-    if model.serving.needs_subpath or not model.serving.needs_image_volume:
+    if not reads_root(pod, model):
         return listed
     inside = {name.removeprefix(f"{IMAGE_ROOT}/") for name in listed if name.startswith(f"{IMAGE_ROOT}/")}
     return {name: size for name, size in listed.items() if name in inside}

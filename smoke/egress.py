@@ -8,10 +8,10 @@ from typing import Any
 from components.serving.vllm import OFFLINE_ENV
 from oci_model_serving.outputs import ModelOutput
 from smoke.checks import Check, NotRunError, run
+from smoke.presence import pods_to_check
 from smoke.stack import ServedModel
 from watch.causes import NotHeldError, short
 from watch.kube import JSON, KubeApi, namespaced
-from watch.pods import pods_of
 
 STEP = "egress"
 HUB = "huggingface.co"
@@ -55,9 +55,9 @@ def egress(api: KubeApi, models: list[ServedModel], *, connect: bool, hub: str =
 
 
 def _pods(api: KubeApi, model: ModelOutput) -> list[JSON]:
-    pods = pods_of(api, model)
+    pods = pods_to_check(api, model)
     if not pods:
-        raise NotRunError("the model has no pod: paused, scaled to zero or not deployed")
+        raise NotRunError("the model has no pod: see the step `deployed`")
     return pods
 
 

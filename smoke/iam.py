@@ -22,6 +22,7 @@ _CUSTOM_ROLES = ("projects/", "organizations/")
 # Members that stand for many (IAM documentation, "Principal identifiers").
 _SETS = ("group:", "domain:", "principalSet:")
 _SECONDS = 30
+_REGISTRY = "artifactregistry.googleapis.com"
 
 
 def google_token() -> str:
@@ -49,7 +50,7 @@ class RegistryPolicies:
         self,
         token: Callable[[], str] = google_token,
         *,
-        artifact_registry: str = "https://artifactregistry.googleapis.com",
+        artifact_registry: str = f"https://{_REGISTRY}",
         resource_manager: str = "https://cloudresourcemanager.googleapis.com",
     ) -> None:
         self._token = token
@@ -100,9 +101,16 @@ class RegistryPolicies:
 def _policy(response: httpx.Response, name: str) -> dict[str, Any]:
     if response.status_code == 404:
         raise NotHeldError(f"there is no {name}", "correct `registry.url`, or create the repository with `pulumi up`")
+    if "SERVICE_DISABLED" in response.text:
+        project = name.split("/")[1]
+        reason = f"{_REGISTRY} is not enabled in {project}: `gcloud services enable {_REGISTRY} --project {project}`"
+        raise NotRunError(reason)
     if response.status_code in {401, 403}:
         raise NotRunError(f"your credentials may not read the IAM policy of {name}: ask for artifactregistry.admin")
-    response.raise_for_status()
+    if not response.is_success:
+        raise NotRunError(
+            f"Google answered {response.status_code} for the IAM policy of {name}: run the check again in a few minutes"
+        )
     return dict(response.json())
 
 

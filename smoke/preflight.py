@@ -17,7 +17,15 @@ from smoke.checks import Check, NotRunError, run
 from smoke.iam import RegistryPolicies
 from smoke.stack import ServedModel
 from watch.causes import NotHeldError, short
-from watch.diagnosis import IMAGE_VOLUME_CONTAINERD, MODELCAR, Case, containerd_version, diagnose, image_volumes
+from watch.diagnosis import (
+    IMAGE_VOLUME_CONTAINERD,
+    MODELCAR,
+    STORAGE_INITIALIZER,
+    Case,
+    containerd_version,
+    diagnose,
+    image_volumes,
+)
 from watch.image import check_image
 from watch.kube import JSON, ApiError, KubeApi, namespaced
 from watch.pods import object_path
@@ -174,7 +182,8 @@ def _check_webhook(api: KubeApi, model: ModelOutput) -> str:
             "compare KServe's version with `platforms.kserve.version`",
             diagnose(Case(made)),
         )
-    how = "image volume" if model.serving.needs_image_volume else "modelcar sidecar, init container and mount"
+    how = "image volume" if image_volumes(made) else "modelcar sidecar, init container and mount"
+    how = "init container that fetches" if model.serving.pulled_by_pod else how
     return f"a dry-run pod in {namespace} came back with the {how} of {model.digest[:19]}…"
 
 
@@ -184,7 +193,12 @@ def _unwired(pod: dict[str, Any], model: ModelOutput) -> list[str]:
     containers = {container["name"]: container for container in spec["containers"]}
     mounts = {mount["mountPath"]: mount for mount in containers[KSERVE.container].get("volumeMounts") or ()}
     volumes = {volume["name"]: volume for volume in spec.get("volumes") or ()}
-    if model.serving.needs_image_volume:
+    if model.serving.pulled_by_pod:
+        init = {one["name"]: one.get("args") or () for one in spec.get("initContainers") or ()}
+        fetches = model.storage_uri in init.get(STORAGE_INITIALIZER, ())
+        return [] if fetches else [f"an init container {STORAGE_INITIALIZER} of {model.storage_uri}"]
+    # KServe in `ociModelMode: native` mounts what the delivery `modelcar` names, too.
+    if model.serving.needs_image_volume or image_volumes(pod):
         mount = mounts.get(KSERVE.mount, {})
         source = volumes.get(mount.get("name", ""), {}).get("image", {})
         found = {

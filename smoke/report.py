@@ -11,6 +11,7 @@ from rich.text import Text
 
 from smoke.checks import Check, Status, all_hold
 from smoke.timeline import ColdStart
+from watch.waiting import Progress
 
 _STYLES = {Status.PASS: "green", Status.FAIL: "bold red", Status.SKIP: "yellow"}
 _PHASES = {
@@ -34,7 +35,8 @@ class Report:
         self._out = Console(file=out, soft_wrap=True, highlight=False, emoji=False, markup=False)
         self._err = Console(file=err, soft_wrap=True, highlight=False, emoji=False, markup=False)
         self._quiet = quiet
-        self._told = ""
+        self._told = False
+        self._progress = Progress(self._err.print)
 
     def check(self, check: Check) -> None:
         """Show one check: its status, name and evidence, and what to do when it failed."""
@@ -51,19 +53,18 @@ class Report:
                     self._out.print(f"        remedy: {cause.remedy}")
 
     def tell(self, progress: str) -> None:
-        """Say how far a long step is; on a terminal in place, elsewhere only when the subject changes."""
-        subject = progress.partition(" (")[0]
+        """Say how far a long step is; on a terminal in place, elsewhere when something changes and every 30 s."""
         if self._err.is_terminal:
             self._err.print(f"\r{progress}", end="\033[K")
-        elif subject != self._told:
-            self._err.print(subject)
-        self._told = subject
+        else:
+            self._progress.tell(progress)
+        self._told = True
 
     def told(self) -> None:
         """End the progress of a step."""
         if self._told and self._err.is_terminal:
             self._err.print("\r", end="\033[K")
-        self._told = ""
+        self._told = False
 
     def coldstarts(self, coldstarts: Mapping[str, ColdStart]) -> None:
         """Show the figures of cold starts as a table, one column a model."""

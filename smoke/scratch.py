@@ -21,8 +21,9 @@ from smoke.stack import ServedModel
 from watch.causes import NotHeldError, said
 from watch.image import files_of
 from watch.kube import JSON, KubeApi, namespaced
-from watch.pods import list_files, object_path, running_digests
+from watch.pods import list_files, object_path
 from watch.rollout import wait_for_ready_pod
+from watch.running import running_digest
 from watch.waiting import Tell, wait_for
 
 STEP = "scratch"
@@ -57,6 +58,8 @@ def scratch(
             "storage_uri": Delivery(delivery).uri(image),
             "name": f"smoke-{secrets.token_hex(4)}",
             "namespace": f"modelcar-smoke-{secrets.token_hex(4)}",
+            "revision": "",  # these pods are made here, of the image alone
+            "replicas": 1,
         }
         output = model.output.model_copy(update=update)
         yield run(STEP, delivery, partial(_deliver, api, output, server, timeout=timeout, tell=tell), model=model.key)
@@ -80,7 +83,7 @@ def _deliver(api: KubeApi, model: ModelOutput, server: str, *, timeout: float, t
 
 
 def _check(api: KubeApi, pod: JSON, model: ModelOutput) -> str:
-    found = running_digests(pod, model)
+    found = running_digest(api, pod, model).digests
     if found != {model.digest}:
         raise NotHeldError(
             f"the pod runs {', '.join(sorted(found)) or 'no image of the model'}, not {model.digest}",

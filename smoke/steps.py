@@ -7,17 +7,17 @@ from functools import partial
 from oci_model_serving.errors import InputError
 from oci_model_serving.outputs import StackOutputs
 from oci_model_serving.reference import ImageReference
-from smoke import coldstart, deployed, egress, preflight, scaling, scratch, validate
+from smoke import coldstart, deployed, drift, egress, preflight, scaling, scratch, validate
 from smoke.checks import Check, run
 from smoke.report import Report
 from smoke.stack import ServedModel
 from watch.kube import KubeApi
-from watch.rollout import wait_for_ready_pod
+from watch.rollout import wait_for_no_pods, wait_for_ready_pod
 from watch.waiting import Tell
 
-STEPS = (preflight.STEP, scratch.STEP, deployed.STEP, validate.STEP, egress.STEP, coldstart.STEP)
-ON_DEMAND = (scratch.STEP, "connection", coldstart.STEP)
-"""What changes or costs something: it runs only where it is asked for."""
+STEPS = (preflight.STEP, scratch.STEP, deployed.STEP, validate.STEP, egress.STEP, drift.STEP, coldstart.STEP)
+ON_DEMAND = (scratch.STEP, "connection", drift.STEP, coldstart.STEP)
+"""What changes or costs something, or asks for more than the outputs: it runs only where it is asked for."""
 _REQUEST_SECONDS = 120
 
 
@@ -64,7 +64,7 @@ def after_interrupt(action: str) -> str:
     """What an interrupted run has left."""
     if action in {"pause", "resume"}:
         other = "resume" if action == "pause" else "pause"
-        return f"models that were told to {action} still do; `oms {other}` takes that back"
+        return f"models that were told to {action} still do; `oms {other}`, or `pulumi up --refresh`, takes that back"
     return "what the run had made or paused was put back"
 
 
@@ -75,8 +75,9 @@ def checks(  # noqa: PLR0917 - what one run is made of
     models: list[ServedModel],
     report: Report,
     measured: coldstart.Measured,
+    wanted: Callable[[], list[drift.Wanted]],
 ) -> Iterator[Check]:
-    """Run what the options ask for, one check after the other."""
+    """Run what the options ask for, one check after the other; `wanted` gives what drift is held to."""
     address, timeout, tell = options.address, options.timeout, report.tell
     if options.action in {"pause", "resume"}:
         act = _pause if options.action == "pause" else _resume
@@ -85,11 +86,12 @@ def checks(  # noqa: PLR0917 - what one run is made of
     steps: dict[str, Callable[[], Iterator[Check]]] = {
         preflight.STEP: lambda: preflight.preflight(api, outputs, models),
         scratch.STEP: lambda: scratch.scratch(api, models, *_scratch_images(options), timeout=timeout, tell=tell),
-        deployed.STEP: lambda: deployed.deployed(api, models),
+        deployed.STEP: lambda: deployed.deployed(api, outputs, models),
         validate.STEP: lambda: validate.validate(
             api, outputs, models, address=address, timeout=min(timeout, _REQUEST_SECONDS)
         ),
         egress.STEP: lambda: egress.egress(api, models, connect="connection" in options.on_demand),
+        drift.STEP: lambda: drift.drift(api, wanted(), models),
         coldstart.STEP: lambda: coldstart.coldstart(
             api, outputs, models, measured, address=address, timeout=timeout, tell=tell
         ),
@@ -100,7 +102,7 @@ def checks(  # noqa: PLR0917 - what one run is made of
 
 def _pause(api: KubeApi, model: ServedModel, *, timeout: float, tell: Tell) -> str:
     scaling.pause(api, model.output)
-    scaling.wait_for_no_pods(api, model.output, timeout=timeout, tell=tell)
+    wait_for_no_pods(api, model.output, timeout=timeout, tell=tell)
     return "no pod is left; its node goes when the cluster's autoscaler finds it idle (GKE: about 10 minutes)"
 
 

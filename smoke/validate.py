@@ -4,16 +4,18 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import httpx
 
 from oci_model_serving.outputs import StackOutputs
-from smoke.checks import Check, NotRunError, run
+from smoke.checks import Check, run
 from smoke.endpoint import Endpoint, open_endpoint
+from smoke.presence import pods_to_check
 from smoke.stack import ServedModel
 from watch.causes import NotHeldError, short
-from watch.kube import KubeApi
+from watch.kube import ApiError, KubeApi
 
 STEP = "validate"
 _MAX_TOKENS = 16
@@ -29,12 +31,20 @@ def validate(
         for name, check in (("models", _check_models), ("chat", _check_chat), ("stream", stream)):
 
             def evidence(model: ServedModel = model, check: Callable[[Endpoint, str], str] = check) -> str:
-                if model.output.paused:
-                    raise NotRunError("the model is paused: `oms resume`, or `models.NAME.paused: false`")
+                _check_pods(api, model)
                 with open_endpoint(api, outputs, model, address=address, timeout=timeout) as endpoint:
                     return check(endpoint, model.output.served_name)
 
             yield run(STEP, name, evidence, model=model.key)
+
+
+def _check_pods(api: KubeApi, model: ServedModel) -> None:
+    # A request would wait for a pod that is not to come, or bring one to a model that is scaled to zero.
+    try:
+        pods_to_check(api, model.output)
+    except ApiError as error:
+        if error.status != HTTPStatus.FORBIDDEN:  # the endpoint may be asked by whoever reaches it
+            raise
 
 
 def served_names(endpoint: Endpoint) -> list[str]:

@@ -52,7 +52,7 @@ def observe(program: Callable[[], object], **arguments: Any) -> Observed:
             "retain_on_delete": bool(args.opts.retain_on_delete),
             "deleted_with": deleted_with._name if deleted_with is not None else None,
             "ignore_changes": tuple(args.opts.ignore_changes or ()),
-            "delete_before_replace": bool(args.opts.delete_before_replace),
+            "delete_before_replace": args.opts.delete_before_replace,
         }
 
     def run() -> None:

@@ -5,6 +5,7 @@ method and path instead. The refusals that tests set are copies of what kube-api
 """
 
 import contextlib
+import copy
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -60,15 +61,18 @@ class RecordedApi:
         if method == "DELETE":
             del self.objects[parts.path]
             return 200, {"kind": "Status", "status": "Success"}
+        pretended = bool(query.get("dryRun"))
+        found = copy.deepcopy(found) if pretended else found
         merge(found, body)
-        self.patched(parts.path, found)
+        if not pretended:
+            self.patched(parts.path, found)
         return 200, found
 
     def _get(self, path: str, query: dict[str, str]) -> Answer:
         if path in self.objects:
             return 200, self.objects[path]
         if not path.rstrip("/").endswith(
-            ("pods", "events", "nodes", "networkpolicies", "inferenceservices", "models/")
+            ("pods", "events", "nodes", "networkpolicies", "replicasets", "inferenceservices", "models/")
         ):
             return not_found(path)
         items = [found for key, found in self.objects.items() if key.rpartition("/")[0] == path]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.google import disk
+from components.google import disk, refusals
 from oci_model_serving.reference import google_repository, split
 from watch.causes import Cause, short
 
@@ -155,6 +155,59 @@ def _run_again(text: str, _case: Case) -> str:
     )
 
 
+def _tolerate(text: str, case: Case) -> str:
+    """Tell which taint it is by the nodes: the scheduler of Kubernetes 1.35 names no key."""
+    taints = _untolerated(case.pod, case.nodes)
+    keys = {str(taint["key"]) for taint in taints} or set(re.findall(r"untolerated taint \{([^:}]+)", text))
+    if not keys:
+        return (
+            "the pod does not tolerate a taint of the nodes: compare `kubectl describe nodes` with "
+            "{setting}.taints, from which, with `models.NAME.nodePool`, the model's tolerations are taken"
+        )
+    return "; ".join(_TAINTS.get(key) or _taint_remedy(key, taints) for key in sorted(keys))
+
+
+def _taint_remedy(key: str, taints: Sequence[JSON]) -> str:
+    if key.startswith(("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")):
+        return f"a node is out of use ({key}): `kubectl describe nodes` says why; wait for it, or for another"
+    known = next((taint for taint in taints if taint["key"] == key), {})
+    effect = {key: known[key] for key in ("value", "effect") if known.get(key)}
+    told = ", ".join(f"{name}: {value}" for name, value in {"key": key, **effect}.items())
+    return (
+        f"the nodes have a taint that the model does not tolerate: add {{{told}}} to {{setting}}.taints if it is "
+        f"meant for this model, or take it from the nodes (`kubectl taint nodes NODE {key}-`)"
+    )
+
+
+def _untolerated(pod: JSON, nodes: Sequence[JSON]) -> list[dict[str, Any]]:
+    """The taints that keep a pod from nodes that it selects; from all nodes where it selects none of them."""
+    spec = pod.get("spec", {})
+    wanted = (spec.get("nodeSelector") or {}).items()
+    own = [node for node in nodes if wanted <= (node["metadata"].get("labels") or {}).items()]
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for node in own or nodes:
+        for taint in node.get("spec", {}).get("taints") or ():
+            blocks = taint.get("effect") in {"NoSchedule", "NoExecute"}
+            if blocks and not any(_tolerates(one, taint) for one in spec.get("tolerations") or ()):
+                found[taint["key"], taint.get("value", ""), taint["effect"]] = taint
+    return list(found.values())
+
+
+def _tolerates(toleration: JSON, taint: JSON) -> bool:
+    """As k8s.io/api/core/v1 Toleration.ToleratesTaint has it."""
+    if toleration.get("effect") not in {None, "", taint.get("effect")}:
+        return False
+    if toleration.get("key") not in {None, "", taint["key"]}:
+        return False
+    exists = toleration.get("operator") == "Exists"
+    return exists or toleration.get("value", "") == taint.get("value", "")
+
+
+_TAINTS = {
+    "nvidia.com/gpu": "GPU nodes have the taint nvidia.com/gpu=present:NoSchedule: give the model its "
+    "`models.NAME.nodePool`, from which the toleration is taken",
+    "node.kubernetes.io/unschedulable": "the node is cordoned: `kubectl uncordon NODE`, or wait for another",
+}
 _PULL_FAILED = r"(?:Failed to pull|pull and unpack|failed to resolve|ErrImagePull|ImagePullBackOff).*"
 
 _RULES: dict[str, tuple[str, str | Callable[[str, Case], str]]] = {
@@ -200,16 +253,32 @@ _RULES: dict[str, tuple[str, str | Callable[[str, Case], str]]] = {
         "the node's runtime cannot mount the image as a volume: containerd 2.1 or newer, and no GKE Sandbox (gVisor); "
         "upgrade the node pool, or set `models.NAME.delivery: modelcar`",
     ),
-    "quota": (
-        r"GCE quota exceeded|QUOTA_EXCEEDED|Quota '[A-Z0-9_]+' exceeded",
-        "the project's GPU quota is used up: raise it for the accelerator and region in the console "
-        "(GPUS_ALL_REGIONS too), or free other nodes",
+    "paused": (
+        r"\bis paused\b",
+        "bring it back with `oms resume`, or with `models.NAME.paused: false` and `pulumi up`",
     ),
-    "stockout": (
-        r"GCE out of resources|ZONE_RESOURCE_POOL_EXHAUSTED|does not have enough resources available",
-        "Google has no such machine in that zone now: add zones to "
-        "{setting}.zones, or use {setting}.flexStart or .reservation instead of .spot",
+    "runtime-missing": (
+        r"RuntimeNotRecognized|RuntimeDisabled|NoSupportingRuntime|InvalidPredictorSpec",
+        "KServe cannot use the model's ServingRuntime, which this project makes: `pulumi up --refresh` brings it back "
+        "as it must be",
     ),
+    "resource-quota": (
+        r"exceeded quota:",
+        "the namespace's ResourceQuota leaves no room for the pod: raise it (`kubectl describe resourcequota`), or "
+        "lower `models.NAME.resources` or `models.NAME.replicas`",
+    ),
+    "limit-range": (
+        r"(?:maximum|minimum) \S+ usage per (?:Container|Pod) is",
+        "the namespace's LimitRange refuses the pod: change it (`kubectl describe limitrange`), or "
+        "`models.NAME.resources`",
+    ),
+    "service-account-missing": (
+        r"error looking up service account",
+        "the model's service account is gone: `pulumi up --refresh` brings it back",
+    ),
+    "object-missing": (r"there is no (?:inferenceservices|models)/", "`pulumi up --refresh` makes it again"),
+    "quota": refusals.QUOTA,
+    "stockout": refusals.STOCKOUT,
     "pool-at-maximum": (
         r"max node group size reached|max cluster (?:cpu|memory) limit reached",
         "the pool has all its nodes already: raise {setting}.maxNodes",
@@ -219,11 +288,7 @@ _RULES: dict[str, tuple[str, str | Callable[[str, Case], str]]] = {
         "no node has that many free GPUs: compare `models.NAME.gpus` with {setting}.count; on a fresh node wait for "
         "the driver's installation (its pods run in kube-system), or raise {setting}.maxNodes",
     ),
-    "untolerated-taint": (
-        r"untolerated taint",
-        "the pod does not tolerate the nodes' taint (GPU nodes have nvidia.com/gpu=present:NoSchedule): give "
-        "the model its `models.NAME.nodePool`, from which the toleration is taken",
-    ),
+    "untolerated-taint": (r"untolerated taint", _tolerate),
     "no-matching-node": (
         r"didn't match Pod's node affinity/selector",
         "no node has the labels that the pod asks for: the pool {pool} has no node yet or "

@@ -1,5 +1,6 @@
 """What the registry says about a model's image: that it is there, its digest's own tag, and the files in it."""
 
+import hashlib
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -76,6 +77,35 @@ def files_of(reference: ImageReference) -> ImageFiles:
         raise NotHeldError(f"the image cannot be read: {error}", "see that you may read the registry") from None
 
 
+def checksums_of(reference: ImageReference, length: int) -> dict[str, str]:
+    """The SHA-256 of the first bytes of each file below /models, as hexadecimal digits.
+
+    Raises:
+        NotHeldError: the image cannot be read.
+    """
+    found: dict[str, str] = {}
+    try:
+        with Registry(parse_registry(str(reference)), patience=Patience(_PATIENCE)) as registry:
+            image = load_image(registry, reference.digest, str(reference))
+            for layer in image.manifest.layers:
+                if layer.media_type.endswith(_READABLE):
+                    chunks = registry.read_blob(layer.digest, layer.size)
+                    compressed = layer.media_type.endswith("gzip")
+                    stream = _Headers(_inflated(chunks) if compressed else chunks, None if compressed else layer.size)
+                    found |= {name: hashlib.sha256(start).hexdigest() for name, start in _starts(stream, length)}
+    except (OmsError, tarfile.TarError, zlib.error) as error:
+        raise NotHeldError(f"the image cannot be read: {error}", "see that you may read the registry") from None
+    return found
+
+
+def _starts(layer: "_Headers", length: int) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(fileobj=cast(BinaryIO, layer), mode="r:") as tar:
+        for entry in tar:
+            name = entry.name.removeprefix("./")
+            if entry.isfile() and name.startswith(_ROOT):
+                yield name.removeprefix(_ROOT), layer.content(entry.offset_data, min(entry.size, length))
+
+
 def _files_of(reference: ImageReference) -> ImageFiles:
     sizes: dict[str, int] = {}
     complete = True
@@ -142,6 +172,11 @@ class _Headers:
             data = self._read_on(size)
         self._position += len(data)
         return data
+
+    def content(self, position: int, size: int) -> bytes:
+        """The bytes at a position that is not behind: unlike those of `read`, which is for tarfile, the real ones."""
+        self.seek(position)
+        return self._read_on(size)
 
     def _read_on(self, size: int) -> bytes:
         end = self._position + size

@@ -5,6 +5,7 @@ websocket of `exec`; httpx carries everything else, so that objects stay what th
 server has, and so that a Service can be reached as a stream through the API server.
 """
 
+import json
 import os
 import ssl
 from collections.abc import Generator, Mapping
@@ -23,7 +24,7 @@ from watch.causes import NotHeldError, said, short
 
 JSON = dict[str, Any]
 
-_FIELD_MANAGER = "oci-model-serving-smoke"
+FIELD_MANAGER = "oci-model-serving-smoke"
 _REMEDIES = {
     401: "the kubeconfig's credentials are refused: log in again (`gcloud auth login`), or give --kubeconfig",
     403: "ask for the right that the message names (`kubectl auth can-i` shows what you have)",
@@ -83,6 +84,7 @@ class KubeApi:
         self._configuration = _configuration(kubeconfig)
         self._timeout = timeout
         self._http = self._client(str(self._configuration.host))
+        self._served: dict[str, dict[str, JSON]] = {}
 
     @property
     def server(self) -> str:
@@ -124,7 +126,7 @@ class KubeApi:
 
         Unknown fields are refused rather than dropped.
         """
-        params = {"fieldManager": _FIELD_MANAGER, "fieldValidation": "Strict"}
+        params = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
         if dry_run:
             params["dryRun"] = "All"
         return self._json("POST", path, params=params, json=dict(body))
@@ -132,7 +134,27 @@ class KubeApi:
     def patch(self, path: str, body: Mapping[str, Any]) -> JSON:
         """Merge-patch an object; None as a value removes the key."""
         headers = {"Content-Type": "application/merge-patch+json"}
-        return self._json("PATCH", path, params={"fieldManager": _FIELD_MANAGER}, json=dict(body), headers=headers)
+        return self._json("PATCH", path, params={"fieldManager": FIELD_MANAGER}, json=dict(body), headers=headers)
+
+    def apply_dry(self, path: str, body: Mapping[str, Any], manager: str) -> JSON:
+        """What the object would be after a server-side apply by `manager`, conflicts won; nothing is changed."""
+        params = {"fieldManager": manager, "force": "true", "dryRun": "All"}
+        headers = {"Content-Type": "application/apply-patch+yaml"}
+        return self._json("PATCH", path, params=params, content=json.dumps(body), headers=headers)
+
+    def path_of(self, body: Mapping[str, Any]) -> str:
+        """The API path of an object by what it says of itself; "" where the server does not serve its kind."""
+        version, metadata = str(body["apiVersion"]), body["metadata"]
+        if version not in self._served:
+            found = self.find(f"/api/{version}" if "/" not in version else f"/apis/{version}") or {}
+            self._served[version] = {one["kind"]: one for one in found.get("resources", ()) if "/" not in one["name"]}
+        kind = self._served[version].get(body["kind"])
+        if kind is None:
+            return ""
+        if kind["namespaced"]:
+            return namespaced(version, str(metadata.get("namespace") or "default"), kind["name"], metadata["name"])
+        root = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+        return f"{root}/{kind['name']}/{metadata['name']}"
 
     def delete(self, path: str) -> None:
         """Delete an object; nothing happens where there is none."""

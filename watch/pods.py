@@ -1,14 +1,17 @@
-"""A model's pods as the cluster has them: the pods, what happened to them, what they run and what they see."""
+"""A model's pods as the cluster has them: which are its revision's, what happened to them, what they see.
 
-from collections.abc import Callable
+Read are the pods, their events and those of the objects that made them, their nodes, and the model's ReplicaSets.
+"""
+
+import json
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from oci_model_serving.delivery import KSERVE, REVISION_ENV, REVISION_LABEL
 from oci_model_serving.outputs import ModelOutput
-from oci_model_serving.reference import digest_of, split
 from watch.causes import Cause, NotHeldError, short
-from watch.diagnosis import MODELCAR, Case, container_statuses, diagnose, image_volumes
-from watch.image import is_same_content
+from watch.diagnosis import Case, diagnose
 from watch.kube import JSON, ApiError, KubeApi, namespaced
 
 # -L follows the links of the mount and of the image's root; busybox and coreutils both know these options.
@@ -35,29 +38,73 @@ def is_ready(found: JSON) -> bool:
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
+def is_paused(found: JSON, model: ModelOutput) -> bool:
+    """Whether an object of the cluster says that its model is paused."""
+    return _holds(found, model.serving.platform.stopped)
+
+
+def is_of_revision(pod: JSON, model: ModelOutput) -> bool:
+    """Whether a pod, or a template of one, is what the stack says now.
+
+    KServe's pods have the revision as a label, KubeAI's in the server's environment. A stack that an older version
+    deployed has no revision: there a pod is known by the image's digest, or by the tag that spells it.
+    """
+    if not model.revision:
+        return model.digest.partition(":")[2] in json.dumps(pod["spec"])
+    platform = model.serving.platform
+    if platform is KSERVE:
+        return bool((pod["metadata"].get("labels") or {}).get(REVISION_LABEL) == model.revision)
+    servers = (one for one in pod["spec"]["containers"] if one["name"] == platform.container)
+    env = {one["name"]: one.get("value") for server in servers for one in server.get("env") or ()}
+    return env.get(REVISION_ENV) == model.revision
+
+
 def events_of(api: KubeApi, model: ModelOutput, pods: list[JSON]) -> list[JSON]:
-    """The events about a model's objects, its pods and their nodes, the oldest first."""
+    """The events about these pods, their nodes and what makes pods of the model's revision, the oldest first.
+
+    What was said of other pods and of the ReplicaSets of earlier revisions is left out.
+    """
     prefix = model.serving.platform.pod_prefix.format(name=model.name)
-    names = {pod["metadata"]["name"] for pod in pods} | {model.name}
+    others = _earlier_sets(api, model)
+    names = {pod["metadata"]["name"]: pod["metadata"].get("uid") for pod in pods}
     nodes = {pod["spec"].get("nodeName") for pod in pods}
-    events = [
-        event
-        for event in api.items(namespaced("v1", model.namespace, "events"))
-        if event["involvedObject"].get("name") in names
-        or str(event["involvedObject"].get("name", "")).startswith(prefix)
-    ]
+
+    def is_told(event: JSON) -> bool:
+        of = event["involvedObject"]
+        name = str(of.get("name", ""))
+        if name in names:
+            return of.get("uid") in {None, names[name]} or names[name] is None
+        return of.get("kind") != "Pod" and name not in others and (name == model.name or name.startswith(prefix))
+
+    events = list(filter(is_told, api.items(namespaced("v1", model.namespace, "events"))))
     # Events of nodes are in the namespace default.
     path = namespaced("v1", "default", "events")
     of_nodes = _unless_hidden(lambda: api.items(path, fieldSelector="involvedObject.kind=Node"))
-    events += [event for event in of_nodes if event["involvedObject"].get("name") in nodes]
+    events += [event for event in of_nodes if event["involvedObject"].get("name") in nodes - {None}]
     return sorted(events, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
 
 
+def _earlier_sets(api: KubeApi, model: ModelOutput) -> set[str]:
+    selector = model.serving.platform.pod_selector(model.name)
+    path = namespaced("apps/v1", model.namespace, "replicasets")
+    found = _unless_hidden(lambda: api.items(path, labelSelector=selector))
+    return {one["metadata"]["name"] for one in found if not is_of_revision(one["spec"]["template"], model)}
+
+
 def nodes_of(api: KubeApi, pods: list[JSON]) -> list[JSON]:
-    """The nodes of these pods, as far as they are there and may be seen."""
-    names = sorted({pod["spec"].get("nodeName") for pod in pods} - {None})
-    found = _unless_hidden(lambda: [api.find(f"/api/v1/nodes/{name}") for name in names])
+    """The nodes of these pods, as far as they are there and may be seen; all nodes while one of them has none."""
+    names = {pod["spec"].get("nodeName") for pod in pods}
+    if None in names:
+        return _unless_hidden(lambda: api.items("/api/v1/nodes"))
+    found = _unless_hidden(lambda: [api.find(f"/api/v1/nodes/{name}") for name in sorted(names)])
     return [node for node in found if node]
+
+
+def _holds(found: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
+    return all(
+        _holds(found.get(key) or {}, value) if isinstance(value, Mapping) else found.get(key) == value
+        for key, value in fields.items()
+    )
 
 
 def _unless_hidden(read: Callable[[], list[Read]]) -> list[Read]:
@@ -70,12 +117,18 @@ def _unless_hidden(read: Callable[[], list[Read]]) -> list[Read]:
         return []
 
 
-def find_causes(api: KubeApi, model: ModelOutput, pods: list[JSON], *, account: str = "") -> tuple[Cause, ...]:
+def find_causes(
+    api: KubeApi, model: ModelOutput, pods: list[JSON], *, account: str = "", complaint: str = ""
+) -> tuple[Cause, ...]:
     """The causes that these pods, their events and their nodes show; each cause once.
 
-    Without pods, the events of the model's objects are looked at; `account` is the email of the nodes' service account.
+    Without pods, the events of the model's objects are looked at, and `complaint`, what those objects say; `account` is
+    the email of the nodes' service account.
     """
     events, nodes = events_of(api, model, pods), nodes_of(api, pods)
+    if complaint:
+        told = {"type": "Warning", "reason": "Refused", "message": complaint, "involvedObject": {"name": model.name}}
+        events.append(told)
     names = {pod["metadata"]["name"] for pod in pods}
     causes: dict[str, Cause] = {}
     for pod in pods or [{}]:
@@ -84,32 +137,6 @@ def find_causes(api: KubeApi, model: ModelOutput, pods: list[JSON], *, account: 
         for cause in diagnose(Case(pod, own, nodes, model.size_bytes, account, model.node_pool or "")):
             causes.setdefault(cause.code, cause)
     return tuple(causes.values())
-
-
-def running_digests(pod: JSON, model: ModelOutput) -> set[str]:
-    """The digests of the model's image that a pod runs, as the node or the spec shows them.
-
-    A modelcar is a container: its status has the digest that was pulled. An image volume has no status of its own:
-    its reference in the spec is a digest, or the tag that spells one.
-    """
-    if model.serving.needs_image_volume:
-        named = [split(volume["reference"]) for volume in image_volumes(pod)]
-        own = [(tag, digest) for name, tag, digest in named if name == model.reference.repository]
-        return {digest or digest_of(tag) or tag for tag, digest in own}
-    spec = pod["spec"]
-    asked = {one["name"]: one["image"] for one in (*spec["containers"], *(spec.get("initContainers") or ()))}
-    statuses = [status for status in container_statuses(pod) if status["name"].startswith(MODELCAR)]
-    return {_pulled(status["imageID"], asked[status["name"]]) for status in statuses if status.get("imageID")}
-
-
-def _pulled(image_id: str, asked: str) -> str:
-    """The digest of what a container runs: the one asked for, where the status names the same image otherwise.
-
-    Manifests that share their configuration and layers (the same weights packed twice, with other annotations) are
-    one image to a node, whose status then has the name that came first (seen on kubelet 1.35, containerd 2.2).
-    """
-    shown, wanted = split(image_id)[2], split(asked)[2]
-    return wanted if shown != wanted and is_same_content(image_id, asked) else shown
 
 
 def list_files(api: KubeApi, pod: JSON, model: ModelOutput) -> dict[str, int]:

@@ -14,6 +14,29 @@ Tell = Callable[[str], None]
 Found = TypeVar("Found")
 
 
+TELL_SECONDS = 30.0
+
+
+class Progress:
+    """Lets a line through when what it says has changed, and every 30 s; the seconds in it are no change.
+
+    Args:
+        write: takes a line.
+    """
+
+    def __init__(self, write: Tell) -> None:
+        self._write = write
+        self._subject = ""
+        self._told = 0.0
+
+    def tell(self, line: str) -> None:
+        """Take a line of progress: `SUBJECT (SECONDS s)`."""
+        subject, now = line.rpartition(" (")[0] or line, time.monotonic()
+        if subject != self._subject or now - self._told >= TELL_SECONDS:
+            self._write(line)
+            self._subject, self._told = subject, now
+
+
 class LateError(NotHeldError):
     """What was waited for did not come in time."""
 

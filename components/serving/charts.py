@@ -1,5 +1,8 @@
 """Helm releases of the platforms, from an OCI or HTTP repository or from a folder."""
 
+# Annotations stay text: pulumi_kubernetes loads a group's classes when one is first named.
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

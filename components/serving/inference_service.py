@@ -6,10 +6,11 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.serving import disruption, kserve, objects, predictor, rollout, vllm, warm
+from components.serving import kserve, objects, predictor, rollout, vllm, warm
 from components.serving.objects import described
 from components.settings.models import StackModel
 from components.settings.serving import KServeSettings
+from oci_model_serving.delivery import REVISION_LABEL
 from oci_model_serving.reference import ImageReference
 
 
@@ -40,33 +41,31 @@ class InferenceService(pulumi.ComponentResource):
         pods = {kind.pod_label: model.name}
         mine = pulumi.ResourceOptions(parent=self)
         account = objects.service_account(model.name, namespace, model.pull_secrets, mine)
-        before: list[pulumi.Resource] = [account, objects.deny_egress(model.name, namespace, pods, mine)]
+        port = reference.apply(lambda image: int(image.host.partition(":")[2] or 443))
+        pulling = port if model.delivery.pulled_by_pod else None
+        denied = objects.deny_egress(model.name, namespace, pods, mine, registry_port=pulling)
+        before: list[pulumi.Resource] = [account, denied]
         if model.settings.warm == "prepull":
             after = pulumi.ResourceOptions(parent=self, depends_on=[account])
             before.append(warm.prepull(model, namespace, reference, after))
-        self.described = described(model, reference, size_bytes, self._url())
-        spec = predictor.spec(model, platform, self.described["storage_uri"])
-        labels = {disruption.REVISION_LABEL: predictor.revision(spec, platform)}
+        storage_uri = reference.apply(model.delivery.uri)
+        spec = predictor.spec(model, platform, storage_uri)
         annotations = predictor.annotations(model, platform)
+        revision = predictor.revision(spec, annotations, platform)
+        self.described = described(
+            model, reference, size_bytes, self._url(), storage_uri=storage_uri, revision=revision
+        )
         service = k8s.apiextensions.CustomResource(
             model.name,
             api_version=kind.api_version,
             kind=kind.kind,
             metadata=objects.metadata(model.name, namespace, model=model.name, annotations=annotations),
-            spec={"predictor": {**spec, "labels": labels}},
+            spec={"predictor": {**spec, "labels": {REVISION_LABEL: revision}}},
             opts=pulumi.ResourceOptions(parent=self, depends_on=before),
         )
-        running = rollout.watch(
-            model, self.described, kubeconfig, pulumi.ResourceOptions(parent=self, depends_on=[service])
-        )
-        disruption.budget(
-            model.name,
-            namespace,
-            {**pods, **labels},
-            replicas=model.live_replicas,
-            wait_seconds=model.settings.startup_timeout if model.awaited else None,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[service, *running]),
-        )
+        after = pulumi.ResourceOptions(parent=self, depends_on=[service])
+        rollout.watch(model, self.described, kubeconfig, after)
+        objects.disruption_budget(model.name, namespace, pods, replicas=model.live_replicas, opts=after)
         # A paused model has no Service, and a route to nothing is an error of the whole Gateway on GKE.
         if platform.gateway == "gke" and not model.settings.paused:
             self._route()

@@ -8,7 +8,7 @@ import pulumi_kubernetes as k8s
 from components.serving import admission, objects, vllm
 from components.serving.charts import release
 from components.settings.serving import KServeSettings
-from components.settings.stack import Settings
+from components.settings.stack import PULL_SECRET, Settings
 from oci_model_serving.delivery import KSERVE
 
 RUNTIME = "vllm"
@@ -40,17 +40,21 @@ class KServe(pulumi.ComponentResource):
         self._mine = pulumi.ResourceOptions(parent=self)
         models = objects.namespace(kserve.model_namespace, _pod_security(settings), self._mine)
         charts = self._charts() if kserve.install else []
-        if kserve.gateway == "gke" and not kserve.install:
+        if not kserve.install:
             self._gke_gateway(self._mine)
         in_models = pulumi.ResourceOptions(parent=self, depends_on=[*charts, models])
         for key, secret in settings.pull_secrets.items():
             objects.pull_secret(f"{kserve.model_namespace}-{key}", key, kserve.model_namespace, [secret], in_models)
+        if settings.pull_secrets and any(model.delivery.pulled_by_pod for model in settings.models_of(KSERVE)):
+            every = settings.pull_secrets.values()
+            name_of_all = f"{kserve.model_namespace}-{PULL_SECRET}"
+            objects.pull_secret(name_of_all, PULL_SECRET, kserve.model_namespace, every, in_models)
         k8s.apiextensions.CustomResource(
             f"{kserve.model_namespace}-{RUNTIME}",
             api_version="serving.kserve.io/v1alpha1",
             kind="ServingRuntime",
             metadata=objects.metadata(RUNTIME, kserve.model_namespace),
-            spec=_runtime(kserve.server.image),
+            spec=runtime(kserve.server.image),
             opts=in_models,
         )
         gateway = {"gateway_name": GATEWAY, "gateway_namespace": kserve.namespace} if kserve.gateway != "none" else {}
@@ -106,10 +110,8 @@ class KServe(pulumi.ComponentResource):
     def _gateway(self, namespace: pulumi.Resource) -> list[pulumi.Resource]:
         kserve = self._kserve
         after = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
-        if kserve.gateway == "gke":
-            return [self._gke_gateway(after)]
         if kserve.gateway != "envoy":
-            return []
+            return self._gke_gateway(after)
         made: list[pulumi.Resource] = []
         if kserve.envoy_gateway.install:
             made.append(
@@ -149,9 +151,14 @@ class KServe(pulumi.ComponentResource):
         )
         return made
 
-    def _gke_gateway(self, opts: pulumi.ResourceOptions) -> pulumi.Resource:
-        """GKE's own gateway; TLS by a regional certificate (GKE documentation, "Secure a Gateway")."""
+    def _gke_gateway(self, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
+        """GKE's own gateway, where it is asked for and ours to make.
+
+        TLS is by a regional certificate (GKE documentation, "Secure a Gateway").
+        """
         kserve = self._kserve
+        if kserve.gateway != "gke" or not kserve.gateway_install:
+            return []
         listener: dict[str, Any] = {"name": "http", "port": 80, "protocol": "HTTP"}
         if kserve.certificate:
             listener = {
@@ -160,13 +167,12 @@ class KServe(pulumi.ComponentResource):
                 "protocol": "HTTPS",
                 "tls": {"mode": "Terminate", "options": {"networking.gke.io/cert-manager-certs": kserve.certificate}},
             }
-        routes = {
-            "namespaces": {
-                "from": "Selector",
-                "selector": {"matchLabels": {"kubernetes.io/metadata.name": kserve.model_namespace}},
-            }
-        }
-        return k8s.apiextensions.CustomResource(
+        of_ours: dict[str, Any] = {"matchLabels": {"kubernetes.io/metadata.name": kserve.model_namespace}}
+        if kserve.gateway_namespaces:
+            names = [kserve.model_namespace, *kserve.gateway_namespaces]
+            of_ours = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": names}]}
+        routes = {"namespaces": {"from": "Selector", "selector": of_ours}}
+        gateway = k8s.apiextensions.CustomResource(
             GATEWAY,
             api_version="gateway.networking.k8s.io/v1",
             kind="Gateway",
@@ -179,6 +185,7 @@ class KServe(pulumi.ComponentResource):
             },
             opts=opts,
         )
+        return [gateway]
 
 
 def _pod_security(settings: Settings) -> str:
@@ -219,7 +226,7 @@ def _values(kserve: KServeSettings) -> dict[str, Any]:
     }
 
 
-def _runtime(image: str) -> dict[str, Any]:
+def runtime(image: str) -> dict[str, Any]:
     """The server on the mounted weights; what differs from model to model is in the InferenceService."""
     return {
         "supportedModelFormats": [{"name": MODEL_FORMAT, "version": "1", "autoSelect": False}],

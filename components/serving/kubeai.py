@@ -4,12 +4,15 @@ from typing import Any
 
 import pulumi
 
-from components.serving import admission, objects
+from components.serving import admission, objects, vllm
 from components.serving.charts import release
 from components.serving.scheduling import Scheduling
 from components.settings.serving import KubeAISettings
 from components.settings.stack import PULL_SECRET, Settings
 from oci_model_serving.delivery import KUBEAI
+
+_PORT = 8000
+"""Of the server in its pods (KubeAI, internal/modelcontroller/engine_vllm.go)."""
 
 
 class KubeAI(pulumi.ComponentResource):
@@ -67,9 +70,21 @@ def _values(settings: Settings) -> dict[str, Any]:
         # The engine has no business with the API server.
         "modelServiceAccount": {"automount": False},
     }
+    if surge:
+        # Without room a pod that drains is one that KubeAI counts, and it would replace its successor meanwhile.
+        values["modelServerPods"] = {"jsonPatches": _drain(settings)}
     if settings.pull_secrets:
         values["secrets"] = {"oci": {"name": PULL_SECRET}}
     return values
+
+
+def _drain(settings: Settings) -> list[dict[str, Any]]:
+    """Patches of all model pods, for the longest drain among the models (KubeAI knows no other place for it)."""
+    patience = max((model.drain_timeout for model in settings.models_of(KUBEAI)), default=0)
+    return [
+        {"op": "add", "path": "/spec/terminationGracePeriodSeconds", "value": vllm.grace(patience)},
+        {"op": "add", "path": "/spec/containers/0/lifecycle", "value": vllm.drain(patience, port=_PORT)},
+    ]
 
 
 def _profile(unit: Scheduling) -> dict[str, Any]:

@@ -8,15 +8,14 @@ import pulumi_kubernetes as k8s
 from components.serving import objects, rollout, vllm, warm
 from components.serving.objects import described
 from components.settings.models import StackModel
+from oci_model_serving.delivery import REVISION_ENV
 from oci_model_serving.reference import ImageReference
 
 
 class KubeAIModel(pulumi.ComponentResource):
     """Serves a model with KubeAI: the Model and its egress rule.
 
-    Its `url` cannot hold `@`, so it names the tag that spells the digest, in a repository whose tags never move. The
-    first deployment is awaited, and the first pod of a changed image; a change that leaves the image alone is not, as
-    KubeAI says nothing of a rollout (its Model has no observedGeneration, its pods no label of ours).
+    Its `url` cannot hold `@`, so it names the tag that spells the digest, in a repository whose tags never move.
     """
 
     described: dict[str, Any]
@@ -41,43 +40,59 @@ class KubeAIModel(pulumi.ComponentResource):
             after = pulumi.ResourceOptions(parent=self, depends_on=[account])
             before.append(warm.prepull(model, namespace, reference, after))
         url = f"http://kubeai.{namespace}.svc.cluster.local/openai"
-        self.described = described(model, reference, size_bytes, url)
-        rollout.watch(model, self.described, kubeconfig, pulumi.ResourceOptions(parent=self, depends_on=before))
-        k8s.apiextensions.CustomResource(
+        storage_uri = reference.apply(model.delivery.uri)
+        spec = _spec(model, storage_uri)
+        revision = _revision(model, spec)
+        self.described = described(model, reference, size_bytes, url, storage_uri=storage_uri, revision=revision)
+        served = k8s.apiextensions.CustomResource(
             own,
             api_version=platform.api_version,
             kind=platform.kind,
-            metadata=objects.metadata(own, namespace, model=own, annotations=_annotations(model)),
-            spec=_spec(model, self.described["storage_uri"]),
+            metadata=objects.metadata(own, namespace, model=own, annotations=objects.SERVING_ANNOTATIONS),
+            spec={**spec, "env": {**spec["env"], REVISION_ENV: revision}, **_scale(model)},
             opts=pulumi.ResourceOptions(parent=self, depends_on=before),
         )
+        rollout.watch(model, self.described, kubeconfig, pulumi.ResourceOptions(parent=self, depends_on=[served]))
         self.register_outputs(self.described)
 
 
-def _annotations(model: StackModel) -> dict[str, str]:
-    if not model.awaited or not model.live_replicas:
-        return {"pulumi.com/skipAwait": "true"}
-    # At least, not exactly: an autoscaled model may have more ready pods than its minimum. Not ">=": the provider
-    # splits the expression at a single "=" (pulumi-kubernetes v4, pkg/jsonpath).
-    ready = f"jsonpath={{$.status[?@.ready > {model.live_replicas - 1}]}}"
-    return {"pulumi.com/waitFor": ready, "pulumi.com/timeoutSeconds": str(model.settings.startup_timeout)}
-
-
 def _spec(model: StackModel, url: pulumi.Output[str]) -> dict[str, Any]:
-    """Fields of models.kubeai.org; `owner` is only shown, so it says who deploys the model."""
-    settings, replicas = model.settings, model.settings.replicas
-    spec: dict[str, Any] = {
+    """What makes a pod of a Model; `owner` is only shown, so it says who deploys the model."""
+    settings = model.settings
+    return {
         "features": ["TextGeneration"],
         "owner": "oci-model-serving",
         "url": url,
         "engine": "VLLM",
         "image": model.server_image,
         "resourceProfile": model.resource_profile,
-        "minReplicas": replicas.min,
-        "maxReplicas": max(replicas.max or replicas.min, 1),
         "args": [*vllm.parallel(model.scheduling.gpus), *settings.args],
         "env": {**vllm.QUIET_ENV, **settings.env, **vllm.OFFLINE_ENV},
     }
-    if settings.paused:
-        spec.update(model.delivery.platform.stopped["spec"])
-    return spec
+
+
+def _revision(model: StackModel, spec: dict[str, Any]) -> pulumi.Output[str]:
+    """The name of what makes the pods: the Model's own part, and what KubeAI takes from its resource profile."""
+    unit = model.profile_unit
+    return rollout.revision(
+        {
+            **spec,
+            "drain": model.drain_timeout,
+            "amounts": unit.amounts,
+            "selector": dict(unit.node_selector),
+            "tolerations": list(unit.tolerations),
+        }
+    )
+
+
+def _scale(model: StackModel) -> dict[str, Any]:
+    """How many pods there are. Of `replicas` nothing but a pause speaks: KubeAI's manager owns the field."""
+    settings, platform = model.settings, model.delivery.platform
+    low, high, scaling = settings.replicas.min, settings.replicas.max, settings.scaling
+    given = {"targetRequests": scaling.target_requests, "scaleDownDelaySeconds": scaling.scale_down_delay}
+    return {
+        "minReplicas": low,
+        "maxReplicas": max(high or low, 1),
+        **{key: value for key, value in given.items() if value is not None},
+        **(platform.stopped if settings.paused else platform.running)["spec"],
+    }

@@ -1,5 +1,8 @@
 """What our Kubernetes objects have in common: labels, metadata, the pull secret's data, the egress rule."""
 
+# Annotations stay text: pulumi_kubernetes loads a group's classes when one is first named.
+from __future__ import annotations
+
 import base64
 import json
 from collections.abc import Iterable, Mapping
@@ -17,21 +20,39 @@ MANAGED_BY = {"app.kubernetes.io/managed-by": "pulumi", "app.kubernetes.io/part-
 MODEL_LABEL = "oci-model-serving/model"
 
 
+SERVING_ANNOTATIONS = {
+    # The watch waits instead (`rollout`).
+    "pulumi.com/skipAwait": "true",
+    # What the settings say holds, whoever has written it meanwhile: a pause by command, KubeAI's manager (which owns
+    # `replicas`), a person with kubectl. Without it the API server refuses the next change for a conflict.
+    "pulumi.com/patchForce": "true",
+}
+"""Annotations of the objects that serve models. KServe copies them onto the pods: another value replaces these."""
+
+
 def described(
-    model: StackModel, reference: pulumi.Output[ImageReference], size_bytes: pulumi.Input[int], url: str
+    model: StackModel,
+    reference: pulumi.Output[ImageReference],
+    size_bytes: pulumi.Input[int],
+    url: str,
+    *,
+    storage_uri: pulumi.Output[str],
+    revision: pulumi.Output[str],
 ) -> dict[str, Any]:
     """A model as the stack's outputs show it; `url` is where its server answers, without `/v1`."""
     return outputs.describe(
         reference,
         model.delivery,
         size_bytes=size_bytes,
-        storage_uri=reference.apply(model.delivery.uri),
+        storage_uri=storage_uri,
         name=model.name,
         namespace=model.namespace,
         served_name=model.served_name,
         url=url,
         paused=model.settings.paused,
         node_pool=model.settings.node_pool,
+        revision=revision,
+        replicas=model.live_replicas,
     )
 
 
@@ -107,9 +128,16 @@ def pull_secret(
 
 
 def deny_egress(
-    name: str, namespace: pulumi.Input[str], pods: Mapping[str, str], opts: pulumi.ResourceOptions
+    name: str,
+    namespace: pulumi.Input[str],
+    pods: Mapping[str, str],
+    opts: pulumi.ResourceOptions,
+    *,
+    registry_port: pulumi.Input[int] | None = None,
 ) -> k8s.networking.v1.NetworkPolicy:
     """Cut model pods off from everything but DNS: the weights are in the image, nothing is to be fetched.
+
+    Pods that pull their image themselves may reach `registry_port` of any address: policies know no names.
 
     Answers to the gateway's and the kubelet's requests are not egress. The two link-local addresses are NodeLocal
     DNSCache's and Cloud DNS for GKE's (GKE documentation, "NodeLocal DNSCache" and "Cloud DNS for GKE").
@@ -128,13 +156,46 @@ def deny_egress(
         net.NetworkPolicyPeerArgs(ip_block=net.IPBlockArgs(cidr="169.254.169.254/32")),
     ]
     dns = [net.NetworkPolicyPortArgs(port=53, protocol=protocol) for protocol in ("UDP", "TCP")]
+    allowed = [net.NetworkPolicyEgressRuleArgs(to=resolvers, ports=dns)]
+    if registry_port is not None:
+        registry = net.NetworkPolicyPortArgs(port=registry_port, protocol="TCP")
+        allowed.append(net.NetworkPolicyEgressRuleArgs(ports=[registry]))
     return net.NetworkPolicy(
         name,
         metadata=metadata(name, namespace, model=name),
         spec=net.NetworkPolicySpecArgs(
             pod_selector=selector(match_labels=dict(pods)),
             policy_types=["Egress"],
-            egress=[net.NetworkPolicyEgressRuleArgs(to=resolvers, ports=dns)],
+            egress=allowed,
+        ),
+        opts=opts,
+    )
+
+
+def disruption_budget(
+    name: str,
+    namespace: pulumi.Input[str],
+    pods: Mapping[str, pulumi.Input[str]],
+    *,
+    replicas: int,
+    opts: pulumi.ResourceOptions,
+) -> k8s.policy.v1.PodDisruptionBudget:
+    """Keep all but one of a model's pods through drains.
+
+    Args:
+        name: Kubernetes name of the model.
+        namespace: its namespace.
+        pods: labels of the pods.
+        replicas: how many pods there are at least; a single one may be evicted, or no node could ever be drained.
+        opts: resource options.
+    """
+    return k8s.policy.v1.PodDisruptionBudget(
+        name,
+        metadata=metadata(name, namespace, model=name, annotations={"pulumi.com/skipAwait": "true"}),
+        spec=k8s.policy.v1.PodDisruptionBudgetSpecArgs(
+            # A number, not maxUnavailable: that would be counted by the owner's scale.
+            min_available=max(replicas - 1, 0),
+            selector=k8s.meta.v1.LabelSelectorArgs(match_labels=dict(pods)),
         ),
         opts=opts,
     )

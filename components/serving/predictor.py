@@ -1,13 +1,24 @@
-"""What an InferenceService says of a model's pods: the server, scaling, rollout, pause. Pure."""
+"""What an InferenceService says of a model's pods: the server, scaling, rollout, pause. Pure.
+
+KServe copies the annotations onto the pods: they are the same whatever the number of pods and however long `pulumi up`
+waits, so that no change of scale replaces a pod.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 import pulumi
 
-from components.serving import disruption, kserve, vllm
+from components.serving import kserve, rollout, vllm
+from components.serving.objects import SERVING_ANNOTATIONS
 from components.settings.models import StackModel
 from components.settings.serving import KServeSettings
+from oci_model_serving.delivery import KSERVE_STOP
+
+# How many pods there are and how they come (KServe v0.20.0, ComponentExtensionSpec); the rest makes the pod itself.
+_NOT_OF_THE_POD = frozenset(
+    {"minReplicas", "maxReplicas", "deploymentStrategy", "scaleMetric", "scaleTarget", "autoScaling"}
+)
 
 
 def spec(model: StackModel, platform: KServeSettings, storage_uri: pulumi.Input[str]) -> dict[str, Any]:
@@ -18,7 +29,8 @@ def spec(model: StackModel, platform: KServeSettings, storage_uri: pulumi.Input[
         "maxReplicas": max(replicas.max or replicas.min, 1),
         "serviceAccountName": model.name,
         "automountServiceAccountToken": False,
-        "model": _server(model, storage_uri),
+        "terminationGracePeriodSeconds": vllm.grace(model.drain_timeout, _settle(platform)),
+        "model": _server(model, platform, storage_uri),
         "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": settings.resources.shm}}],
     }
     if platform.deployment_mode == "Standard":
@@ -33,7 +45,7 @@ def spec(model: StackModel, platform: KServeSettings, storage_uri: pulumi.Input[
 
 def annotations(model: StackModel, platform: KServeSettings) -> dict[str, str]:
     """The InferenceService's annotations: mode, autoscaler, pause, and what `pulumi up` waits for."""
-    settings, stopped = model.settings, model.delivery.platform.stopped["metadata"]["annotations"]
+    settings, kind = model.settings, model.delivery.platform
     knative = platform.deployment_mode == "Knative"
     # KServe's webhook would add the mode: written here, it is no drift.
     made: dict[str, str] = {"serving.kserve.io/deploymentMode": platform.deployment_mode}
@@ -41,32 +53,22 @@ def annotations(model: StackModel, platform: KServeSettings) -> dict[str, str]:
         made["serving.knative.dev/progress-deadline"] = f"{settings.startup_timeout}s"
     else:
         made["serving.kserve.io/autoscalerClass"] = _autoscaler(model, platform)
-    if settings.paused:
-        made.update(stopped)
-    if model.awaited and settings.paused:
-        made["pulumi.com/waitFor"] = "condition=Stopped"
-    else:
-        # The budget waits instead (`disruption`). KServe copies these onto the pods, so what differed here from
-        # run to run would replace them.
-        made["pulumi.com/skipAwait"] = "true"
-    return made
+    switch = kind.stopped if settings.paused else kind.running
+    return {**made, **switch["metadata"]["annotations"], **SERVING_ANNOTATIONS}
 
 
-def revision(predictor: Mapping[str, Any], platform: KServeSettings) -> pulumi.Output[str]:
-    """The name of what makes the pods; the number of replicas does not."""
-    made_of = ("model", "volumes", "nodeSelector", "tolerations")
-    return disruption.revision({"runtime": platform.server.image, **{key: predictor.get(key) for key in made_of}})
+def revision(
+    predictor: Mapping[str, Any], annotations: Mapping[str, str], platform: KServeSettings
+) -> pulumi.Output[str]:
+    """The name of what makes the pods; the number of replicas and a pause do not."""
+    pod = {key: part for key, part in predictor.items() if key not in _NOT_OF_THE_POD}
+    copied = {key: value for key, value in annotations.items() if key != KSERVE_STOP}
+    return rollout.revision({"runtime": kserve.runtime(platform.server.image), "annotations": copied, **pod})
 
 
 def _autoscaler(model: StackModel, platform: KServeSettings) -> str:
-    """Say which autoscaler owns the replicas.
-
-    With `hpa`, KServe makes an HPA on CPU utilization, which says nothing where the number is fixed.
-    """
-    replicas = model.settings.replicas
-    if model.settings.scaling.query and platform.keda:
-        return "keda"
-    return "hpa" if (replicas.max or replicas.min) > replicas.min else "none"
+    """Say which autoscaler owns the replicas, the same for a fixed number: an HPA keeps its bounds without a metric."""
+    return "keda" if model.settings.scaling.query and platform.keda else "hpa"
 
 
 def _strategy(model: StackModel) -> dict[str, Any]:
@@ -83,17 +85,15 @@ def _strategy(model: StackModel) -> dict[str, Any]:
 
 
 def _scaling(model: StackModel, platform: KServeSettings) -> dict[str, Any]:
-    scaling, autoscaler = model.settings.scaling, _autoscaler(model, platform)
-    if autoscaler == "hpa":
+    scaling = model.settings.scaling
+    if _autoscaler(model, platform) == "hpa":
         return {"scaleMetric": "cpu", "scaleTarget": scaling.target}
-    if autoscaler != "keda":
-        return {}
     metric = {"backend": "prometheus", "serverAddress": platform.prometheus, "query": scaling.query}
     external = {"metric": metric, "target": {"type": "Value", "value": str(scaling.target)}}
     return {"autoScaling": {"metrics": [{"type": "External", "external": external}]}}
 
 
-def _server(model: StackModel, storage_uri: pulumi.Input[str]) -> dict[str, Any]:
+def _server(model: StackModel, platform: KServeSettings, storage_uri: pulumi.Input[str]) -> dict[str, Any]:
     settings, scheduling = model.settings, model.scheduling
     amounts = scheduling.amounts
     made: dict[str, Any] = {
@@ -105,7 +105,13 @@ def _server(model: StackModel, storage_uri: pulumi.Input[str]) -> dict[str, Any]
         # Both, for both: KServe fills what is left out with 1 CPU and 2 GiB.
         "resources": {"requests": amounts, "limits": amounts},
         **vllm.probes(settings.startup_timeout),
+        "lifecycle": vllm.drain(model.drain_timeout, _settle(platform)),
     }
     if not scheduling.gpus:
         made["image"] = model.server_image
     return made
+
+
+def _settle(platform: KServeSettings) -> int:
+    """Seconds until nobody sends a pod requests that is being deleted: Google's load balancer is told last."""
+    return 20 if platform.gateway == "gke" else vllm.SETTLE_SECONDS

@@ -1,14 +1,30 @@
-"""What `pulumi up` waits for after a change: that pods of the new digest are ready, or the reason why they are not."""
+"""What `pulumi up` waits for: that a model's pods are those of its settings and ready, or the reason why they are not.
 
+The serving resource itself cannot be waited for. An InferenceService's `Ready` stays True while old pods serve (KServe
+v0.20.0, InferenceServiceStatus.PropagateRawStatus), and its `observedGeneration` is the Deployment's, which starts
+again at 1 after a pause: Pulumi compares that with the InferenceService's own generation for every form of
+`pulumi.com/waitFor` (pulumi-kubernetes v4, pkg/await/condition) and would wait until the timeout. KubeAI's Model says
+nothing of a rollout. Neither reports why a pod does not start.
+"""
+
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
 import pulumi
-import pulumi_command as command
 
 from components import commands
 from components.settings.models import StackModel
+
+_DIGITS = 16
+
+
+def revision(pod: Mapping[str, Any]) -> pulumi.Output[str]:
+    """Name what a pod is made of: another name for each other content, fit for a label."""
+    return pulumi.Output.from_input(pod).apply(
+        lambda known: hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+    )
 
 
 def watch(
@@ -16,30 +32,26 @@ def watch(
     described: Mapping[str, pulumi.Input[Any]],
     kubeconfig: pulumi.Input[str] | None,
     opts: pulumi.ResourceOptions,
-) -> list[command.local.Command]:
-    """Run the rollout command when the model's image changes; nothing where no pod has to come up or nobody waits.
-
-    A serving resource cannot tell by itself: an InferenceService stays Ready while old pods serve, and neither KServe
-    nor KubeAI reports a failed pull. This runs before anything waits for the pods, or beside it, so that the reason
-    shows at once.
+) -> None:
+    """Run the watch whenever what the outputs say of the model changes; its failure is the update's.
 
     Args:
         model: the model.
-        described: what the stack's outputs say of it (`oci_model_serving.outputs.ModelOutput`).
+        described: what the stack's outputs say of it (`oci_model_serving.outputs.ModelOutput`): the revision and the
+            number of its pods among it.
         kubeconfig: text of a kubeconfig, which reaches the command by its environment only, as a secret; None where
             there is no cluster.
-        opts: resource options; must not depend on a resource that waits for these pods.
+        opts: resource options; must depend on the resource that makes the pods.
     """
-    if kubeconfig is None or not model.awaited or not model.live_replicas:
-        return []
-    text = pulumi.Output.all(**described).apply(lambda known: json.dumps(known, sort_keys=True))
-    run = commands.local(
+    if kubeconfig is None or not model.awaited:
+        return
+    commands.local(
         f"{model.name}-rollout",
         commands.ROLLOUT,
         ["--timeout", model.settings.startup_timeout],
-        stdin=text,
+        # Another text is an update of the command, which runs it again (pulumi-command, `update`).
+        stdin=pulumi.Output.all(**described).apply(lambda known: json.dumps(known, sort_keys=True)),
         environment={"SMOKE_KUBECONFIG": pulumi.Output.secret(kubeconfig)},
         triggers=[described["image"]],
         opts=opts,
     )
-    return [run]

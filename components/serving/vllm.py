@@ -48,6 +48,42 @@ def env(extra: dict[str, str]) -> list[dict[str, str]]:
     return [{"name": name, "value": value} for name, value in merged.items()]
 
 
+SETTLE_SECONDS = 5
+"""How long a cluster's own proxies may go on sending requests to a pod that is being deleted."""
+_EXIT_SECONDS = 10
+
+# vLLM aborts what it is answering on SIGTERM, unless it is new enough for --shutdown-timeout and was told (vLLM
+# #36666): so the signal waits until it answers nothing. Its metrics say how much that is, of every version.
+_DRAIN = """\
+import http.client, re, sys, time
+port, settle, patience = map(int, sys.argv[1:])
+end = time.monotonic() + settle + patience
+time.sleep(settle)
+while time.monotonic() < end:
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.request("GET", "/metrics")
+        said = connection.getresponse().read().decode()
+    except ConnectionError:
+        break
+    except (OSError, http.client.HTTPException):
+        said = "vllm:num_requests_running 1"  # too busy to tell
+    if not any(map(float, re.findall(r"^vllm:num_requests_(?:running|waiting)(?:{.*})? (\\S+)", said, re.M))):
+        break
+    time.sleep(1)
+"""
+
+
+def drain(patience: int, settle: int = SETTLE_SECONDS, port: int = PORT) -> dict[str, Any]:
+    """The container's `lifecycle`: a pod that has to go finishes its answers first, for `patience` seconds at most."""
+    return {"preStop": {"exec": {"command": ["python3", "-c", _DRAIN, str(port), str(settle), str(patience)]}}}
+
+
+def grace(patience: int, settle: int = SETTLE_SECONDS) -> int:
+    """`terminationGracePeriodSeconds` that leave the drain its time, and the server some to exit."""
+    return settle + patience + _EXIT_SECONDS
+
+
 def probes(startup_seconds: int) -> dict[str, Any]:
     """Probes that leave a slow start alone for `startup_seconds`, then watch closely."""
     health = {"httpGet": {"path": "/health", "port": PORT}}

@@ -1,5 +1,8 @@
 """Node-warm cache: a DaemonSet that has a pool's nodes hold a model's images before the model's pod comes."""
 
+# Annotations stay text: pulumi_kubernetes loads a group's classes when one is first named.
+from __future__ import annotations
+
 from typing import Any
 
 import pulumi

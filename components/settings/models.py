@@ -27,6 +27,7 @@ class StackModel:
         pool: the node pool that it runs on; None on CPU.
         size_gb: size of its image in GB, where it is known before a build.
         pull_secrets: names of the secrets with which its pods pull.
+        drain_timeout: seconds that its pods may take to finish their answers; on KubeAI the longest of all its models.
         gpus_of_others: what the pool's other models take of it at most.
     """
 
@@ -39,6 +40,7 @@ class StackModel:
     size_gb: float | None = None
     pull_secrets: tuple[str, ...] = ()
     gpus_of_others: int = 0
+    drain_timeout: int = 600
 
     @property
     def name(self) -> str:
@@ -59,6 +61,14 @@ class StackModel:
     def base(self) -> str:
         """Base of an image that is built here: `scratch`, `oci:FOLDER` or a reference by digest."""
         return self.settings.base or (BUSYBOX if self.target is Target.GKE else "scratch")
+
+    @property
+    def image_host(self) -> str:
+        """Host of the registry that its image is pulled from; empty where another stack decides on it, or none."""
+        settings = self.settings
+        if settings.digest:
+            return settings.digest.split("/")[0]
+        return "" if settings.from_stack and not settings.copy_image else self.registry.host
 
     @property
     def layout(self) -> str | None:
@@ -107,10 +117,12 @@ class StackModel:
     def profile(self) -> str:
         """KubeAI's resource profile: the pool's, which is for one GPU with its share of the node, or the CPU's.
 
-        A model with its own CPU or memory has one of its own, since KubeAI takes both from the profile.
+        A model with its own CPU or memory has one of its own, since KubeAI takes both from the profile. Its name says
+        what is in it: under the same name a change would roll out twice, with the chart and then with the Model, and
+        KubeAI counts the first rollout's pods that still drain as ready, so that the second leaves none.
         """
         if self.settings.resources.cpu or self.settings.resources.memory:
-            return self.name
+            return "-".join([self.name, *self.scheduling.amounts.values(), *([self.pool.key] if self.pool else [])])
         return self.pool.key if self.pool else CPU_PROFILE
 
     @property

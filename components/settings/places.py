@@ -25,6 +25,12 @@ class StackRegistry:
         return not (self.settings.create or self.settings.url)
 
     @property
+    def host(self) -> str:
+        """Its host; empty where images stay in layout folders."""
+        create = self.settings.create
+        return f"{create.location or self.region}-docker.pkg.dev" if create else (self.settings.url or "").split("/")[0]
+
+    @property
     def enable_apis(self) -> bool:
         """Whether the stack enables the APIs that building needs."""
         return self.settings.create is None or self.settings.create.enable_apis

@@ -47,7 +47,7 @@ class Server(Section):
 class KServeSettings(Section):
     """The KServe platform."""
 
-    install: Annotated[bool, Field(description="false: declared present, nothing is installed")] = True
+    install: Annotated[bool, Field(description="false: declared present, no chart is installed")] = True
     version: Annotated[str, Field(pattern=r"^v\d+\.\d+\.\d+(-rc\d+)?$", description="version of its charts")] = (
         "v0.20.0"
     )
@@ -67,6 +67,14 @@ class KServeSettings(Section):
         Literal["external", "internal"],
         Field(description="of gateway gke: who may reach it; the endpoint itself asks nobody for a key"),
     ] = "internal"
+    gateway_install: Annotated[
+        bool,
+        Field(description="of gateway gke: false where another stack makes kserve-ingress-gateway in that namespace"),
+    ] = True
+    gateway_namespaces: Annotated[
+        tuple[DnsLabel, ...],
+        Field(strict=False, description="of gateway gke: model namespaces of other stacks whose routes it takes too"),
+    ] = ()
     gateway_timeout: Annotated[int, Field(ge=1, le=86400, description="seconds a response may take")] = 3600
     domain: Annotated[
         str,
@@ -129,10 +137,16 @@ class Resources(Section):
 
 
 class Scaling(Section):
-    """When to add pods: KEDA's external metric, or the HPA's CPU utilization."""
+    """When to add pods: KEDA's external metric, the HPA's CPU utilization, or the requests that KubeAI sees."""
 
     query: Annotated[str | None, Field(description="PromQL that KEDA scales on")] = None
     target: Annotated[int, Field(ge=1, description="KEDA: value a pod; HPA: CPU utilization in percent")] = 80
+    target_requests: Annotated[
+        int | None, Field(ge=1, le=100000, description="KubeAI: requests at a time a pod; default: KubeAI's, 100")
+    ] = None
+    scale_down_delay: Annotated[
+        int | None, Field(ge=0, le=86400, description="KubeAI: seconds of less load before a pod goes; default: 30")
+    ] = None
 
 
 class ModelSettings(Section):
@@ -170,6 +184,9 @@ class ModelSettings(Section):
     startup_timeout: Annotated[
         int, Field(ge=60, le=86400, description="seconds from scheduling to ready, pull included")
     ] = 3600
+    drain_timeout: Annotated[
+        int, Field(ge=0, le=3600, description="seconds that a pod which has to go may take to finish its answers")
+    ] = 600
     await_ready: Annotated[
         bool | None, Field(description="`pulumi up` waits until the model is ready; default: on GKE only")
     ] = None

@@ -114,6 +114,8 @@ class Settings:
     def _model(self, key: str, model: ModelSettings) -> StackModel:
         pool = self.node_pools.get(model.node_pool or "")
         on_kubeai = model.delivery is Delivery.KUBEAI
+        # One secret of all credentials where only one is looked at: by KubeAI, and by the pods that pull themselves.
+        secrets = (PULL_SECRET,) if on_kubeai or model.delivery.pulled_by_pod else tuple(self.pull_secrets)
         others = [other for name, other in self._on(model.node_pool).items() if name != key] if pool else []
         return StackModel(
             key,
@@ -123,7 +125,13 @@ class Settings:
             platform=(on_kubeai and self.kubeai) or self.kserve,
             pool=pool,
             size_gb=self.image_sizes_gb.get(key),
-            pull_secrets=((PULL_SECRET,) if on_kubeai else tuple(self.pull_secrets)) if self.pull_secrets else (),
+            pull_secrets=secrets if self.pull_secrets else (),
+            drain_timeout=max(
+                other.drain_timeout
+                for name, other in self.sections.models.items()
+                # KubeAI's chart says it, for all of its pods.
+                if name == key or (on_kubeai and other.delivery is Delivery.KUBEAI)
+            ),
             gpus_of_others=sum(
                 (pool.settings.count if other.gpus is None else other.gpus) * most_replicas(other)
                 for other in others

@@ -41,7 +41,7 @@ def test_mirrored_charts_are_taken_from_the_mirror() -> None:
 
 def test_every_delivery_is_in_the_truth_table_with_its_uri() -> None:
     (header,) = re.findall(r"^\| \| `modelcar` \|.*$", PAGE, re.MULTILINE)
-    assert re.findall(r"`(\w+)`", header) == ["modelcar", "native", "kubeai"]
+    assert re.findall(r"`(\w+)`", header) == ["modelcar", "native", "fetch", "kubeai"]
     for scheme in ("`oci://…@sha256:…`", "`oci+native://…@sha256:…`", "`oci://…:sha256-<hex>`"):
         assert scheme in PAGE
 

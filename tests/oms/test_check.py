@@ -196,7 +196,7 @@ def test_pause_and_resume_report_the_pods(
 
     def controller(_path: str, found: dict[str, Any]) -> None:
         stopped = found["metadata"]["annotations"].get("serving.kserve.io/stop")
-        cluster.objects |= {} if stopped else {pod: stacks.pod()}
+        cluster.objects |= {} if stopped == "true" else {pod: stacks.pod()}
 
     cluster.patched = controller
 
@@ -226,7 +226,7 @@ def test_coldstart_shows_its_figures_as_a_table_and_as_json(
     pod = f"{stacks.path_of_pods()}/p-1"
     cluster.patched = lambda _path, found: (
         cluster.objects.pop(pod, None)
-        if found["metadata"]["annotations"]
+        if found["metadata"]["annotations"].get("serving.kserve.io/stop") == "true"
         else cluster.objects.__setitem__(pod, stacks.pod())
     )
 

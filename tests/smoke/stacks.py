@@ -49,7 +49,8 @@ def raw_outputs(delivery: str = "modelcar", **model: Any) -> JSON:
                 "gateway_name": "kserve-ingress-gateway",
                 "gateway_namespace": "kserve",
                 "domain": "example.com",
-            }
+            },
+            "kubeai": {"version": "0.24.0", "namespace": "kubeai"},
         },
         "models": {
             KEY: {
@@ -113,7 +114,41 @@ def pod(delivery: str = "modelcar", name: str = "p-1", **container: Any) -> JSON
     else:
         reference = IMAGE if delivery == "native" else URIS["kubeai"].removeprefix("oci://")
         found["spec"]["volumes"] = [{"name": "model", "image": {"reference": reference}}]
+        mount = {"name": "model", "mountPath": "/mnt/models", "subPath": "models", "readOnly": True}
+        if delivery == "kubeai":
+            mount = {"name": "model", "mountPath": "/model", "readOnly": True}
+        found["spec"]["containers"][0]["volumeMounts"] = [mount]
     return found
+
+
+def node(*images: list[str]) -> JSON:
+    """The pods' node, which has these images, each by all its names."""
+    return {"metadata": {"name": "n-1"}, "status": {"images": [{"names": names} for names in images]}}
+
+
+def around(delivery: str = "modelcar") -> dict[str, JSON]:
+    """All that is there for the model besides its own object and pods, by path: as the program and KServe make it."""
+    namespace = "kubeai" if delivery == "kubeai" else "models"
+    core, apis = f"/api/v1/namespaces/{namespace}", "/apis/{}/namespaces/" + namespace
+    gateway, gke = "gateway.networking.k8s.io/v1", "networking.gke.io/v1"
+    paths = [f"{apis.format('networking.k8s.io/v1')}/networkpolicies/{NAME}"]
+    if delivery == "kubeai":
+        paths.append(f"{core}/services/kubeai")
+        controller = "/apis/apps/v1/namespaces/kubeai/deployments/kubeai"
+    else:
+        paths += [
+            f"{apis.format('serving.kserve.io/v1alpha1')}/servingruntimes/vllm",
+            f"{core}/serviceaccounts/{NAME}",
+            f"{core}/services/{NAME}-predictor",
+            f"{apis.format('policy/v1')}/poddisruptionbudgets/{NAME}",
+            f"{apis.format(gateway)}/httproutes/{NAME}",
+            f"{apis.format(gke)}/gcpbackendpolicies/{NAME}",
+            f"{apis.format(gke)}/healthcheckpolicies/{NAME}",
+        ]
+        controller = "/apis/apps/v1/namespaces/kserve/deployments/kserve-controller-manager"
+    found: dict[str, JSON] = {path: {"metadata": {"name": path.rpartition("/")[2]}} for path in paths}
+    metadata = {"name": controller.rpartition("/")[2], "namespace": controller.split("/")[5]}
+    return {**found, controller: {"metadata": metadata, "status": {"availableReplicas": 1}}}
 
 
 def path_of_pods(delivery: str = "modelcar") -> str:

@@ -9,7 +9,7 @@ import modelimage
 from smoke import deployed as module
 from smoke.checks import Check, Status
 from smoke.deployed import deployed
-from tests.recorded_api import RecordedApi, merge
+from tests.recorded_api import RecordedApi, forbidden, merge
 from tests.smoke import stacks
 from watch.image import ImageFiles
 from watch.kube import Executed, KubeApi
@@ -28,6 +28,9 @@ def deploy(cluster: RecordedApi, delivery: str) -> None:
     path, body = stacks.served(delivery)
     cluster.objects[path] = body
     cluster.objects[f"{stacks.path_of_pods(delivery)}/p-1"] = stacks.pod(delivery)
+    names = [stacks.IMAGE, stacks.URIS["kubeai"].removeprefix("oci://")]
+    cluster.objects["/api/v1/nodes/n-1"] = stacks.node(["r.example/other@sha256:" + "e" * 64], names)
+    cluster.objects |= stacks.around(delivery)
 
 
 def checks(
@@ -42,7 +45,7 @@ def checks(
     said = LISTINGS[delivery] if listing is None else listing
     monkeypatch.setattr(api, "execute", lambda *_, **__: Executed(0, said, ""))
     monkeypatch.setattr(module, "files_of", lambda _: files or ImageFiles(FILES, complete=True))
-    found = deployed(api, [stacks.model(delivery, **model)])
+    found = deployed(api, stacks.outputs(delivery, **model), [stacks.model(delivery, **model)])
     return {check.name: check for check in found}
 
 
@@ -55,7 +58,7 @@ def test_a_healthy_model_holds(
     found = checks(api, monkeypatch, delivery)
 
     assert {name: check.status for name, check in found.items()} == dict.fromkeys(
-        ("ready", "digest", "restarts", "files"), Status.PASS
+        ("controller", "objects", "ready", "digest", "restarts", "files"), Status.PASS
     )
     assert stacks.DIGEST in found["digest"].evidence
     assert "2 files, 988098483 bytes" in found["files"].evidence
@@ -237,6 +240,115 @@ def test_a_paused_model_is_skipped_as_ready_and_has_no_pods_to_check(
     found = checks(api, monkeypatch, "modelcar", paused=True)
 
     assert {check.status for check in found.values()} == {Status.SKIP}
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_a_model_that_was_paused_by_command_says_so_and_nothing_fails(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch, delivery: str
+) -> None:
+    deploy(cluster, delivery)
+    path, _ = stacks.served(delivery)
+    del cluster.objects[f"{stacks.path_of_pods(delivery)}/p-1"]
+    merge(cluster.objects[path], dict(stacks.model(delivery).output.serving.platform.stopped))
+
+    found = checks(api, monkeypatch, delivery)
+
+    assert {check.status for check in found.values()} == {Status.SKIP}
+    assert all("paused by command: `oms resume`" in check.evidence for check in found.values())
+
+
+def test_a_healthy_kubeai_model_at_zero_is_skipped_as_scaled_to_zero(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(cluster, "kubeai")
+    path, _ = stacks.served("kubeai")
+    del cluster.objects[f"{stacks.path_of_pods('kubeai')}/p-1"]
+    merge(cluster.objects[path], {"spec": {"minReplicas": 0, "replicas": 0}, "status": {"replicas": {"ready": 0}}})
+
+    found = checks(api, monkeypatch, "kubeai", replicas=0)
+
+    assert {name for name, check in found.items() if check.status is Status.PASS} == {"controller", "objects"}
+    assert {check.status for check in found.values()} == {Status.PASS, Status.SKIP}
+    assert "scaled to zero" in found["ready"].evidence
+
+
+def test_a_kubeai_model_that_should_have_a_pod_by_now_is_not_taken_for_scaled_to_zero(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(cluster, "kubeai")
+    path, _ = stacks.served("kubeai")
+    del cluster.objects[f"{stacks.path_of_pods('kubeai')}/p-1"]
+    merge(cluster.objects[path], {"spec": {"minReplicas": 0, "replicas": 1}})
+
+    assert checks(api, monkeypatch, "kubeai", replicas=0)["ready"].status is Status.FAIL
+
+
+def test_kserve_that_mounts_what_the_delivery_calls_a_modelcar_is_known_by_its_pods(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An adopted KServe in `ociModelMode: native` makes image volumes of `oci://`."""
+    deploy(cluster, "modelcar")
+    cluster.objects[f"{stacks.path_of_pods()}/p-1"] = stacks.pod("native")
+
+    found = checks(api, monkeypatch, "modelcar")
+
+    assert {check.status for check in found.values()} == {Status.PASS}
+    assert "the images of node n-1" in found["digest"].evidence
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_every_object_that_a_model_needs_turns_the_check_red_when_it_is_gone(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch, delivery: str
+) -> None:
+    for path in stacks.around(delivery):
+        deploy(cluster, delivery)
+        del cluster.objects[path]
+
+        found = checks(api, monkeypatch, delivery)
+
+        failed = {name for name, check in found.items() if check.status is Status.FAIL}
+        assert failed == ({"controller"} if "/deployments/" in path else {"objects"}), path
+        (name,) = failed
+        assert path.rpartition("/")[2] in found[name].evidence or name == "controller"
+        assert found[name].remedy
+
+
+def test_a_controller_that_was_scaled_to_none_fails_though_its_deployment_calls_itself_available(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(cluster, "modelcar")
+    path = "/apis/apps/v1/namespaces/kserve/deployments/kserve-controller-manager"
+    cluster.objects[path]["status"] = {"conditions": [{"type": "Available", "status": "True"}], "replicas": 0}
+
+    found = checks(api, monkeypatch, "modelcar")["controller"]
+
+    assert found.status is Status.FAIL
+    assert "kserve/kserve-controller-manager has no available pod" in found.evidence
+
+
+def test_a_status_of_before_is_no_comfort_where_the_pods_are_not_ready(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(cluster, "modelcar")
+    cluster.objects[f"{stacks.path_of_pods()}/p-1"]["status"]["conditions"][0]["status"] = "False"
+
+    found = checks(api, monkeypatch, "modelcar")["ready"]
+
+    assert found.status is Status.FAIL
+    assert "says that it is ready; 0 of 1 pods are" in found.evidence
+
+
+def test_objects_that_may_not_be_read_are_named_and_do_not_fail(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(cluster, "modelcar")
+    path = next(path for path in stacks.around() if "poddisruptionbudgets" in path)
+    cluster.answers["GET", path] = forbidden("no")
+
+    found = checks(api, monkeypatch, "modelcar")["objects"]
+
+    assert found.status is Status.PASS
+    assert f"not to be read: PodDisruptionBudget {stacks.NAME}" in found.evidence
 
 
 def test_an_unreachable_api_server_fails_the_check_with_the_error(

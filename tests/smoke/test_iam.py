@@ -1,7 +1,6 @@
 """Whether a node account may pull, by the policies that Google's APIs answer with."""
 
 import contextlib
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,13 +11,17 @@ import pytest
 from oci_model_serving.reference import ImageReference
 from smoke.checks import NotRunError
 from smoke.iam import RegistryPolicies, google_token
-from tests.smoke import loopback
+from tests.google.endpoints import loopback
+from tests.google.errors import GoogleError
+from tests.google.faults import Faults, api_off, busy, denied, too_many
 from tests.smoke.stacks import ACCOUNT, DIGEST, IMAGE
 from watch.causes import NotHeldError
 
 REFERENCE = ImageReference.parse(IMAGE)
-REPOSITORY_POLICY = "/v1/projects/demo/locations/us-central1/repositories/models:getIamPolicy"
-PROJECT_POLICY = "/v1/projects/demo:getIamPolicy"
+REPOSITORY = "projects/demo/locations/us-central1/repositories/models"
+PROJECT = "projects/demo"
+READ_REPOSITORY = "artifactregistry.projects.locations.repositories.getIamPolicy"
+READ_PROJECT = "cloudresourcemanager.projects.getIamPolicy"
 MEMBER = f"serviceAccount:{ACCOUNT}"
 
 
@@ -27,26 +30,30 @@ def binding(role: str, member: str = MEMBER, **more: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def google_apis(answers: dict[str, tuple[int, Any]]) -> Iterator[RegistryPolicies]:
-    class Handler(loopback.Handler):
-        def respond(self) -> None:
-            assert self.headers["Authorization"] == "Bearer token"
-            self.read_body()
-            status, body = answers.get(self.path, (404, {}))
-            self.send(status, json.dumps(body).encode())
-
-    with loopback.serve(Handler) as address:
-        url = f"http://{address}"
-        yield RegistryPolicies(lambda: "token", artifact_registry=url, resource_manager=url)
+def google_apis(
+    policies: dict[str, dict[str, Any]], refusing: dict[str, list[GoogleError]] | None = None
+) -> Iterator[RegistryPolicies]:
+    """Google with these policies; a repository exists if it has one."""
+    with loopback(Faults(refusing=refusing or {})) as google:
+        for name, policy in policies.items():
+            service = "artifactregistry" if "/repositories/" in name else "cloudresourcemanager"
+            google.state.put(service, name, {"name": name})
+            google.state.policies[service, name] = policy
+        yield RegistryPolicies(
+            lambda: "token",
+            artifact_registry=google.address("artifactregistry"),
+            resource_manager=google.address("cloudresourcemanager"),
+        )
+        assert google.violations == []
 
 
 def test_a_binding_on_the_repository_is_enough() -> None:
-    with google_apis({REPOSITORY_POLICY: (200, binding("roles/artifactregistry.reader"))}) as policies:
+    with google_apis({REPOSITORY: binding("roles/artifactregistry.reader")}) as policies:
         assert "roles/artifactregistry.reader on models" in policies.check_reader(REFERENCE, ACCOUNT)
 
 
 def test_a_binding_on_the_project_is_enough() -> None:
-    answers = {REPOSITORY_POLICY: (200, {}), PROJECT_POLICY: (200, binding("roles/editor"))}
+    answers = {REPOSITORY: {}, PROJECT: binding("roles/editor")}
     with google_apis(answers) as policies:
         assert "on the project demo" in policies.check_reader(REFERENCE, ACCOUNT)
 
@@ -63,7 +70,7 @@ def test_a_binding_on_the_project_is_enough() -> None:
 )
 def test_no_binding_fails_and_names_the_one_that_is_missing(policy: dict[str, Any]) -> None:
     with (
-        google_apis({REPOSITORY_POLICY: (200, policy), PROJECT_POLICY: (200, {})}) as policies,
+        google_apis({REPOSITORY: policy, PROJECT: {}}) as policies,
         pytest.raises(NotHeldError) as failed,
     ):
         policies.check_reader(REFERENCE, ACCOUNT)
@@ -73,13 +80,15 @@ def test_no_binding_fails_and_names_the_one_that_is_missing(policy: dict[str, An
 
 def test_an_unreadable_project_policy_is_no_failure_of_the_account() -> None:
     with (
-        google_apis({REPOSITORY_POLICY: (200, {}), PROJECT_POLICY: (403, {})}) as policies,
+        google_apis(
+            {REPOSITORY: {}}, {READ_PROJECT: [denied("resourcemanager.projects.getIamPolicy", PROJECT)]}
+        ) as policies,
         pytest.raises(NotRunError, match=r"project demo could not be read \(403\)"),
     ):
         policies.check_reader(REFERENCE, ACCOUNT)
 
 
-@pytest.mark.parametrize("where", [REPOSITORY_POLICY, PROJECT_POLICY])
+@pytest.mark.parametrize("where", [REPOSITORY, PROJECT])
 @pytest.mark.parametrize(
     ("role", "member"),
     [
@@ -91,7 +100,7 @@ def test_an_unreadable_project_policy_is_no_failure_of_the_account() -> None:
     ],
 )
 def test_a_binding_that_may_or_may_not_apply_is_named_and_no_failure(where: str, role: str, member: str) -> None:
-    answers = {REPOSITORY_POLICY: (200, {}), PROJECT_POLICY: (200, {}), where: (200, binding(role, member))}
+    answers = {REPOSITORY: {}, PROJECT: {}, where: binding(role, member)}
     with google_apis(answers) as policies, pytest.raises(NotRunError) as reason:
         policies.check_reader(REFERENCE, ACCOUNT)
 
@@ -106,14 +115,40 @@ def test_a_binding_that_may_or_may_not_apply_is_named_and_no_failure(where: str,
     ],
 )
 def test_a_group_of_another_role_and_another_accounts_custom_role_do_not_count(role: str, member: str) -> None:
-    answers = {REPOSITORY_POLICY: (200, {}), PROJECT_POLICY: (200, binding(role, member))}
+    answers = {REPOSITORY: {}, PROJECT: binding(role, member)}
     with google_apis(answers) as policies, pytest.raises(NotHeldError):
         policies.check_reader(REFERENCE, ACCOUNT)
 
 
 def test_an_unreadable_repository_policy_is_no_failure_of_the_account() -> None:
-    with google_apis({REPOSITORY_POLICY: (403, {})}) as policies, pytest.raises(NotRunError, match="may not read"):
+    refused = {READ_REPOSITORY: [denied("artifactregistry.repositories.getIamPolicy", REPOSITORY)]}
+    with google_apis({REPOSITORY: {}}, refused) as policies, pytest.raises(NotRunError, match="may not read"):
         policies.check_reader(REFERENCE, ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        (
+            api_off("Artifact Registry API", "artifactregistry", "demo"),
+            "artifactregistry.googleapis.com is not enabled in demo: `gcloud services enable "
+            "artifactregistry.googleapis.com --project demo`",
+        ),
+        (busy(), "Google answered 503 for the IAM policy of projects/demo/.*: run the check again in a few minutes"),
+        (
+            too_many(),
+            "Google answered 429 for the IAM policy of projects/demo/.*: run the check again in a few minutes",
+        ),
+    ],
+    ids=["api off", "503", "429"],
+)
+def test_an_api_that_does_not_answer_is_told_in_one_line_with_what_to_do(refusal: GoogleError, told: str) -> None:
+    with (
+        google_apis({REPOSITORY: {}}, {READ_REPOSITORY: [refusal]}) as policies,
+        pytest.raises(NotRunError, match=told) as reason,
+    ):
+        policies.check_reader(REFERENCE, ACCOUNT)
+    assert "\n" not in str(reason.value)
 
 
 def test_an_absent_repository_fails() -> None:
@@ -136,14 +171,10 @@ def test_an_absent_repository_fails() -> None:
 def test_every_form_of_googles_names_is_asked_for_its_own_policy(repository: str, name: str, project: str) -> None:
     reference = ImageReference.parse(f"{repository}@{DIGEST}")
 
-    with google_apis({f"/v1/{name}:getIamPolicy": (200, binding("roles/artifactregistry.reader"))}) as policies:
+    with google_apis({name: binding("roles/artifactregistry.reader")}) as policies:
         assert "roles/artifactregistry.reader" in policies.check_reader(reference, ACCOUNT)
     if project:
-        answers = {
-            f"/v1/{name}:getIamPolicy": (200, {}),
-            f"/v1/projects/{project}:getIamPolicy": (200, binding("roles/viewer")),
-        }
-        with google_apis(answers) as policies:
+        with google_apis({name: {}, f"projects/{project}": binding("roles/viewer")}) as policies:
             assert f"on the project {project}" in policies.check_reader(reference, ACCOUNT)
 
 

@@ -4,13 +4,14 @@ import json
 
 import pytest
 
-from smoke.scaling import is_paused, pause, resume, scale_of, wait_for_no_pods
-from tests.recorded_api import RecordedApi
+from smoke.scaling import pause, resume, scale_of
+from tests.recorded_api import RecordedApi, merge
 from tests.smoke import stacks
 from watch import waiting
 from watch.causes import NotHeldError
 from watch.kube import ApiError, KubeApi
-from watch.rollout import wait_for_ready_pod
+from watch.pods import is_paused
+from watch.rollout import wait_for_no_pods, wait_for_ready_pod
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +29,14 @@ def silent(_: str) -> None:
     pass
 
 
-def test_an_inferenceservice_is_paused_by_kserves_annotation(api: KubeApi, cluster: RecordedApi) -> None:
+def scale(cluster: RecordedApi, path: str) -> dict[str, object]:
+    spec = cluster.objects[path]["spec"]
+    return {key: spec.get(key) for key in ("minReplicas", "replicas", "autoscalingDisabled")}
+
+
+def test_an_inferenceservice_is_paused_and_resumed_by_kserves_annotation_and_nothing_else(
+    api: KubeApi, cluster: RecordedApi
+) -> None:
     path = deploy(cluster, "modelcar")
     model = stacks.model().output
 
@@ -37,35 +45,38 @@ def test_an_inferenceservice_is_paused_by_kserves_annotation(api: KubeApi, clust
     assert is_paused(cluster.objects[path], model)
 
     resume(api, model)
-    assert cluster.objects[path]["metadata"]["annotations"] == {}
+    assert cluster.objects[path]["metadata"]["annotations"] == {"serving.kserve.io/stop": "false"}
     assert not is_paused(cluster.objects[path], model)
 
 
-def test_a_kubeai_model_gets_its_replicas_back(api: KubeApi, cluster: RecordedApi) -> None:
+def test_a_kubeai_model_is_paused_without_touching_its_bounds(api: KubeApi, cluster: RecordedApi) -> None:
     path = deploy(cluster, "kubeai")
     cluster.objects[path]["spec"] |= {"minReplicas": 2, "replicas": 3}
     model = stacks.model("kubeai").output
 
     pause(api, model)
-    paused = cluster.objects[path]["spec"]
-    assert (paused["minReplicas"], paused["replicas"], paused["autoscalingDisabled"]) == (0, 0, True)
+    assert scale(cluster, path) == {"minReplicas": 2, "replicas": 0, "autoscalingDisabled": True}
     assert is_paused(cluster.objects[path], model)
 
     resume(api, model)
-    resumed = cluster.objects[path]
-    assert (resumed["spec"]["minReplicas"], resumed["spec"]["replicas"]) == (2, 3)
-    assert "autoscalingDisabled" not in resumed["spec"]
-    assert resumed["metadata"]["annotations"] == {}
+    assert scale(cluster, path) == {"minReplicas": 2, "replicas": 2, "autoscalingDisabled": False}
+    assert cluster.objects[path]["metadata"]["annotations"] == {}
 
 
-def test_a_kubeai_model_that_its_stack_paused_is_resumed_with_one_replica(api: KubeApi, cluster: RecordedApi) -> None:
+@pytest.mark.parametrize("bounds", [{"minReplicas": 0}, {}])
+def test_a_kubeai_model_that_scales_to_zero_is_resumed_with_a_pod_and_still_scales_to_zero(
+    api: KubeApi, cluster: RecordedApi, bounds: dict[str, int]
+) -> None:
     path = deploy(cluster, "kubeai")
-    cluster.objects[path]["spec"] |= {"minReplicas": 0, "replicas": 0, "autoscalingDisabled": True}
+    cluster.objects[path]["spec"] = {"url": "oci://r.example/m", "replicas": 0, "autoscalingDisabled": True, **bounds}
 
     resume(api, stacks.model("kubeai").output)
 
-    assert cluster.objects[path]["spec"]["replicas"] == 1
-    assert "autoscalingDisabled" not in cluster.objects[path]["spec"]
+    assert scale(cluster, path) == {
+        "minReplicas": bounds.get("minReplicas"),
+        "replicas": 1,
+        "autoscalingDisabled": False,
+    }
 
 
 @pytest.mark.parametrize("delivery", ["modelcar", "kubeai"])
@@ -74,6 +85,7 @@ def test_pausing_twice_and_resuming_twice_changes_nothing_more(
 ) -> None:
     path = deploy(cluster, delivery)
     model = stacks.model(delivery).output
+    merge(cluster.objects[path], dict(model.serving.platform.running))
     before = json.dumps(cluster.objects[path], sort_keys=True)
 
     for action in (pause, pause, resume, resume):
@@ -113,31 +125,6 @@ def test_the_ready_pod_is_returned(api: KubeApi, cluster: RecordedApi) -> None:
     cluster.objects[f"{stacks.path_of_pods()}/p-1"] = stacks.pod()
 
     assert wait_for_ready_pod(api, stacks.model().output, timeout=5, tell=silent)["metadata"]["name"] == "p-1"
-
-
-def test_a_kubeai_model_that_scales_to_zero_is_not_made_always_on(api: KubeApi, cluster: RecordedApi) -> None:
-    path = deploy(cluster, "kubeai")
-    cluster.objects[path]["spec"] |= {"minReplicas": 0, "replicas": 2}
-    model = stacks.model("kubeai").output
-
-    pause(api, model)
-    resume(api, model)
-
-    assert (cluster.objects[path]["spec"]["minReplicas"], cluster.objects[path]["spec"]["replicas"]) == (0, 2)
-
-
-@pytest.mark.parametrize("replicas", [{"minReplicas": 0, "replicas": 0}, {"minReplicas": 0}, {}])
-def test_a_model_at_zero_is_resumed_with_one_replica_and_its_own_minimum(
-    api: KubeApi, cluster: RecordedApi, replicas: dict[str, int]
-) -> None:
-    path = deploy(cluster, "kubeai")
-    cluster.objects[path]["spec"] = {"url": "oci://r.example/m", **replicas}
-    model = stacks.model("kubeai").output
-
-    pause(api, model)
-    resume(api, model)
-
-    assert cluster.objects[path]["spec"] == {"url": "oci://r.example/m", **replicas, "replicas": 1}
 
 
 @pytest.mark.parametrize("delivery", ["modelcar", "kubeai"])

@@ -10,7 +10,7 @@ from tests.smoke import stacks
     ("options", "steps"),
     [
         (Options(), ("preflight", "deployed", "validate", "egress")),
-        (Options(on_demand=("coldstart", "scratch")), STEPS),
+        (Options(on_demand=("coldstart", "scratch", "drift")), STEPS),
         (Options(only=("validate", "preflight")), ("preflight", "validate")),
         (Options(action="coldstart"), ("coldstart",)),
         (Options(action="pause"), ()),

@@ -140,3 +140,66 @@ def test_no_text_of_a_status_breaks_the_diagnosis(reason: str, message: str, eve
     causes = diagnose(Case(pod, [{"type": "Warning", "reason": reason, "message": event}]))
 
     assert all(cause.remedy for cause in causes)
+
+
+TAINTED = {
+    "spec": {"nodeSelector": {"pool": "l4"}, "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}]},
+    "status": {
+        "conditions": [
+            {
+                "type": "PodScheduled",
+                "status": "False",
+                # Kubernetes 1.35 names no key.
+                "message": "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, "
+                "1 node(s) had untolerated taint(s).",
+            }
+        ]
+    },
+}
+GPU = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
+
+
+def tainted(*taints: dict[str, str]) -> str:
+    own = {"metadata": {"name": "own", "labels": {"pool": "l4"}}, "spec": {"taints": [GPU, *taints]}}
+    other = {
+        "metadata": {"name": "other", "labels": {}},
+        "spec": {"taints": [{"key": "foreign", "effect": "NoExecute"}]},
+    }
+    causes = diagnose(Case(TAINTED, nodes=[own, other], pool="l4"))
+    (remedy,) = (cause.remedy for cause in causes if cause.code == "untolerated-taint")
+    return remedy
+
+
+def test_a_taint_of_the_pools_own_nodes_gets_the_setting_and_the_value_to_write() -> None:
+    remedy = tainted({"key": "team", "value": "a", "effect": "NoSchedule"})
+
+    assert "{key: team, value: a, effect: NoSchedule} to nodePools.l4.taints" in remedy
+    assert "nvidia.com/gpu" not in remedy
+    assert "foreign" not in remedy
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("node.kubernetes.io/unschedulable", "`kubectl uncordon NODE`"),
+        ("node.kubernetes.io/not-ready", "out of use (node.kubernetes.io/not-ready)"),
+        ("node.cloudprovider.kubernetes.io/uninitialized", "out of use"),
+    ],
+)
+def test_a_taint_that_says_how_a_node_is_gets_no_toleration(key: str, said: str) -> None:
+    remedy = tainted({"key": key, "effect": "NoSchedule"})
+
+    assert said in remedy
+    assert ".taints" not in remedy
+
+
+def test_a_taint_that_only_advises_keeps_no_pod_away() -> None:
+    assert "compare `kubectl describe nodes`" in tainted({"key": "cheap", "effect": "PreferNoSchedule"})
+
+
+def test_the_gpu_taint_is_told_where_it_is_the_one() -> None:
+    node = {"metadata": {"name": "n", "labels": {}}, "spec": {"taints": [GPU]}}
+    (cause,) = diagnose(Case({**TAINTED, "spec": {}}, nodes=[node]))[:1]
+
+    assert cause.code == "untolerated-taint"
+    assert "`models.NAME.nodePool`" in cause.remedy

@@ -15,7 +15,7 @@ from oci_model_serving.reference import ImageReference
 from tests.smoke import stacks
 from watch import image
 from watch.causes import NotHeldError
-from watch.image import ImageFiles, _Headers, _inflated, files_of
+from watch.image import ImageFiles, _Headers, _inflated, _starts, files_of
 
 names = st.text("abcdefghij-_.0123456789", min_size=1, max_size=120).filter(lambda name: name.strip("."))
 contents = st.dictionaries(names, st.integers(0, 5000), max_size=8)
@@ -133,3 +133,20 @@ def test_a_damaged_layer_fails_and_is_named(monkeypatch: pytest.MonkeyPatch, kin
 
     with pytest.raises(NotHeldError, match=r"layer sha256:0{64} of .* is damaged"):
         files_of(reference)
+
+
+@given(contents, st.integers(0, 6000), st.integers(1, 900))
+@settings(max_examples=60, deadline=None)
+def test_the_beginning_of_every_file_is_read_as_it_is(files: dict[str, int], length: int, size: int) -> None:
+    with io.BytesIO() as stream, tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        written = {name: bytes(at % 251 for at in range(count)) for name, count in files.items()}
+        for name, content in written.items():
+            info = tarfile.TarInfo(f"./models/{name}")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+        tar.close()
+        data = stream.getvalue()
+
+    starts = dict(_starts(_Headers(chunked(data, size), len(data)), length))
+
+    assert starts == {name: content[:length] for name, content in written.items()}

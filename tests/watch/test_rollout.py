@@ -12,7 +12,7 @@ import pytest
 from oci_model_serving.errors import InputError
 from tests.recorded_api import RecordedApi
 from tests.smoke import stacks
-from watch import rollout, waiting
+from watch import rollout, signs, waiting
 from watch.causes import NotHeldError
 from watch.kube import KubeApi
 
@@ -33,7 +33,8 @@ BACKING_OFF = {
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(rollout, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(rollout, "_EVENTS_SECONDS", 0.0)
+    monkeypatch.setattr(signs, "PULL_SECONDS", 0.05)
 
 
 def pod(delivery: str, *, ready: bool = True, **changes: Any) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def test_a_pull_that_keeps_failing_ends_with_its_cause_long_before_the_timeout(
 def test_a_pull_that_fails_in_passing_is_forgiven(
     api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rollout, "PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(signs, "PULL_SECONDS", 60)
     put(cluster, "native", pod("native", ready=False, phase="Pending", containerStatuses=[BACKING_OFF]))
 
     def recovers(_: float) -> None:
@@ -109,7 +110,7 @@ def test_the_command_takes_the_cluster_from_its_environment_and_prints_the_pod(c
         check=True,
     )
 
-    assert json.loads(done.stdout)["pod"]
+    assert json.loads(done.stdout) == {"pods": ["p-1"]}
     assert "very-secret-token" not in done.stdout + done.stderr
 
 
@@ -126,14 +127,14 @@ def test_the_command_fails_with_each_cause_and_its_remedy_and_no_traceback(clust
     )
 
     assert (done.returncode, done.stdout) == (1, "")
-    evidence, cause, remedy = done.stderr.splitlines()
+    evidence, cause, remedy = done.stderr.splitlines()[-3:]
     assert "it is not ready after 0 s" in evidence
     assert "403 Forbidden" in cause
     assert "pull" in remedy
 
 
 def test_a_pod_that_no_controller_made_is_said_to_be_missing(api: KubeApi) -> None:
-    with pytest.raises(NotHeldError, match="no controller made one of its image"):
+    with pytest.raises(NotHeldError, match="no controller made one of its revision"):
         rollout.wait_for_ready_pod(api, stacks.model("native").output, timeout=0)
 
 
@@ -163,3 +164,143 @@ def test_a_missing_right_ends_the_wait_at_once(api: KubeApi, cluster: RecordedAp
 
     with pytest.raises(NotHeldError, match="no right"):
         rollout.wait_for_ready_pod(api, stacks.model("native").output, timeout=3600)
+
+
+def of_revision(delivery: str, revision: str, name: str = "p-1", **changes: Any) -> dict[str, Any]:
+    body = pod(delivery, **changes)
+    body["metadata"]["name"] = name
+    if delivery == "kubeai":
+        body["spec"]["containers"][0]["env"].append({"name": "OCI_MODEL_SERVING_REVISION", "value": revision})
+    else:
+        body["metadata"]["labels"]["oci-model-serving/revision"] = revision
+    return body
+
+
+@pytest.mark.parametrize("delivery", ["modelcar", "native"])
+def test_a_pod_of_the_same_image_but_an_earlier_revision_does_not_count(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch, delivery: str
+) -> None:
+    """A change of args, env or resources makes new pods of the same digest."""
+    put(cluster, delivery, of_revision(delivery, "before"))
+    new = of_revision(delivery, "now", "p-2")
+    monkeypatch.setattr(time, "sleep", lambda _: put(cluster, delivery, new))
+
+    found = rollout.wait_for_pods(api, stacks.model(delivery, revision="now").output, timeout=3600)
+
+    assert found == [new]
+
+
+def test_on_kubeai_the_earlier_pods_must_be_gone_for_it_counts_them_as_ones_that_serve(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(cluster, "kubeai", of_revision("kubeai", "before"))
+    new = of_revision("kubeai", "now", "p-2")
+    told: list[str] = []
+
+    def pass_time(_: float) -> None:
+        if len(told) == 1:
+            put(cluster, "kubeai", new)
+        if len(told) == 3:
+            del cluster.objects[f"{stacks.path_of_pods('kubeai')}/p-1"]
+
+    monkeypatch.setattr(time, "sleep", pass_time)
+
+    model = stacks.model("kubeai", revision="now").output
+    assert rollout.wait_for_pods(api, model, timeout=3600, tell=told.append) == [new]
+    assert "ready; 1 earlier pods are still going" in told[1]
+
+
+def test_an_earlier_pod_that_does_not_go_in_time_fails_nothing_once_the_new_ones_serve(
+    api: KubeApi, cluster: RecordedApi
+) -> None:
+    put(cluster, "kubeai", of_revision("kubeai", "before"))
+    new = of_revision("kubeai", "now", "p-2")
+    put(cluster, "kubeai", new)
+
+    assert rollout.wait_for_pods(api, stacks.model("kubeai", revision="now").output, timeout=0.1) == [new]
+
+
+def test_as_many_pods_are_waited_for_as_the_model_has_at_least(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(cluster, "native", of_revision("native", "now"))
+    model = stacks.model("native", revision="now", replicas=2).output
+    told: list[str] = []
+    monkeypatch.setattr(time, "sleep", lambda _: put(cluster, "native", of_revision("native", "now", "p-2")))
+
+    found = rollout.wait_for_pods(api, model, timeout=3600, tell=told.append)
+
+    assert [pod["metadata"]["name"] for pod in found] == ["p-1", "p-2"]
+    assert told[0].startswith(f"{stacks.NAME}: waiting for 2 ready pods: 1 of 2")
+
+
+def test_a_paused_model_is_waited_for_until_no_pod_is_left_those_that_are_going_included(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going = pod("native")
+    going["metadata"]["deletionTimestamp"] = "2026-11-22T10:00:01Z"
+    put(cluster, "native", going)
+    model = stacks.model("native", revision="now", replicas=0, paused=True).output
+
+    with pytest.raises(NotHeldError, match="zero pods"):
+        rollout.wait_for_pods(api, model, timeout=0.02)
+    monkeypatch.setattr(time, "sleep", lambda _: cluster.objects.clear())
+    assert rollout.wait_for_pods(api, model, timeout=3600) == []
+
+
+def test_nothing_is_waited_for_of_a_model_at_zero_but_its_object(api: KubeApi, cluster: RecordedApi) -> None:
+    model = stacks.model("kubeai", revision="now", replicas=0).output
+
+    with pytest.raises(NotHeldError, match="waiting for its object"):
+        rollout.wait_for_pods(api, model, timeout=0.02)
+    path, body = stacks.served("kubeai")
+    cluster.objects[path] = body
+    assert rollout.wait_for_pods(api, model, timeout=3600) == []
+
+
+def test_after_a_resume_one_pod_is_waited_for_though_the_settings_say_none(api: KubeApi, cluster: RecordedApi) -> None:
+    put(cluster, "native", of_revision("native", "now"))
+    model = stacks.model("native", revision="now", replicas=0, paused=True).output
+
+    assert rollout.wait_for_ready_pod(api, model, timeout=1)["metadata"]["name"] == "p-1"
+
+
+def test_progress_is_a_line_for_each_change_and_one_every_30_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    progress = waiting.Progress(written.append)
+    for second in range(100):
+        monkeypatch.setattr(time, "monotonic", lambda second=second: float(second))
+        state = "pulling" if second < 50 else "starting (2 restarts)"
+        progress.tell(f"m: waiting for a ready pod: {state} ({second} s)")
+
+    assert [line.rpartition(" (")[2] for line in written] == ["0 s)", "30 s)", "50 s)", "80 s)"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"containerStatuses": [BACKING_OFF]}, "container kserve-container: ImagePullBackOff"),
+        (
+            {
+                "containerStatuses": [],
+                "conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}],
+            },
+            "has no node: 0/3 nodes are available [no autoscaler has said anything yet]",
+        ),
+        (
+            {"containerStatuses": [{"name": "s", "state": {"running": {}}, "ready": False, "restartCount": 1}]},
+            "container s is starting, 1 restarts",
+        ),
+    ],
+)
+def test_progress_says_how_far_a_pod_has_come(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], told: str
+) -> None:
+    monkeypatch.setattr(signs, "PULL_SECONDS", 60)
+    put(cluster, "native", pod("native", ready=False, phase="Pending", **change))
+    lines: list[str] = []
+    monkeypatch.setattr(time, "sleep", lambda _: put(cluster, "native", pod("native")))
+
+    rollout.wait_for_pods(api, stacks.model("native").output, timeout=3600, tell=lines.append)
+
+    assert told in lines[0]

@@ -8,9 +8,11 @@ from components.settings.models import StackModel
 from components.settings.stack import Settings
 from components.settings.types import Target
 from oci_model_serving.delivery import KSERVE, KUBEAI, Delivery
-from oci_model_serving.reference import is_by_digest, split
+from oci_model_serving.reference import is_by_digest, is_google, split
 
 _KUBEAI_NAME = 40  # CRD models.kubeai.org, rule on metadata.name
+_SINCE = {Delivery.NATIVE: (0, 20), Delivery.FETCH: (0, 21)}
+_KUBEAI_SCALING = {"target_requests": "targetRequests", "scale_down_delay": "scaleDownDelay"}
 _PREDICTOR_NAME = 63 - len("-predictor")  # the Service and Deployment that KServe derives (Kubernetes: 63 characters)
 
 
@@ -27,12 +29,24 @@ def delivery(settings: Settings, made: StackModel, unread: Collection[str]) -> I
             )
         if "shm" in model.resources.model_fields_set:
             yield ".resources.shm", "is for KServe: remove it, KubeAI leaves /dev/shm to the pod's memory"
-    elif model.delivery is Delivery.NATIVE and _minor(kserve.version) < (0, 20):
+        return
+    since = _SINCE.get(model.delivery, (0, 0))
+    if _minor(kserve.version) < since:
         yield (
             ".delivery",
-            f"is native, which KServe {kserve.version} does not know: set platforms.kserve.version to v0.20.0 or "
-            "later, or write delivery: modelcar",
+            f"is {model.delivery.value}, which KServe {kserve.version} does not know: set platforms.kserve.version to "
+            f"v{since[0]}.{since[1]}.0 or later, or write delivery: modelcar",
         )
+    if model.delivery.pulled_by_pod:
+        held = {secret.server for secret in settings.pull_secrets.values()}
+        if is_google(made.image_host) and made.image_host not in held and "pullSecrets" not in unread:
+            yield (
+                ".delivery",
+                f"is {model.delivery.value}, whose pods pull by themselves, without the node's credentials: add "
+                f"{made.image_host} to pullSecrets, or write delivery: native or modelcar",
+            )
+        if model.warm != "none":
+            yield ".warm", f"is for images that nodes pull: remove it, the pods of delivery {model.delivery.value} do"
 
 
 def replicas(settings: Settings, made: StackModel) -> Iterator[Problem]:
@@ -60,9 +74,14 @@ def scaling(settings: Settings, made: StackModel) -> Iterator[Problem]:
     model = made.settings
     kserve, given, replicas = settings.kserve, model.scaling, model.replicas
     if model.delivery is Delivery.KUBEAI:
-        for name in sorted(given.model_fields_set):
-            yield f".scaling.{name}", "is for KServe: remove it, KubeAI scales on the requests that it sees"
+        for name in sorted(given.model_fields_set - _KUBEAI_SCALING.keys()):
+            yield (
+                f".scaling.{name}",
+                "is for KServe: remove it, KubeAI scales on the requests that it sees (scaling.targetRequests)",
+            )
         return
+    for name in sorted(given.model_fields_set & _KUBEAI_SCALING.keys()):
+        yield f".scaling.{_KUBEAI_SCALING[name]}", "is for delivery kubeai: remove it"
     if given.query and not kserve.keda:
         yield ".scaling.query", "is for KEDA: set platforms.kserve.keda to true (where KEDA is present), or remove it"
     elif given.query and not kserve.prometheus:
@@ -76,15 +95,7 @@ def platforms(settings: Settings) -> Iterator[Problem]:
     """What contradicts itself in the platforms that are used."""
     kserve = settings.kserve
     if KSERVE in settings.platforms:
-        if kserve.gateway == "gke" and settings.target is Target.LOCAL:
-            yield "platforms.kserve.gateway", "is gke, which is Google's: write envoy or none"
-        if kserve.deployment_mode == "Knative" and kserve.gateway != "none":
-            yield (
-                "platforms.kserve.gateway",
-                f"is {kserve.gateway}, but Knative routes to its revisions by itself: write none",
-            )
-        if kserve.certificate and (kserve.gateway != "gke" or kserve.domain == "example.com"):
-            yield "platforms.kserve.certificate", "needs gateway: gke and your own domain: set both, or remove it"
+        yield from _gateway(settings)
         if kserve.keda and kserve.deployment_mode == "Knative":
             yield "platforms.kserve.keda", "is for deploymentMode Standard: remove one of the two"
         if _minor(kserve.version) < (0, 19):
@@ -100,6 +111,28 @@ def platforms(settings: Settings) -> Iterator[Problem]:
                     f"platforms.{platform}.server.{name}",
                     f"is {image!r}, which can change under you: write host/path@sha256:… (or at least a version's tag)",
                 )
+
+
+def _gateway(settings: Settings) -> Iterator[Problem]:
+    kserve = settings.kserve
+    if kserve.gateway == "gke" and settings.target is Target.LOCAL:
+        yield "platforms.kserve.gateway", "is gke, which is Google's: write envoy or none"
+    if kserve.deployment_mode == "Knative" and kserve.gateway != "none":
+        yield (
+            "platforms.kserve.gateway",
+            f"is {kserve.gateway}, but Knative routes to its revisions by itself: write none",
+        )
+    if kserve.certificate and (kserve.gateway != "gke" or kserve.domain == "example.com"):
+        yield "platforms.kserve.certificate", "needs gateway: gke and your own domain: set both, or remove it"
+    for given in sorted(kserve.model_fields_set & {"gateway_install", "gateway_namespaces"}):
+        if kserve.gateway != "gke":
+            key = "gatewayInstall" if given == "gateway_install" else "gatewayNamespaces"
+            yield f"platforms.kserve.{key}", "is of gateway: gke only: remove it"
+    if kserve.gateway_namespaces and not kserve.gateway_install:
+        yield (
+            "platforms.kserve.gatewayNamespaces",
+            "is for the stack that makes the Gateway: write it there, and remove it here",
+        )
 
 
 def _namespaces(settings: Settings) -> Iterator[Problem]:

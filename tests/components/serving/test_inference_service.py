@@ -1,16 +1,18 @@
 """A model on KServe: the fields that its webhook honours, scaling as it really is, pause, rollout, route, egress."""
 
+import json
 from typing import Any
 
 import pytest
 
 from components.serving import admission
-from components.serving.disruption import REVISION_LABEL
+from oci_model_serving.delivery import REVISION_LABEL
 from tests import serving
 from tests.mocks import DIGEST, Recording, built, plain
 
 COMMAND = "command:local:Command"
 SERVICE = "kubernetes:serving.kserve.io/v1beta1:InferenceService"
+FETCHING = {"kserve": {"version": "v0.21.0"}}
 KEDA = {"keda": True, "prometheus": "http://prometheus.monitoring:9090"}
 HUB = "hf://Qwen/Qwen2.5-0.5B-Instruct@7ae557604adf67be50417f59c2c2f167def9a775"
 
@@ -152,6 +154,20 @@ def test_egress_is_denied_to_exactly_this_models_pods_and_before_they_start() ->
     assert policy.urn in recording.only(SERVICE).dependencies
 
 
+def test_a_pod_that_pulls_its_image_has_all_credentials_in_one_secret_and_a_way_to_the_registry() -> None:
+    # KServe #5739: the storage initializer is given the first of the pod's secrets and no other.
+    model = {"digest": serving.IMAGE, "delivery": "fetch"}
+    recording = serving.run(serving.gke({"qwen": model}, platforms=FETCHING, pullSecrets=serving.PULL_SECRETS))
+
+    assert serving.one(recording, "ServiceAccount")["imagePullSecrets"] == [{"name": "oci-pull"}]
+    secret = recording.only("kubernetes:core/v1:Secret", "models-oci-pull").inputs
+    assert (secret["metadata"]["name"], secret["metadata"]["namespace"]) == ("oci-pull", "models")
+    made = serving.one(recording, "InferenceService")["spec"]["predictor"]
+    assert made["model"]["storageUri"] == f"oci+fetch://{serving.IMAGE}"
+    _, registry = serving.one(recording, "NetworkPolicy")["spec"]["egress"]
+    assert registry == {"ports": [{"port": 443, "protocol": "TCP"}]}
+
+
 # Scaling, as KServe v0.19.0 and v0.20.0 really do it.
 
 
@@ -159,19 +175,21 @@ def test_the_mode_is_told_so_that_the_webhooks_default_is_no_drift() -> None:
     assert annotations()["serving.kserve.io/deploymentMode"] == "Standard"
 
 
-def test_a_fixed_number_is_owned_by_no_autoscaler() -> None:
-    recording = run(replicas={"min": 2})
-    made = serving.one(recording, "InferenceService")
+def test_a_fixed_number_is_a_range_of_one_so_that_a_wider_one_replaces_no_pod() -> None:
+    fixed, range_ = service(replicas={"min": 2}), service(replicas={"min": 2, "max": 5})
 
-    assert made["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "none"
-    assert (made["spec"]["predictor"]["minReplicas"], made["spec"]["predictor"]["maxReplicas"]) == (2, 2)
-    assert not {"scaleMetric", "scaleTarget", "autoScaling"} & set(made["spec"]["predictor"])
+    # KServe copies the annotations onto the pods.
+    assert fixed["metadata"]["annotations"] == range_["metadata"]["annotations"]
+    assert fixed["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "hpa"
+    bounds = [
+        (one["minReplicas"], one["maxReplicas"]) for one in (fixed["spec"]["predictor"], range_["spec"]["predictor"])
+    ]
+    assert bounds == [(2, 2), (2, 5)]
 
 
 def test_a_range_without_a_query_is_scaled_on_cpu() -> None:
     made = service(replicas={"min": 1, "max": 3}, scaling={"target": 70})
 
-    assert made["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "hpa"
     assert (made["spec"]["predictor"]["scaleMetric"], made["spec"]["predictor"]["scaleTarget"]) == ("cpu", 70)
 
 
@@ -224,11 +242,7 @@ def test_a_rollout_starts_the_new_pod_first_where_there_is_room_and_else_makes_r
 def revision(**fields: Any) -> str:
     recording = run(**fields)
     label: str = serving.one(recording, "InferenceService")["spec"]["predictor"]["labels"][REVISION_LABEL]
-    budget = serving.one(recording, "PodDisruptionBudget")
-    assert budget["spec"]["selector"]["matchLabels"] == {
-        "serving.kserve.io/inferenceservice": "qwen2-5",
-        REVISION_LABEL: label,
-    }
+    assert plain(recording.outputs["models"])["qwen2.5"]["revision"] == label
     return label
 
 
@@ -244,20 +258,49 @@ def test_what_makes_new_pods_has_a_new_revision_and_nothing_else_has() -> None:
         revision(delivery="native"),
         revision(platform={"server": {"image": serving.IMAGE}}),
     }
-    assert len(changed | {first}) == 6
+    changed |= {revision(drainTimeout=60), revision(platform=KEDA, scaling={"query": "sum(up)"})}
+    assert len(changed | {first}) == 8
 
 
-def test_pulumi_waits_for_the_new_pods_and_not_for_a_condition_that_old_ones_keep_up() -> None:
-    recording = run(replicas={"min": 2}, startupTimeout=900)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"args": ["--max-model-len=1"]},
+        {"env": {"A": "b"}},
+        {"resources": {"cpu": "3"}},
+        {"platform": {"server": {"image": serving.IMAGE}}},
+        {"delivery": "native"},
+        {"replicas": {"min": 1}},
+        {"paused": True},
+    ],
+)
+def test_every_change_of_the_pods_or_their_number_is_watched(change: dict[str, Any]) -> None:
+    before = run(replicas={"min": 2}, startupTimeout=900).only(COMMAND, "qwen2-5-rollout")
+    recording = run(**{"replicas": {"min": 2}, "startupTimeout": 900, **change})
+    after = recording.only(COMMAND, "qwen2-5-rollout")
 
-    assert annotations()["pulumi.com/skipAwait"] == "true"
-    budget = recording.only("kubernetes:policy/v1:PodDisruptionBudget")
-    assert budget.inputs["metadata"]["annotations"] == {
-        "pulumi.com/waitFor": "jsonpath={$[?@.currentHealthy > 1]}",
-        "pulumi.com/timeoutSeconds": "900",
-    }
-    # A failed pull ends the watch with its reason, before anything waits for pods that cannot come.
-    assert {"qwen2-5", "qwen2-5-rollout"} <= serving.after(recording, budget)
+    assert after.inputs["create"].endswith("watch.rollout --timeout 900")
+    assert after.inputs["stdin"] != before.inputs["stdin"]  # the command runs again, and fails the update
+    # Nothing else waits for pods that may never come, or holds the watch back until they have.
+    assert recording.only(SERVICE).name in serving.after(recording, after)
+    assert annotations(**change)["pulumi.com/skipAwait"] == "true"
+    budget = serving.one(recording, "PodDisruptionBudget")
+    assert budget["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
+
+
+def test_what_others_wrote_into_the_object_is_no_conflict_for_the_settings_hold() -> None:
+    assert annotations()["pulumi.com/patchForce"] == "true"
+
+
+def test_a_pod_that_has_to_go_finishes_its_answers_first() -> None:
+    made = predictor(drainTimeout=300)
+
+    *script, port, settle, patience = made["model"]["lifecycle"]["preStop"]["exec"]["command"]
+    assert script[:2] == ["python3", "-c"]
+    assert (port, settle, patience) == ("8080", "20", "300")  # Google's load balancer is slow to learn of it
+    assert made["terminationGracePeriodSeconds"] > 20 + 300
+    elsewhere = predictor(platform={"gateway": "none"})["model"]["lifecycle"]["preStop"]["exec"]["command"]
+    assert elsewhere[-2:] == ["5", "600"]
 
 
 def test_what_kserve_copies_onto_the_pods_does_not_change_with_how_long_we_wait() -> None:
@@ -269,12 +312,13 @@ def test_a_paused_model_is_stopped_and_the_stop_is_awaited() -> None:
     made = serving.one(recording, "InferenceService")
 
     assert made["metadata"]["annotations"]["serving.kserve.io/stop"] == "true"
-    assert made["metadata"]["annotations"]["pulumi.com/waitFor"] == "condition=Stopped"
     assert made["spec"]["predictor"]["minReplicas"] == 1  # what a resume goes back to
-    budget = serving.one(recording, "PodDisruptionBudget")
-    assert budget["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
-    assert [one.name for one in recording.of_type(COMMAND)] == ["qwen2.5-check"]
-    assert "serving.kserve.io/stop" not in annotations()
+    watched = json.loads(str(plain(recording.only(COMMAND, "qwen2-5-rollout").inputs["stdin"])))
+    assert (watched["paused"], watched["replicas"]) == (True, 0)
+
+
+def test_a_running_model_says_that_it_is_not_stopped_so_that_a_pause_by_command_is_undone() -> None:
+    assert annotations()["serving.kserve.io/stop"] == "false"
 
 
 # The way in.
@@ -353,4 +397,6 @@ def test_the_outputs_describe_the_model() -> None:
         "url": "http://qwen2-5-models.example.com",
         "paused": False,
         "node_pool": "l4",
+        "revision": made["revision"],
+        "replicas": 1,
     }

@@ -150,6 +150,25 @@ def test_a_kserve_that_is_there_already_gets_the_gateway_of_ours_all_the_same() 
     assert run(args(gateway="gke", install=False)).of_type(GATEWAY)
 
 
+def test_a_gateway_that_another_stack_makes_is_used_by_its_name() -> None:
+    platform = {"gateway": "gke", "install": False, "gatewayInstall": False, "namespace": "shared"}
+    models = {"qwen": {"digest": serving.IMAGE}}
+    recording = serving.run(serving.gke(models, platforms={"kserve": platform}))
+
+    assert not recording.of_type(GATEWAY)
+    route = serving.one(recording, "HTTPRoute")
+    assert route["spec"]["parentRefs"] == [{"name": "kserve-ingress-gateway", "namespace": "shared"}]
+
+
+def test_the_stack_that_makes_the_gateway_says_whose_routes_it_takes_beside_its_own() -> None:
+    inputs = run(args(gateway="gke", gateway_namespaces=["team-b"])).only(GATEWAY).inputs
+
+    (listener,) = inputs["spec"]["listeners"]
+    assert listener["allowedRoutes"]["namespaces"]["selector"] == {
+        "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["models", "team-b"]}]
+    }
+
+
 def test_with_a_certificate_gkes_gateway_speaks_tls_only() -> None:
     inputs = run(args(gateway="gke", domain="models.test", certificate="wildcard")).only(GATEWAY).inputs
 
@@ -255,6 +274,7 @@ def test_every_setting_has_an_effect() -> None:
                 "deployment_mode": "Knative",
                 "gateway": "none",
                 "gateway_scheme": "external",
+                "gateway_namespaces": ("team-b",),
                 "gateway_timeout": With(60, envoy),
                 "domain": "other.test",
                 "certificate": "wildcard",

@@ -58,8 +58,8 @@ def test_a_model_with_its_own_cpu_or_memory_has_a_profile_of_its_own() -> None:
     recording = stack({"qwen-2.5": {"resources": {"cpu": "8"}}, "other": {}})
 
     profiles = recording.only(RELEASE, "kubeai").inputs["values"]["resourceProfiles"]
-    assert profiles["qwen-2-5"]["requests"] == {"cpu": "8", "memory": "4Gi"}
-    assert profile_of(recording, "qwen-2-5") == "qwen-2-5:1"
+    assert profiles["qwen-2-5-8-4Gi"]["requests"] == {"cpu": "8", "memory": "4Gi"}
+    assert profile_of(recording, "qwen-2-5") == "qwen-2-5-8-4Gi:1"
     assert profile_of(recording, "other") == "cpu:1"
 
 
@@ -69,6 +69,24 @@ def test_a_rollout_has_a_surplus_pod_only_where_every_pool_has_room(nodes: int, 
     models = {"a": {"nodePool": "l4"}, "b": {"nodePool": "l4"}, "c": {}}
 
     assert values(models, nodePools={"l4": pool})["modelRollouts"] == {"surge": surge}
+
+
+def test_pods_finish_their_answers_for_as_long_as_the_most_patient_model_says() -> None:
+    patches = values({"a": {"drainTimeout": 60}, "b": {"drainTimeout": 900}, "c": {}})["modelServerPods"]["jsonPatches"]
+
+    grace, lifecycle = (patch["value"] for patch in patches)
+    assert [patch["path"] for patch in patches] == [
+        "/spec/terminationGracePeriodSeconds",
+        "/spec/containers/0/lifecycle",
+    ]
+    assert lifecycle["preStop"]["exec"]["command"][3:] == ["8000", "5", "900"]
+    assert grace > 900
+
+
+def test_without_room_for_a_surplus_pod_a_draining_one_is_not_kept_for_kubeai_counts_it() -> None:
+    pool = {"accelerator": "nvidia-l4", "maxNodes": 1}
+
+    assert "modelServerPods" not in values({"a": {"nodePool": "l4"}}, nodePools={"l4": pool})
 
 
 def test_engines_have_no_token_and_the_chat_ui_is_left_out() -> None:

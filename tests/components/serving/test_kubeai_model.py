@@ -1,5 +1,6 @@
 """A model on KubeAI: its URL by the digest's own tag, scaling, pause, offline, egress."""
 
+import json
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ def run(pool: dict[str, Any] | None = None, platform: dict[str, Any] | None = No
     model = {"digest": serving.IMAGE, "delivery": "kubeai", **fields}
     keys: dict[str, Any] = {"platforms": {"kubeai": {"version": "0.24.0", **(platform or {})}}}
     if pool is not None:
-        keys["nodePools"] = {"l4": pool}
+        keys["nodePools"] = {"l4": pool, "t4": pool}
     return serving.run(serving.gke({"qwen2.5": model}, **keys))
 
 
@@ -81,33 +82,67 @@ def test_kubeai_scales_between_the_settings_and_really_from_zero(replicas: dict[
     made = spec(replicas=replicas)
 
     assert (made["minReplicas"], made["maxReplicas"]) == (low, high)
-    assert "autoscalingDisabled" not in made
+    assert made["autoscalingDisabled"] is False  # said, so that a pause by command is undone
+    assert "replicas" not in made  # KubeAI's manager owns it
 
 
 def test_a_paused_model_has_no_replicas_and_nothing_that_brings_them_back() -> None:
     made = model(paused=True, replicas={"min": 2, "max": 3})
 
-    assert (made["spec"]["minReplicas"], made["spec"]["replicas"]) == (0, 0)
-    assert made["spec"]["autoscalingDisabled"] is True
-    assert made["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
+    assert (made["spec"]["autoscalingDisabled"], made["spec"]["replicas"]) == (True, 0)
+    assert (made["spec"]["minReplicas"], made["spec"]["maxReplicas"]) == (2, 3)  # what a resume goes back to
     assert crds.problems(made, crds.KUBEAI) == []
 
 
-def test_pulumi_waits_for_as_many_ready_pods_as_there_are_at_least() -> None:
-    annotations = model(replicas={"min": 2, "max": 5}, startupTimeout=900)["metadata"]["annotations"]
-
-    assert annotations == {
-        "pulumi.com/waitFor": "jsonpath={$.status[?@.ready > 1]}",
-        "pulumi.com/timeoutSeconds": "900",
-    }
+def test_kubeais_manager_owns_the_replicas_and_is_overruled_where_the_settings_speak_of_them() -> None:
+    # Its PUT of the whole object makes every later apply of `replicas` a conflict.
+    assert model()["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true", "pulumi.com/patchForce": "true"}
 
 
-@pytest.mark.parametrize("fields", [{"replicas": {"min": 0}}, {"awaitReady": False}, {"paused": True}])
-def test_nothing_is_waited_for_where_no_pod_is_to_come(fields: dict[str, Any]) -> None:
+def watched(**fields: Any) -> dict[str, Any]:
     recording = run(**fields)
+    command = recording.only(ROLLOUT, "qwen2-5-rollout")
+    assert recording.only("kubernetes:kubeai.org/v1:Model").name in serving.after(recording, command)
+    made: dict[str, Any] = json.loads(str(plain(command.inputs["stdin"])))
+    return made
 
-    assert serving.one(recording, "Model")["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
-    assert [one.name for one in recording.of_type(ROLLOUT)] == ["qwen2.5-check"]
+
+def test_pulumi_watches_for_as_many_ready_pods_of_the_new_revision_as_there_are_at_least() -> None:
+    made = watched(replicas={"min": 2, "max": 5})
+
+    assert made["replicas"] == 2
+    assert made["revision"] == spec(replicas={"min": 2})["env"]["OCI_MODEL_SERVING_REVISION"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"args": ["--max-model-len=1"]},
+        {"env": {"A": "b"}},
+        {"resources": {"cpu": "3"}},
+        {"gpus": 2},
+        {"nodePool": "t4"},
+        {"drainTimeout": 60},
+    ],
+)
+def test_what_makes_new_pods_has_a_new_revision_and_nothing_else_has(change: dict[str, Any]) -> None:
+    base: dict[str, Any] = {"nodePool": "l4", "pool": {"accelerator": "nvidia-l4", "count": 4}, "gpus": 1}
+    first = watched(**base)["revision"]
+
+    assert watched(**{**base, **change})["revision"] != first
+    assert watched(**base, replicas={"min": 2, "max": 3})["revision"] == first
+    assert watched(**base, paused=True)["revision"] == first
+
+
+def test_nothing_is_waited_for_where_nobody_waits() -> None:
+    assert [one.name for one in run(awaitReady=False).of_type(ROLLOUT)] == ["qwen2.5-check"]
+
+
+def test_its_scaling_is_the_settings() -> None:
+    made = spec(scaling={"targetRequests": 20, "scaleDownDelay": 300})
+
+    assert (made["targetRequests"], made["scaleDownDelaySeconds"]) == (20, 300)
+    assert not {"targetRequests", "scaleDownDelaySeconds"} & spec().keys()  # KubeAI's own defaults
 
 
 def test_egress_is_denied_to_this_models_pods_and_before_they_start() -> None:

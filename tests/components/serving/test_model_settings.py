@@ -35,7 +35,7 @@ def serve(given: ModelSettings) -> None:
         KubeAIModel("qwen", model, **known)
 
 
-@pytest.mark.parametrize("delivery", ["modelcar", "native", "kubeai"])
+@pytest.mark.parametrize("delivery", ["modelcar", "native", "fetch", "kubeai"])
 def test_every_setting_of_a_model_has_an_effect(delivery: str) -> None:
     base = ModelSettings.model_validate({"delivery": delivery, "node_pool": "l4", "replicas": {"max": 3}})
     others = {name: ModelSettings.model_validate({"delivery": name}).delivery for name in ("modelcar", "native")}
@@ -51,6 +51,8 @@ def test_every_setting_of_a_model_has_an_effect(delivery: str) -> None:
         "resources.shm": "9Gi",
         "scaling.query": "sum(x)",
         "scaling.target": 70,
+        "scaling.target_requests": 20,
+        "scaling.scale_down_delay": 300,
         "warm": "prepull",
         "await_ready": False,
     }
@@ -58,6 +60,9 @@ def test_every_setting_of_a_model_has_an_effect(delivery: str) -> None:
     if delivery == "kubeai":
         of_kserve = ("served_name", "resources.shm", "scaling.query", "scaling.target")
         exempt |= dict.fromkeys(of_kserve, "is KServe's, and refused for KubeAI (test_checks.py)")
+    else:
+        of_kubeai = ("scaling.target_requests", "scaling.scale_down_delay")
+        exempt |= dict.fromkeys(of_kubeai, "is KubeAI's, and refused for KServe (test_checks.py)")
 
     changes = {key: value for key, value in values.items() if key not in exempt}
     assert unreached(serve, base, changes, exempt=exempt) == []

@@ -2,6 +2,7 @@ import base64
 import json
 
 import pulumi
+import pytest
 from pydantic import SecretStr
 
 from components.serving import objects
@@ -25,6 +26,15 @@ def test_everything_says_what_it_is_part_of_and_a_models_objects_say_of_which() 
     metadata = egress.only("kubernetes:networking.k8s.io/v1:NetworkPolicy").inputs["metadata"]
     assert metadata["labels"] == {**LABELS, "oci-model-serving/model": "qwen"}
     assert "annotations" not in metadata
+
+
+@pytest.mark.parametrize("port", [443, 5000])
+def test_a_pod_that_pulls_its_image_reaches_a_registrys_port_and_no_other(port: int) -> None:
+    made = record(lambda: objects.deny_egress("qwen", "models", {"a": "b"}, OPTS, registry_port=port))
+
+    dns, registry = made.only("kubernetes:networking.k8s.io/v1:NetworkPolicy").inputs["spec"]["egress"]
+    assert {one["port"] for one in dns["ports"]} == {53}
+    assert registry == {"ports": [{"port": port, "protocol": "TCP"}]}
 
 
 def test_a_namespace_enforces_its_level_and_warns_of_what_is_not_restricted() -> None:
@@ -65,3 +75,12 @@ def test_egress_is_denied_but_for_names() -> None:
         "169.254.20.10/32",
         "169.254.169.254/32",
     ]
+
+
+@pytest.mark.parametrize(("replicas", "kept"), [(0, 0), (1, 0), (2, 1), (5, 4)])
+def test_a_drain_takes_one_pod_at_a_time_and_the_only_pod_when_there_is_one(replicas: int, kept: int) -> None:
+    pods = {"app": "qwen"}
+    made = record(lambda: objects.disruption_budget("qwen", "models", pods, replicas=replicas, opts=OPTS))
+
+    spec = made.only("kubernetes:policy/v1:PodDisruptionBudget").inputs["spec"]
+    assert spec == {"minAvailable": kept, "selector": {"matchLabels": pods}}

@@ -180,6 +180,38 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     ("min over max", with_model(replicas={"min": 3, "max": 2}), "models.qwen.replicas.max", "is 2, below min (3)"),
     (
+        "a Gateway of nobody's",
+        with_kserve({"gateway": "none", "gatewayInstall": False}),
+        "platforms.kserve.gatewayInstall",
+        "is of gateway: gke only: remove it",
+    ),
+    (
+        "a Gateway of another stack's with namespaces of ours",
+        with_kserve({"gateway": "gke", "gatewayInstall": False, "gatewayNamespaces": ["b"]}),
+        "platforms.kserve.gatewayNamespaces",
+        "write it there",
+    ),
+    (
+        "pulled by the pod, by a KServe that cannot",
+        with_model(delivery="fetch"),
+        "models.qwen.delivery",
+        "is fetch, which KServe v0.20.0 does not know: set platforms.kserve.version to v0.21.0",
+    ),
+    (
+        "pulled by the pod, from Google's registry, with nothing to show",
+        with_kserve(
+            {"version": "v0.21.0"}, delivery="fetch", digest="us-docker.pkg.dev/p/r/m@" + IMAGE.partition("@")[2]
+        ),
+        "models.qwen.delivery",
+        "add us-docker.pkg.dev to pullSecrets",
+    ),
+    (
+        "KubeAI's scaling on KServe",
+        with_model(scaling={"scaleDownDelay": 60}),
+        "models.qwen.scaling.scaleDownDelay",
+        "delivery kubeai",
+    ),
+    (
         "KServe's scaling on KubeAI",
         with_model(delivery="kubeai", scaling={"target": 5}),
         "models.qwen.scaling.target",

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 import pytest
 
 import modelimage
-from oci_model_serving.delivery import KSERVE, Delivery
-from oci_model_serving.outputs import parse
+from oci_model_serving.delivery import KSERVE, KUBEAI, Delivery
+from oci_model_serving.outputs import ModelOutput, parse
 from oci_model_serving.reference import ImageReference
 from oms.main import main
 from smoke import manifests
@@ -21,8 +22,10 @@ from smoke.scratch import scratch
 from smoke.stack import ServedModel, select
 from tests.integration import cluster, controllers, kubelet, webhook
 from tests.smoke import stacks
+from watch.causes import NotHeldError
 from watch.image import check_image, files_of
 from watch.kube import KubeApi, namespaced
+from watch.rollout import wait_for_pods
 
 pytestmark = [pytest.mark.integration, pytest.mark.node, pytest.mark.xdist_group("cluster")]
 
@@ -145,7 +148,7 @@ def test_kserves_deliveries_show_every_file(node: Node, image: ImageReference, d
     name = f"scratch-{secrets.token_hex(4)}"
     with (
         webhook.pod_webhook(node.admin, name, also=manifests.LABELS),
-        controllers.kserve(node.admin, SCRATCH),
+        controllers.playing(node.admin, selector=SCRATCH),
     ):
         found = deliver(node, stacks.model(delivery), image, image, SECONDS)
 
@@ -160,7 +163,7 @@ def test_a_modelcar_without_a_shell_ends_in_its_diagnosis(
     name = f"scratch-{secrets.token_hex(4)}"
     with (
         webhook.pod_webhook(node.admin, name, also=manifests.LABELS),
-        controllers.kserve(node.admin, SCRATCH),
+        controllers.playing(node.admin, selector=SCRATCH),
     ):
         found = deliver(node, stacks.model("modelcar"), bare_image, image, 15)
 
@@ -193,7 +196,7 @@ def served(node: Node, image: ImageReference) -> Iterator[dict[str, Any]]:
     with (
         cluster.namespace(node.admin, "smoke-test") as namespace,
         webhook.pod_webhook(node.admin, namespace),
-        controllers.kserve(node.admin, f"test={namespace}"),
+        controllers.playing(node.admin, selector=f"test={namespace}"),
     ):
         runtime = manifests.scratch_runtime(str(image))
         container = runtime["spec"]["containers"][0]
@@ -207,10 +210,18 @@ def served(node: Node, image: ImageReference) -> Iterator[dict[str, Any]]:
             stacks.NAME, Delivery.MODELCAR.uri(image), runtime=runtime["metadata"]["name"]
         )
         service["metadata"]["labels"] = {"test": namespace}
+        service["spec"]["predictor"]["serviceAccountName"] = stacks.NAME
         policy = {
             "metadata": {"name": stacks.NAME},
             "spec": {"podSelector": {"matchLabels": {webhook.LABEL: stacks.NAME}}, "policyTypes": ["Egress"]},
         }
+        around = {
+            ("v1", "serviceaccounts"): {},
+            ("policy/v1", "poddisruptionbudgets"): {"spec": {"minAvailable": 0, "selector": {}}},
+        }
+        for (version, plural), body in around.items():
+            node.api.create(namespaced(version, namespace, plural), {"metadata": {"name": stacks.NAME}, **body})
+        node.api.create(namespaced("apps/v1", namespace, "deployments"), controller(image))
         node.api.create(namespaced(manifests.RUNTIME_API, namespace, "servingruntimes"), runtime)
         node.api.create(namespaced("networking.k8s.io/v1", namespace, "networkpolicies"), policy)
         node.api.create(namespaced(KSERVE.api_version, namespace, "inferenceservices"), service)
@@ -221,7 +232,9 @@ def served(node: Node, image: ImageReference) -> Iterator[dict[str, Any]]:
             return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
         cluster.wait_for(ready, SECONDS)
-        yield stacks.raw_outputs(
+        where = namespaced("apps/v1", namespace, "deployments", "kserve-controller-manager")
+        cluster.wait_for(lambda: node.api.get(where)["status"].get("availableReplicas"), SECONDS)
+        outputs = stacks.raw_outputs(
             "modelcar",
             image=str(image),
             digest=image.digest,
@@ -231,6 +244,17 @@ def served(node: Node, image: ImageReference) -> Iterator[dict[str, Any]]:
             size_bytes=1_000_000,
             node_pool=None,
         )
+        outputs["platforms"] = {"kserve": {"version": "v0.20.0", "namespace": namespace, "gateway": "none"}}
+        yield outputs
+
+
+def controller(image: ImageReference) -> dict[str, Any]:
+    """What stands for the Deployment of KServe's controller, which `controllers` plays outside of the cluster."""
+    name = "kserve-controller-manager"
+    sleeping = {"name": "manager", "image": str(image), "command": ["sleep", "3600"]}
+    spec = {"terminationGracePeriodSeconds": 0, "containers": [sleeping]}
+    template = {"metadata": {"labels": {"app": name}}, "spec": spec}
+    return {"metadata": {"name": name}, "spec": {"selector": {"matchLabels": {"app": name}}, "template": template}}
 
 
 def command(node: Node, served: dict[str, Any], folder: Path, *arguments: str) -> int:
@@ -268,7 +292,60 @@ def test_a_cold_start_on_a_node_has_its_figures(
 def test_a_pod_of_another_digest_fails(node: Node, served: dict[str, Any]) -> None:
     other = parse({**served, "models": {stacks.KEY: {**served["models"][stacks.KEY], "digest": stacks.DIGEST}}})
 
-    found = {check.name: check for check in deployed(node.api, select(other, []))}
+    found = {check.name: check for check in deployed(node.api, other, select(other, []))}
 
     assert found["digest"].status is Status.FAIL
     assert served["models"][stacks.KEY]["digest"] in found["digest"].evidence
+
+
+def pod_of(model: ModelOutput, image: ImageReference, fault: str) -> dict[str, Any]:
+    """A pod as KubeAI makes it for the model, with something wrong."""
+    by_tag = f"{model.reference.repository}:{model.reference.digest_tag}"
+    command = ["sh", "-c", "sleep 2; echo no such flag >&2; exit 1" if fault == "crash loop" else "sleep 3600"]
+    pod = manifests.image_volume_pod(model.name, by_tag, image=str(image), command=command)
+    pod["metadata"]["labels"] = {KUBEAI.pod_label: model.name}
+    (container,) = pod["spec"]["containers"]
+    if fault == "crash loop":
+        container["readinessProbe"] = {"exec": {"command": ["false"]}}
+    container["env"] = [{"name": "OCI_MODEL_SERVING_REVISION", "value": model.revision}]
+    if fault == "no secret":
+        container["envFrom"] = [{"secretRef": {"name": "gone"}}]
+    if fault == "stray crash":
+        pod["spec"]["volumes"].append({"name": "seen", "emptyDir": {}})
+        container["volumeMounts"].append({"name": "seen", "mountPath": "/seen"})
+        container["command"] = ["sh", "-c", "[ -e /seen/once ] || { touch /seen/once; exit 1; }; exec sleep 3600"]
+    return pod
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"), [("wrong digest", "digest-not-found"), ("no secret", None), ("crash loop", "crash-server")]
+)
+def test_a_start_that_cannot_succeed_ends_within_a_minute_of_its_first_sign(
+    node: Node, image: ImageReference, fault: str, code: str | None
+) -> None:
+    reference = ImageReference(image.repository, stacks.DIGEST) if fault == "wrong digest" else image
+    with cluster.namespace(node.admin, "smoke-test") as namespace:
+        given = {"image": str(reference), "digest": reference.digest, "revision": "now", "namespace": namespace}
+        model = stacks.model("kubeai", **given).output
+        node.api.create(namespaced("v1", namespace, "pods"), pod_of(model, image, fault))
+        seen: list[tuple[float, str]] = []
+
+        with pytest.raises(NotHeldError, match="keeps failing") as failure:
+            wait_for_pods(node.api, model, timeout=300, tell=lambda line: seen.append((time.monotonic(), line)))
+        first = next(at for at, line in seen if any(sign in line for sign in ("Err", "Back", "restart", "Error")))
+
+    assert time.monotonic() - first < 60
+    if code:
+        assert [cause.code for cause in failure.value.causes] == [code]
+    assert failure.value.remedy
+
+
+def test_one_stray_crash_does_not_end_the_wait(node: Node, image: ImageReference) -> None:
+    with cluster.namespace(node.admin, "smoke-test") as namespace:
+        given = {"image": str(image), "digest": image.digest, "revision": "now", "namespace": namespace}
+        model = stacks.model("kubeai", **given).output
+        node.api.create(namespaced("v1", namespace, "pods"), pod_of(model, image, "stray crash"))
+
+        (pod,) = wait_for_pods(node.api, model, timeout=SECONDS)
+
+    assert pod["status"]["containerStatuses"][0]["restartCount"] == 1

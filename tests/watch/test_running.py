@@ -1,0 +1,112 @@
+"""Which image runs is read from the node and the pod's status, never from the spec that we wrote."""
+
+from typing import Any
+
+import pytest
+
+from tests.recorded_api import RecordedApi
+from tests.smoke import stacks
+from watch import running
+from watch.causes import NotHeldError
+from watch.kube import Executed, KubeApi
+from watch.running import running_digest
+
+OTHER = "sha256:" + "b" * 64
+NODE = "/api/v1/nodes/n-1"
+TAG = stacks.URIS["kubeai"].removeprefix("oci://")
+SHA = "f" * 64
+
+
+def volume_status(image_ref: str) -> dict[str, Any]:
+    return {"name": "model", "mountPath": "/mnt/models", "volumeStatus": {"image": {"imageRef": image_ref}}}
+
+
+def with_status(delivery: str, image_ref: str) -> dict[str, Any]:
+    pod = stacks.pod(delivery)
+    pod["status"]["containerStatuses"][0]["volumeMounts"] = [volume_status(image_ref)]
+    return pod
+
+
+@pytest.mark.parametrize("delivery", ["native", "kubeai"])
+@pytest.mark.parametrize("digest", [stacks.DIGEST, OTHER])
+def test_the_pods_status_tells_where_the_server_has_it(api: KubeApi, delivery: str, digest: str) -> None:
+    pod = with_status(delivery, f"{stacks.REPOSITORY}@{digest}")
+
+    found = running_digest(api, pod, stacks.model(delivery).output)
+
+    assert found.digests == {digest}
+    assert "status" in found.evidence
+
+
+def test_a_tag_that_the_node_resolved_to_another_digest_is_that_digest(api: KubeApi, cluster: RecordedApi) -> None:
+    cluster.objects[NODE] = stacks.node([TAG, f"{stacks.REPOSITORY}@{OTHER}"])
+
+    found = running_digest(api, stacks.pod("kubeai"), stacks.model("kubeai").output)
+
+    assert found.digests == {OTHER}
+    assert "node n-1" in found.evidence
+
+
+def test_an_image_that_has_two_names_on_the_node_is_ours_if_one_of_them_is(api: KubeApi, cluster: RecordedApi) -> None:
+    cluster.objects[NODE] = stacks.node([f"{stacks.REPOSITORY}-again@{OTHER}", stacks.IMAGE])
+
+    assert running_digest(api, stacks.pod("native"), stacks.model("native").output).digests == {stacks.DIGEST}
+
+
+@pytest.fixture
+def unlisted(cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node whose list does not have the image, and a registry that has its files."""
+    cluster.objects[NODE] = stacks.node(["r.example/other@sha256:" + "e" * 64])
+    monkeypatch.setattr(running, "checksums_of", lambda _, length: {"b.safetensors": SHA, "a.json": "0" * 64})
+
+
+@pytest.mark.usefixtures("unlisted")
+def test_else_every_file_in_the_pod_is_compared_with_the_images_own(
+    api: KubeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def execute(_namespace: str, _pod: str, _container: str, command: list[str], **_: object) -> Executed:
+        asked.append(command)
+        return Executed(0, f"{'0' * 64}  -\n{SHA}  -\n", "")
+
+    monkeypatch.setattr(api, "execute", execute)
+
+    found = running_digest(api, stacks.pod("native"), stacks.model("native").output)
+
+    assert found.digests == {stacks.DIGEST}
+    assert "the first 1 MiB of each of its 2 files" in found.evidence
+    assert asked[0][-3:] == ["1048576", "/mnt/models/a.json", "/mnt/models/b.safetensors"]
+
+
+@pytest.mark.usefixtures("unlisted")
+@pytest.mark.parametrize(
+    ("done", "said"),
+    [
+        (Executed(0, f"{'0' * 64}  -\n{'1' * 64}  -\n", ""), "b.safetensors in p-1 is not as in"),
+        (Executed(127, "", "sha256sum: not found"), "sha256sum: not found"),
+        (Executed(1, f"{'0' * 64}  -\n", ""), "nothing shows which image"),
+        (Executed(0, "", ""), "nothing shows which image"),
+    ],
+)
+def test_a_file_that_differs_or_cannot_be_read_is_no_evidence(
+    api: KubeApi, monkeypatch: pytest.MonkeyPatch, done: Executed, said: str
+) -> None:
+    monkeypatch.setattr(api, "execute", lambda *_, **__: done)
+
+    with pytest.raises(NotHeldError, match=said):
+        running_digest(api, stacks.pod("native"), stacks.model("native").output)
+
+
+@pytest.mark.parametrize("delivery", ["native", "kubeai"])
+def test_a_reference_that_spells_another_digest_is_enough_to_say_no(api: KubeApi, delivery: str) -> None:
+    new = stacks.model(delivery, digest=OTHER, image=f"{stacks.REPOSITORY}@{OTHER}").output
+
+    assert running_digest(api, stacks.pod(delivery), new).digests == {stacks.DIGEST}
+
+
+def test_a_pod_without_any_image_of_the_model_runs_none(api: KubeApi) -> None:
+    pod = stacks.pod("native")
+    pod["spec"]["volumes"] = []
+
+    assert running_digest(api, pod, stacks.model("native").output).digests == frozenset()

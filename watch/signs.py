@@ -1,0 +1,221 @@
+"""When a wait for pods is over before its time. Pure: what was seen, and a clock that the caller reads.
+
+A first sign starts a clock, and only what overcomes the sign stops it: a poll in between, in which the kubelet tries
+once more or a crashing container runs, says nothing. The rules:
+
+- **A pull that cannot succeed** (not found, no right, wrong platform, a name that is none) ends after
+  `PULL_SECONDS`: the kubelet has tried three times by then (its back-off is 10, 20, 40 s). Any other failure of a pull
+  (overload, a broken connection, a name that does not resolve) may pass and ends after `HICCUP_SECONDS`, five tries. A
+  pull that is under way (the kubelet's last word is `Pulling`) is never ended: it may be slow.
+- **A container that cannot be made** (a secret or a key that is not there, a command that cannot be run): likewise
+  `PULL_SECONDS`.
+- **A crash** alone ends nothing: a server may start before the link to its weights, or before the driver. The third
+  ends the wait, and the second where `CRASH_SECONDS` have passed since the first was seen; both while the container is
+  down, so that an attempt that may succeed is not cut off. Pods that fail as a whole (evicted, refused by the kubelet)
+  count alike.
+- **No pod, and somebody says why** (the serving object, its Deployment): `COMPLAINT_SECONDS`, since a status may be of
+  the time before the change. Pods that are still going make this no sign: `Recreate` waits for them.
+- **No pod, and nobody says anything**: `SILENCE_SECONDS`, then no controller is at work.
+- **No node, and the autoscaler will not make one** (`NotTriggerScaleUp` is its last word, and it has never said
+  `TriggeredScaleUp`): `NODE_SECONDS`. Without a word of an autoscaler a node may come: that lasts until the timeout.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from watch.causes import short
+from watch.diagnosis import container_statuses
+
+JSON = Mapping[str, Any]
+
+PULL_SECONDS = 45.0
+HICCUP_SECONDS = 110.0
+CRASH_SECONDS = 30.0
+COMPLAINT_SECONDS = 30.0
+SILENCE_SECONDS = 120.0
+NODE_SECONDS = 120.0
+_CRASHES = 3
+
+# kubelet 1.35, pkg/kubelet/images/types.go and pkg/kubelet/kuberuntime/kuberuntime_container.go.
+_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed"})
+_HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
+_START = frozenset(
+    {
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "PreCreateHookError",
+        "PreStartHookError",
+        "PostStartHookError",
+        "RunContainerError",
+    }
+)
+_FINAL = re.compile(
+    r"not found|manifest unknown|\b40[134]\b|denied|[Uu]nauthorized|[Ff]orbidden|authorization failed|no basic auth"
+    r"|insufficient_scope|no match for platform|invalid reference|has no such image"
+)
+_PULL_EVENTS = ("Pulling", "Failed", "BackOff", "Pulled")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at a model saw.
+
+    Attributes:
+        pods: those of the revision that are not going.
+        going: whether pods are still being taken away.
+        complaint: what the serving object or its Deployment says against there being pods; "" for nothing.
+        events: of these pods, the oldest first.
+    """
+
+    pods: Sequence[JSON] = ()
+    going: bool = False
+    complaint: str = ""
+    events: Sequence[JSON] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class _Sign:
+    key: tuple[str, ...]
+    patience: float
+    evidence: str
+
+
+class Signs:
+    """Remembers when each sign of a failure was first seen."""
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[str, ...], float] = {}
+        self._failed_before: set[str] | None = None
+
+    def verdict(self, look: Look, now: float) -> str:
+        """Why the wait is over; "" while it is not. `now` is in seconds of any clock that only goes forward."""
+        failed = {_uid(pod) for pod in look.pods if is_over(pod)}
+        if self._failed_before is None:
+            self._failed_before = failed  # they lie there since a node was drained or a disk was full
+        signs = list(_signs(look, len(failed - self._failed_before)))
+        overcome = set(self._since) - {sign.key for sign in signs} - set(_lasting(look))
+        for key in overcome:
+            del self._since[key]
+        for sign in signs:
+            self._since.setdefault(sign.key, now)
+        due = (sign.evidence for sign in signs if now - self._since[sign.key] >= sign.patience)
+        return next(due, "")
+
+
+def autoscaler_words(pod: JSON, events: Sequence[JSON]) -> list[JSON]:
+    """What the cluster's autoscaler has said about a pod, the oldest first."""
+    reasons = {"TriggeredScaleUp", "NotTriggerScaleUp", "FailedScaleUp"}
+    return [event for event in _of(pod, events) if event.get("reason") in reasons]
+
+
+def unschedulable(pod: JSON) -> str:
+    """What the scheduler says of a pod that it finds no node for; "" of any other."""
+    for condition in pod.get("status", {}).get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return str(condition.get("message") or condition.get("reason") or "no node")
+    return ""
+
+
+def is_pulling(pod: JSON, events: Sequence[JSON]) -> bool:
+    """Whether the kubelet's last word about a pod's images is that it pulls one."""
+    said = [event for event in _of(pod, events) if event.get("reason") in _PULL_EVENTS]
+    # Within one second the failure comes after the pull.
+    last = max(said, key=lambda event: (_time(event), event["reason"] != "Pulling"), default=None)
+    return last is not None and last["reason"] == "Pulling"
+
+
+def is_over(pod: JSON) -> bool:
+    """Whether a pod has ended as a whole: nothing in it runs again."""
+    return pod.get("status", {}).get("phase") in {"Failed", "Succeeded"}
+
+
+def _signs(look: Look, failed: int) -> Iterator[_Sign]:
+    live = [pod for pod in look.pods if not is_over(pod)]
+    if not live and not look.going:
+        if look.complaint:
+            yield _Sign(("complaint",), COMPLAINT_SECONDS, f"no pod is made: {short(look.complaint)}")
+        else:
+            yield _Sign(("silence",), SILENCE_SECONDS, "there is no pod of its revision; no controller made one")
+    yield from _crashes(("failed pods",), failed, f"{failed} pods ended as a whole")
+    for pod in live:
+        yield from _of_pod(pod, look.events)
+
+
+def _of_pod(pod: JSON, events: Sequence[JSON]) -> Iterator[_Sign]:
+    name = str(pod["metadata"]["name"])
+    words = autoscaler_words(pod, events)
+    reasons = [word["reason"] for word in words]
+    if unschedulable(pod) and reasons[-1:] == ["NotTriggerScaleUp"] and "TriggeredScaleUp" not in reasons:
+        evidence = f"pod {name} has no node, and the autoscaler makes none: {short(str(words[-1].get('message', '')))}"
+        yield _Sign((_uid(pod), "node"), NODE_SECONDS, evidence)
+    for status in container_statuses(pod):
+        waiting = (status.get("state") or {}).get("waiting") or {}
+        reason, where = str(waiting.get("reason", "")), f"pod {name}, container {status['name']}"
+        key = (_uid(pod), status["name"])
+        if reason in _START | _HOPELESS:
+            yield _Sign((*key, "start"), PULL_SECONDS, f"{where}: it keeps failing ({reason})")
+        elif reason in _PULL and not is_pulling(pod, events):
+            final = _is_final(pod, str(waiting.get("message", "")), events)
+            patience = PULL_SECONDS if final else HICCUP_SECONDS
+            yield _Sign((*key, "start"), patience, f"{where}: its pull keeps failing ({reason})")
+        crashes = _crashed(status, pod)
+        yield from _crashes((*key, "crash"), crashes, f"{where}: it keeps failing ({crashes} crashes)")
+
+
+def _crashes(key: tuple[str, ...], number: int, evidence: str) -> Iterator[_Sign]:
+    if number:
+        patience = 0.0 if number >= _CRASHES else CRASH_SECONDS if number > 1 else float("inf")
+        yield _Sign(key, patience, evidence)
+
+
+def _crashed(status: JSON, pod: JSON) -> int:
+    """How often a container that is down has ended by itself; 0 while it runs."""
+    state = status.get("state") or {}
+    ended = state.get("terminated")
+    inits = {one["name"] for one in pod["spec"].get("initContainers") or ()}
+    done = ended and ended.get("exitCode") == 0 and status["name"] in inits
+    down = (ended and not done) or (state.get("waiting") or {}).get("reason") == "CrashLoopBackOff"
+    return int(status.get("restartCount") or 0) + 1 if down and _has_ended(status) else 0
+
+
+def _has_ended(status: JSON) -> bool:
+    # A container in back-off has its last end in `lastState`; one whose status says neither was never started.
+    return bool((status.get("state") or {}).get("terminated") or status.get("restartCount") or status.get("lastState"))
+
+
+def _is_final(pod: JSON, said: str, events: Sequence[JSON]) -> bool:
+    """Whether any word about a pod's failing pull is one that no repetition changes."""
+    failures = [str(event.get("message", "")) for event in _of(pod, events) if event.get("reason") == "Failed"]
+    return any(_FINAL.search(text) for text in (said, *failures[-1:]))
+
+
+def _lasting(look: Look) -> Iterator[tuple[str, ...]]:
+    """The keys of signs that this look does not overcome, though it need not show them."""
+    for pod in look.pods:
+        for status in container_statuses(pod):
+            key, state = (_uid(pod), str(status["name"])), status.get("state") or {}
+            if not ({"running", "terminated"} & state.keys() or status.get("restartCount")):
+                yield (*key, "start")
+            if not status.get("ready"):
+                yield (*key, "crash")
+
+
+def _of(pod: JSON, events: Sequence[JSON]) -> list[JSON]:
+    """The events about this very pod: an earlier one may have had its name."""
+    metadata = pod["metadata"]
+    return [
+        event
+        for event in events
+        if event.get("involvedObject", {}).get("name") == metadata["name"]
+        and event["involvedObject"].get("uid") in {None, metadata.get("uid")}
+    ]
+
+
+def _time(event: JSON) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or "")
+
+
+def _uid(pod: JSON) -> str:
+    return str(pod["metadata"].get("uid") or pod["metadata"]["name"])
