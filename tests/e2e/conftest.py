@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import leftovers, platforms, server_image
+from tests.e2e import leftovers, server_image
 from tests.e2e.stack import Stack, modelimage
-from tests.integration import cluster, kubelet, webhook
+from tests.integration import cluster, controllers, kubelet, webhook
+from watch.controllers import CONTROLLERS
 from watch.kube import KubeApi, namespaced
 from watch.rollout import wait_for_ready_pod
 
 SECONDS = 120
+_SUITES = ("tests/e2e/", "tests/lifecycle/")
 _BUILD_SECONDS = 40 * 60
 _RESOURCES = {"cpu": "100m", "memory": "128Mi"}
 
@@ -47,7 +49,7 @@ class Node:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build the test cluster's programs where that was not done yet: no test may take that long."""
-    ours = any(Path(__file__).parent in item.path.parents for item in session.items)
+    ours = any(item.get_closest_marker("node") for item in session.items)
     script = cluster.SHARED / "cluster" / "build"
     if not ours or session.config.option.collectonly or not script.exists() or not shutil.which("go"):
         return
@@ -62,7 +64,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     """Close with what was not tested, below pytest's own last line: a run that skipped is no proof."""
     yield
     reporter = session.config.pluginmanager.getplugin("terminalreporter")
-    skipped = [report for report in reporter.stats.get("skipped", []) if "tests/e2e/" in report.nodeid]
+    skipped = [report for report in reporter.stats.get("skipped", []) if report.nodeid.startswith(_SUITES)]
     if skipped:
         names = ", ".join(sorted({report.nodeid.rpartition("::")[2].partition("[")[0] for report in skipped}))
         reporter.write_line(f"NOT TESTED on a node, {len(skipped)} tests skipped: {names}", yellow=True)
@@ -120,8 +122,8 @@ def volumes(node: Node, server: str, weights: Path, tmp_path_factory: pytest.Tem
     own = tmp_path_factory.mktemp("volumes-weights") / "model"
     shutil.copytree(weights, own)
     folder = tmp_path_factory.mktemp("volumes") / "project"
-    stack = Stack.create(folder, _settings(node, "volumes", server, models), own, node.kubeconfig)
-    yield from _deployed(node, "volumes", stack)
+    stack = Stack.create(folder, settings_of(node, "volumes", server, models), own, node.kubeconfig)
+    yield from _deployed(node, "volumes", stack, server)
 
 
 @pytest.fixture(scope="session")
@@ -133,11 +135,11 @@ def modelcar(
         "tiny": {"source": ".local/model", "delivery": "modelcar", "base": base, "resources": _RESOURCES},
     }
     folder = tmp_path_factory.mktemp("modelcar") / "project"
-    stack = Stack.create(folder, _settings(node, "modelcar", server, models), weights, node.kubeconfig)
-    yield from _deployed(node, "modelcar", stack)
+    stack = Stack.create(folder, settings_of(node, "modelcar", server, models), weights, node.kubeconfig)
+    yield from _deployed(node, "modelcar", stack, server)
 
 
-def _settings(node: Node, name: str, server: str, models: dict[str, Any]) -> dict[str, Any]:
+def settings_of(node: Node, name: str, server: str, models: dict[str, Any]) -> dict[str, Any]:
     engine = {"image": server, "cpuImage": server}
     kubeai = {"install": False, "version": "0.24.0", "namespace": f"{node.token}-{name}-kubeai", "server": engine}
     return {
@@ -152,18 +154,23 @@ def _settings(node: Node, name: str, server: str, models: dict[str, Any]) -> dic
     }
 
 
-def _deployed(node: Node, name: str, stack: Stack) -> Iterator[Stack]:
+def _deployed(node: Node, name: str, stack: Stack, server: str) -> Iterator[Stack]:
     kserve, kubeai = f"{node.token}-{name}", f"{node.token}-{name}-kubeai"
+    own = {"kserve": kserve, "kubeai": kubeai}
     with (
         webhook.pod_webhook(node.admin, kserve),
-        platforms.playing(node.admin, kserve=kserve, kubeai=kubeai),
+        controllers.playing(node.admin, kserve=kserve, kubeai=kubeai, values=stack.chart_values()),
     ):
         try:
-            for model in stack.up().models.values():
+            outputs = stack.up()
+            for platform in outputs.platforms:
+                controllers.stand_in(node.admin, own[platform], CONTROLLERS[platform], server)
+            for model in outputs.models.values():
                 wait_for_ready_pod(node.api, model, timeout=SECONDS, tell=lambda _: None)
             yield stack
         finally:
             for namespace in (kserve, kubeai):
                 node.api.delete(f"/api/v1/namespaces/{namespace}")
             # The pods go while somebody still plays their platform, as the namespaces' finalizers want it.
-            cluster.wait_for(lambda: not any(node.api.items(namespaced("v1", n, "pods")) for n in (kserve, kubeai)))
+            left = (namespaced("v1", namespace, "pods") for namespace in (kserve, kubeai))
+            cluster.wait_for(lambda paths=[*left]: not any(map(node.api.items, paths)), SECONDS)

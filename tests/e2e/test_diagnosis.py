@@ -16,15 +16,16 @@ from oci_model_serving.reference import ImageReference
 from smoke import manifests
 from smoke.deployed import deployed
 from smoke.stack import ServedModel
-from tests.e2e import platforms
 from tests.e2e.conftest import SECONDS, Node
 from tests.e2e.stack import Stack, modelimage
-from tests.integration import webhook
+from tests.integration import controllers, webhook
 from tests.integration.cluster import namespace, wait_for
 from tests.registry import RegistryServer
+from tests.smoke import stacks
 from watch.kube import namespaced
-from watch.pods import object_path, running_digests
+from watch.pods import object_path
 from watch.rollout import wait_for_ready_pod
+from watch.running import running_digest
 
 pytestmark = [pytest.mark.node, pytest.mark.xdist_group("cluster")]
 
@@ -73,7 +74,7 @@ class Ward:
 
     def causes(self, model: ModelOutput) -> list[str]:
         """The causes that the step `deployed` finds by now."""
-        checks = deployed(self.node.api, [ServedModel(model.name, model)])
+        checks = deployed(self.node.api, stacks.outputs(), [ServedModel(model.name, model)])
         return [cause.code for check in checks if check.name == "ready" for cause in check.causes]
 
 
@@ -87,7 +88,7 @@ def ward(node: Node, modelcar: Stack) -> Iterator[Ward]:
         webhook.pod_webhook(node.admin, name),
     ):
         node.api.create(namespaced(manifests.RUNTIME_API, name, "servingruntimes"), runtime)
-        with platforms.playing(node.admin, kserve=name):
+        with controllers.playing(node.admin, kserve=name):
             yield Ward(node, modelcar, name)
 
 
@@ -179,7 +180,7 @@ def test_an_image_whose_twin_the_node_has_is_known_by_its_own_digest(
     shown = {status["imageID"] for status in pod["status"]["containerStatuses"] if status["name"] == "modelcar"}
     assert shown
     assert twin not in shown
-    assert running_digests(pod, model) == {model.digest}
+    assert running_digest(node.api, pod, model).digests == {model.digest}
 
 
 def _layout(weights: Path, base: str, tmp_path_factory: pytest.TempPathFactory) -> str:

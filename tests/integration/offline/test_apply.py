@@ -8,9 +8,10 @@ import pulumi
 import pulumi_kubernetes as k8s
 import pytest
 
+from components import commands
 from offline.plan import Plan
 from offline.recording import record
-from tests.e2e.apply import apply
+from tests.e2e.apply import FORCE, State, apply, destroy
 from tests.integration import cluster
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("cluster")]
@@ -38,8 +39,13 @@ def plan(program: Callable[[], object]) -> Plan:
     return Plan("p", "s", record(program))
 
 
-def config_map(namespace: str, **data: pulumi.Input[str]) -> None:
-    k8s.core.v1.ConfigMap("c", metadata={"name": "c", "namespace": namespace}, data=data)
+def config_map(namespace: str, name: str = "c", *, forced: bool = False, **data: pulumi.Input[str]) -> None:
+    annotations = {FORCE: "true"} if forced else {}
+    k8s.core.v1.ConfigMap(name, metadata={"name": name, "namespace": namespace, "annotations": annotations}, data=data)
+
+
+def data_of(api: httpx.Client, namespace: str, name: str = "c") -> object:
+    return api.get(f"/api/v1/namespaces/{namespace}/configmaps/{name}").json().get("data")
 
 
 def test_objects_are_applied_as_rendered_by_a_named_manager_and_again_without_harm(
@@ -97,3 +103,66 @@ def test_a_field_of_another_manager_is_not_taken(kubeconfig: Path, api: httpx.Cl
     with pytest.raises(AssertionError, match="conflict"):
         apply(plan(lambda: config_map(namespace, a="ours")), kubeconfig)
     assert api.get(f"/api/v1/namespaces/{namespace}/configmaps/c").json()["data"] == {"a": "theirs"}
+
+
+def test_it_is_taken_where_the_object_says_so(kubeconfig: Path, api: httpx.Client, namespace: str) -> None:
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "theirs"}}
+    api.post(f"/api/v1/namespaces/{namespace}/configmaps", json=body).raise_for_status()
+    apply(plan(lambda: config_map(namespace, a="ours", forced=True)), kubeconfig)
+    assert data_of(api, namespace) == {"a": "ours"}
+
+
+def test_what_did_not_change_is_not_sent_again_until_it_is_refreshed(
+    kubeconfig: Path, api: httpx.Client, namespace: str
+) -> None:
+    path, state = f"/api/v1/namespaces/{namespace}/configmaps/c", State()
+    rendered = plan(lambda: config_map(namespace, a="ours", forced=True))
+    apply(rendered, kubeconfig, state)
+    api.patch(path, json={"data": {"a": "theirs"}}, headers={"Content-Type": "application/merge-patch+json"})
+
+    apply(rendered, kubeconfig, state)
+    unseen = data_of(api, namespace)
+    state.refresh(path)
+    apply(rendered, kubeconfig, state)
+
+    assert (unseen, data_of(api, namespace)) == ({"a": "theirs"}, {"a": "ours"})
+
+
+def test_what_is_gone_from_the_program_is_deleted_and_all_of_it_by_a_destroy(
+    kubeconfig: Path, api: httpx.Client, namespace: str
+) -> None:
+    def both() -> None:
+        config_map(namespace, "c", a="1")
+        config_map(namespace, "d", a="1")
+
+    state = State()
+    apply(plan(both), kubeconfig, state)
+    apply(plan(lambda: config_map(namespace, "d", a="1")), kubeconfig, state)
+    after = (data_of(api, namespace, "c"), data_of(api, namespace, "d"))
+    destroy(kubeconfig, state)
+
+    assert after == (None, {"a": "1"})
+    assert data_of(api, namespace, "d") is None
+    assert state == State()
+
+
+def test_a_watch_that_fails_is_the_updates_error_and_what_depends_on_it_is_not_applied(
+    kubeconfig: Path, api: httpx.Client, namespace: str
+) -> None:
+    def program() -> None:
+        config_map(namespace, "before", a="1")
+        watch = commands.local(
+            "watch", commands.ROLLOUT, ["--timeout", 1], triggers=[], stdin="{}", opts=pulumi.ResourceOptions()
+        )
+        after = pulumi.ResourceOptions(depends_on=[watch])
+        k8s.core.v1.ConfigMap("after", metadata={"name": "after", "namespace": namespace}, opts=after)
+
+    state = State()
+    apply(plan(lambda: config_map(namespace, "gone", a="1")), kubeconfig, state)
+    with pytest.raises(AssertionError, match="watch failed: stdin is not a model"):
+        apply(plan(program), kubeconfig, state)
+
+    # As with the engine, what is gone from the program stays until an update ends well.
+    assert data_of(api, namespace, "before") == data_of(api, namespace, "gone") == {"a": "1"}
+    assert api.get(f"/api/v1/namespaces/{namespace}/configmaps/after").status_code == 404
+    assert not state.commands

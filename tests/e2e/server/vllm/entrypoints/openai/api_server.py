@@ -10,6 +10,8 @@ import hashlib
 import json
 import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,11 +34,16 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     served_name: str
     weights: str
+    answer_seconds: float
+    running = 0
+    counted = threading.Lock()
 
     def do_GET(self) -> None:
         path = self._path()
         if path == "/health":
             self._send(200, b"", "text/plain")
+        elif path == "/metrics":
+            self._send(200, self._metrics().encode(), "text/plain; version=0.0.4")
         elif path == "/v1/models":
             self._answer(200, {"object": "list", "data": [{"id": self.served_name, "object": "model"}]})
         else:
@@ -48,10 +55,27 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, {"detail": "Not Found"})
         elif request.get("model") != self.served_name:
             self._answer(404, {"error": {"message": f"The model `{request.get('model')}` does not exist."}})
-        elif request.get("stream"):
-            self._stream()
         else:
-            self._answer(200, self._completion())
+            self._generate(stream=bool(request.get("stream")))
+
+    def _generate(self, *, stream: bool) -> None:
+        server = type(self)
+        with self.counted:
+            server.running += 1
+        try:
+            time.sleep(self.answer_seconds)
+            if stream:
+                self._stream()
+            else:
+                self._answer(200, self._completion())
+        finally:
+            with self.counted:
+                server.running -= 1
+
+    def _metrics(self) -> str:
+        labels = f'{{engine="0",model_name="{self.served_name}"}}'
+        counts = {"running": type(self).running, "waiting": 0}
+        return "".join(f"vllm:num_requests_{name}{labels} {float(count)}\n" for name, count in counts.items())
 
     def _path(self) -> str:
         # KubeAI's own proxy takes this prefix away; in the tests its Service leads here directly.
@@ -100,13 +124,17 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--max-model-len", type=int)
     parser.add_argument("--cache-mib", type=int, default=0, help="what the server writes to its own disk")
+    parser.add_argument("--answer-seconds", type=float, default=0.0, help="how long an answer takes")
     options = parser.parse_args(arguments)
     if not (options.model / "config.json").is_file() or not any(options.model.glob("*.safetensors")):
         sys.exit(f"{options.model} holds no model: {sorted(options.model.glob('*'))}")
     Path("/tmp/cache").write_bytes(bytes(options.cache_mib << 20))  # noqa: S108 - the container's own
-    handler = type(
-        "Handler", (_Handler,), {"served_name": options.served_model_name, "weights": fingerprint(options.model)}
-    )
+    known = {
+        "served_name": options.served_model_name,
+        "weights": fingerprint(options.model),
+        "answer_seconds": options.answer_seconds,
+    }
+    handler = type("Handler", (_Handler,), known)
     # As the first process of its container it would otherwise ignore the request to end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     print(f"serving {options.model} as {options.served_model_name}", flush=True)
