@@ -88,3 +88,19 @@ def local(
         add_previous_output_in_env=False,
         opts=opts,
     )
+
+
+def removal(name: str, folder: str, opts: pulumi.ResourceOptions) -> command.local.Command:
+    """Remove a folder of this machine, and the one around it once that is empty, when the resource goes.
+
+    It is a resource of its own, since the provider runs `create` again for any other change of a command. It runs in
+    the shell alone: a destroy must not fail where the interpreter is gone.
+    """
+    around = shlex.join(["rmdir", "--", str(Path(folder).parent)])
+    return command.local.Command(
+        name,
+        delete=f"{shlex.join(['rm', '-rf', '--', folder])} && {{ {around} 2>/dev/null || true; }}",
+        logging=command.local.Logging.STDERR,
+        add_previous_output_in_env=False,
+        opts=opts,
+    )

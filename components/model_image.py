@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-import pulumi_docker as docker
-import pulumi_gcp as gcp
 
 import modelimage
 from components import commands
 from components.google import google_apis
+from components.google import sdk as gcp
 from components.settings.models import StackModel
 from components.settings.types import GB
 from oci_model_serving import outputs
@@ -26,8 +25,9 @@ PLATFORM = "linux/amd64"
 class ModelImage(pulumi.ComponentResource):
     """Builds, copies or checks one image and yields its reference by digest.
 
-    Deliberately has no way to a tag: whoever needs the image takes `reference`. It deletes nothing: an image may be in
-    use by other stacks, so images outlive `pulumi destroy` and the registry's cleanup policy decides.
+    Deliberately has no way to a tag: whoever needs the image takes `reference`. It deletes nothing in a registry: an
+    image may be in use by other stacks, so images outlive `pulumi destroy` and the registry's cleanup policy decides.
+    A layout or a context on this machine goes with its model.
     """
 
     reference: pulumi.Output[ImageReference]
@@ -57,6 +57,8 @@ class ModelImage(pulumi.ComponentResource):
         """Pack the source with `modelimage`, here or in Cloud Build."""
         model, registry = self._model, self._model.registry
         destination = f"oci:{model.layout}" if model.layout else self._repository
+        if model.layout:
+            self._goes("layout", model.layout)
         words: list[pulumi.Input[str]] = ["pack", source, destination, "--base", model.base]
         apis = []
         if model.settings.builder == "cloudbuild":
@@ -67,10 +69,13 @@ class ModelImage(pulumi.ComponentResource):
 
     def _docker(self, source: str) -> pulumi.Output[dict[str, Any]]:
         """Build with the Docker daemon, on a context of hard links that only `pulumi up` prepares."""
+        import pulumi_docker as docker  # noqa: PLC0415 - only this builder needs it
+
         model = self._model
         fingerprint = modelimage.fingerprint(source)
         words = ["context", source, model.context, "--base", model.base]
         prepared = self._run("context", words, triggers=[fingerprint, model.base])
+        self._goes("context", model.context)
         context: pulumi.Output[str] = prepared["context"].apply(lambda path: _present(path, words, model.key))
         image = docker.Image(
             model.key,
@@ -121,6 +126,14 @@ class ModelImage(pulumi.ComponentResource):
             self.size_bytes = pulumi.Output.from_input(int(model.size_gb * GB))
         else:
             self.size_bytes = checked.apply(lambda image: int(image["size_bytes"]))
+
+    def _goes(self, kind: str, folder: str) -> None:
+        """Let a folder go with the model.
+
+        The resource is named as the folder is, not by the key: a key that changes to another of the same Kubernetes
+        name keeps both, and what another model has built there is never taken from it.
+        """
+        commands.removal(f"{self._model.name}-{kind}-folder", folder, pulumi.ResourceOptions(parent=self))
 
     def _run(
         self,
@@ -175,14 +188,14 @@ async def _prepare(path: str, words: Sequence[str], key: str) -> str:
     return path
 
 
-def _push_credentials(repository: pulumi.Output[str]) -> pulumi.Output[docker.RegistryArgs] | None:
+def _push_credentials(repository: pulumi.Output[str]) -> pulumi.Output[Any]:
     """Short-lived credentials for Google's registries; other registries use Docker's own configuration."""
 
     def credentials(name: str) -> Any:
         host = name.partition("/")[0]
         if not is_google(host):
-            return docker.RegistryArgs(server=host)
+            return {"server": host}
         token = gcp.organizations.get_client_config_output().access_token
-        return docker.RegistryArgs(server=host, username="oauth2accesstoken", password=pulumi.Output.secret(token))
+        return {"server": host, "username": "oauth2accesstoken", "password": pulumi.Output.secret(token)}
 
     return repository.apply(credentials)

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from components.google.refusals import Refused, remedies
 from components.settings.stack_file import Project, StackConfig
 from components.settings.types import Target
 from oci_model_serving.errors import InputError, OmsError
@@ -21,11 +23,22 @@ from oci_model_serving.errors import InputError, OmsError
 INSTALL_SECONDS = 60
 _OUTPUTS_SECONDS = 120
 _STDERR = 2
+_PLAN_BROKEN = re.compile(r"violates plan|not allowed by the plan")
+_COLOR = re.compile(r"<\{%[^%]*%\}>")
+"""How the engine writes a color into its events (pulumi, sdk/go/common/diag/colors)."""
 _LOCAL_PASSPHRASE = "local"  # noqa: S105 - the local stack keeps no secret worth one
 
 
 class EngineFailedError(OmsError):
-    """The engine ended with an error, and said which."""
+    """The engine ended with an error, and said which; `said` are the errors among what it said."""
+
+    def __init__(self, message: str, said: Sequence[Refused] = ()) -> None:
+        self.said = tuple(said)
+        super().__init__("\n".join([message, *remedies(said)]))
+
+
+class PlanBrokenError(OmsError):
+    """What would be done is no longer what the plan says; nothing or not all of it was done."""
 
 
 def find() -> str | None:
@@ -60,15 +73,21 @@ class Engine:
         """Choose what the stack's commands share.
 
         Without a configured backend the state goes to `.local/state`. A local stack, and no other, gets a passphrase.
+        Where manifests are rendered there is no cluster that a refresh could ask.
+        The engine would otherwise begin by fetching the plugin of every provider whose SDK is installed (`up
+        --skip-plugin-pre-install`, pulumi #22947; an older one does not know the option, and does that).
         """
         local = config.target is Target.LOCAL
         environment = dict(os.environ, PULUMI_SKIP_UPDATE_CHECK="true")
+        environment.setdefault("PULUMI_OPTION_SKIP_PLUGIN_PRE_INSTALL", "true")
         if not _has_backend(project, environment):
             state = project.folder / ".local" / "state"
             state.mkdir(parents=True, exist_ok=True)
             environment["PULUMI_BACKEND_URL"] = state.as_uri()
         if local and not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"} & environment.keys():
             environment["PULUMI_CONFIG_PASSPHRASE"] = _LOCAL_PASSPHRASE
+        if local and not config.kubeconfig:
+            environment["PULUMI_OPTION_REFRESH"] = "false"
         return cls(path, project, stack, local, environment)
 
     def run(self, command: str, *arguments: str, quiet: bool = False) -> None:
@@ -82,7 +101,8 @@ class Engine:
             quiet: leave stdout to the caller; what the engine says goes to stderr.
 
         Raises:
-            EngineFailedError: a command of the engine failed; it has said why.
+            EngineFailedError: a command of the engine failed; it has said why, and this what helps.
+            PlanBrokenError: it was given a plan, which no longer holds.
             KeyboardInterrupt: it was interrupted, and has ended by itself.
         """
         settings = self.project.stack_file(self.stack)
@@ -91,7 +111,36 @@ class Engine:
         with _kept(settings, self.project.folder / own) if self.local else nullcontext():
             self._wait(select, quiet=True)
         given = ["--config-file", str(own)] if self.local else []
-        self._wait([command, "--stack", self.stack, *given, *arguments], quiet=quiet)
+        with tempfile.TemporaryDirectory(prefix="oms-") as folder:
+            # A file beside what it shows: on the terminal all stays as the engine makes it.
+            log = Path(folder, "events")
+            events = {"PULUMI_DEBUG_COMMANDS": "true", "PULUMI_OPTION_EVENT_LOG": str(log)}
+            try:
+                self._wait([command, "--stack", self.stack, *given, *arguments], quiet=quiet, further=events)
+            except EngineFailedError as error:
+                said = _errors(log)
+                if any(_PLAN_BROKEN.search(one.message) for one in said):
+                    raise PlanBrokenError(
+                        f"the plan no longer holds: the stack, the settings or the code changed after it was made. See "
+                        f"what would be done now with `oms preview --stack {self.stack} --save-plan FILE`, have that "
+                        "reviewed and apply it"
+                    ) from None
+                raise EngineFailedError(str(error), said) from None
+
+    def refresh(self, targets: Sequence[str]) -> None:
+        """Have the stack's state say of these resources what the cluster says; URNs, in which `**` stands for any text.
+
+        Raises:
+            EngineFailedError: it could not; the engine has said why.
+            KeyboardInterrupt: it was interrupted, and has ended by itself.
+        """
+        own = Path(".local", self.project.stack_file(self.stack).name)
+        given = ["--config-file", str(own)] if self.local and (self.project.folder / own).is_file() else []
+        named = [word for target in targets for word in ("--target", target)]
+        self._wait(
+            ["refresh", "--stack", self.stack, *given, "--yes", "--skip-preview", "--non-interactive", *named],
+            quiet=True,
+        )
 
     def outputs(self, *, secrets: bool) -> dict[str, Any]:
         """The stack's outputs; with `secrets` in plain text, for this process only.
@@ -124,7 +173,7 @@ class Engine:
         raw = json.loads(done.stdout)
         return raw if isinstance(raw, dict) else {}
 
-    def _wait(self, arguments: Sequence[str], *, quiet: bool) -> None:
+    def _wait(self, arguments: Sequence[str], *, quiet: bool, further: Mapping[str, str] | None = None) -> None:
         came: list[int] = []
         child: list[subprocess.Popen[bytes]] = []
 
@@ -143,7 +192,7 @@ class Engine:
                 subprocess.Popen(
                     [self.path, *arguments],
                     cwd=self.project.folder,
-                    env=self.environment,
+                    env={**self.environment, **(further or {})},
                     stdout=_STDERR if quiet else None,
                 )
             )
@@ -155,6 +204,16 @@ class Engine:
             raise KeyboardInterrupt("what the engine says above holds; the same command again goes on")
         if code:
             raise EngineFailedError(f"`pulumi {arguments[0]}` of stack {self.stack} failed: see above")
+
+
+def _errors(log: Path) -> list[Refused]:
+    """The errors among the engine's events (one JSON object a line); none where it wrote no such file."""
+    found = []
+    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
+        said = json.loads(line).get("diagnosticEvent", {})
+        if said.get("severity") == "error":
+            found.append(Refused(_COLOR.sub("", said.get("message", "")), said.get("urn", "")))
+    return found
 
 
 @contextmanager

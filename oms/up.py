@@ -21,15 +21,21 @@ _model = click.option(
 @stack_option
 @_model
 @click.option("--yes", is_flag=True, help="Deploy without asking; a local stack never asks.")
+@click.option(
+    "--plan",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
+    help="Do what this file of `oms preview --save-plan` says, and nothing else.",
+)
 @json_option
-def up(*, stack: str, model: Path | None, yes: bool, as_json: bool) -> None:
+def up(*, stack: str, model: Path | None, yes: bool, plan: Path | None, as_json: bool) -> None:
     """Deploy a stack."""
     from oms.local_model import prepared
 
     project, config = prepared(stack, given=model)
-    engine = _engine(project, stack, config)
+    engine = _engine(project, stack, config, plan="--plan" if plan else None)
     if engine:
-        engine.run("up", *(["--yes"] if yes or engine.local else []), quiet=as_json)
+        given = [*(["--yes"] if yes or engine.local else []), *(["--plan", str(plan)] if plan else [])]
+        engine.run("up", *given, quiet=as_json)
         outputs = engine.outputs(secrets=False) if as_json else {}
     else:
         outputs = _in_process(project, stack, config, as_json=as_json)
@@ -40,8 +46,13 @@ def up(*, stack: str, model: Path | None, yes: bool, as_json: bool) -> None:
 @click.command()
 @stack_option
 @_model
+@click.option(
+    "--save-plan",
+    type=click.Path(path_type=Path, dir_okay=False, resolve_path=True),
+    help="Write what would be done into this file, for `oms up --plan`.",
+)
 @json_option
-def preview(*, stack: str, model: Path | None, as_json: bool) -> None:
+def preview(*, stack: str, model: Path | None, save_plan: Path | None, as_json: bool) -> None:
     """Show what `oms up` would do; nothing is changed.
 
     With --json it is the engine's own object, or, where there is no engine, that of `oms plan`.
@@ -49,22 +60,27 @@ def preview(*, stack: str, model: Path | None, as_json: bool) -> None:
     from oms.local_model import prepared
 
     project, config = prepared(stack, given=model)
-    engine = _engine(project, stack, config)
+    engine = _engine(project, stack, config, plan="--save-plan" if save_plan else None)
     if engine:
-        engine.run("preview", *(["--json"] if as_json else []))
+        given = [*(["--json"] if as_json else []), *(["--save-plan", str(save_plan)] if save_plan else [])]
+        engine.run("preview", *given)
         return
     from oms.plan import planned, show
 
-    show(planned(project, stack), "json" if as_json else "table")
+    show(planned(project, stack, config), "json" if as_json else "table")
 
 
-def _engine(project: "Project", stack: str, config: "StackConfig") -> "Engine | None":
+def _engine(project: "Project", stack: str, config: "StackConfig", *, plan: str | None) -> "Engine | None":
     from oms import engine
 
     _ = config.target  # before a minute is spent on the installer
     path = engine.find() or engine.install()
     if path:
         return engine.Engine.of(path, project, stack, config)
+    if plan:
+        raise InputError(
+            f"{plan} needs the Pulumi CLI, and there is none on PATH and none could be fetched: install it"
+        )
     tell("no Pulumi CLI on PATH and none could be fetched: running in-process, no state is recorded")
     return None
 
@@ -80,7 +96,7 @@ def _in_process(project: "Project", stack: str, config: "StackConfig", *, as_jso
             f"could be fetched: install it, or look at the plan with `oms preview --stack {stack}`"
         )
     with interruptible("no other build is started; the same command again goes on"):
-        plan = planned(project, stack, build=True)
+        plan = planned(project, stack, config, build=True)
     if not as_json:
         show(plan, "table")
     manifests = project.folder / ".local" / "manifests"

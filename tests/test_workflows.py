@@ -333,3 +333,92 @@ def test_a_comment_longer_than_github_takes_is_cut(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert 65_000 < len(written[0][2]) < 65_536
     assert written[0][2].endswith("the job summary has all.")
+
+
+# The plan that was reviewed.
+
+FETCH = """#!{python}
+import json, pathlib, sys
+state = pathlib.Path({folder!r})
+words = sys.argv[1:]
+given = json.loads((state / "given.json").read_text())
+if words[:2] == ["run", "download"]:
+    found = given["artifacts"].get(words[2], dict())
+    name, folder = words[words.index("--name") + 1], words[words.index("--dir") + 1]
+    if name not in found:
+        sys.exit("no artifact matches")
+    pathlib.Path(folder, "plan.json").write_text(found[name])
+elif words[-1].endswith("/pulls"):
+    print(json.dumps(given["pulls"]))
+else:
+    (sha,) = (word.partition("=")[2] for word in words if word.startswith("head_sha="))
+    assert "status=success" in words and "event=pull_request" in words
+    print(json.dumps({{"workflow_runs": [run for run in given["runs"] if run["head_sha"] == sha]}}))
+"""
+
+
+def fetched(folder: Path, **given: Any) -> tuple[Any, str | None]:
+    """Run the step that fetches a plan with a `gh` that answers what is given; and the plan that it has left."""
+    known = {
+        "pulls": [{"merged_at": None, "head": {"sha": "other"}}, {"merged_at": "2026", "head": {"sha": "abc"}}],
+        "runs": [{"id": 8, "head_sha": "other"}, {"id": 9, "head_sha": "abc"}],
+        "artifacts": {"9": {"update-dev": "reviewed"}},
+        **given,
+    }
+    (folder / "given.json").write_text(json.dumps(known))
+    for name in ("bin", "temp"):
+        (folder / name).mkdir()
+    gh = folder / "bin" / "gh"
+    gh.write_text(FETCH.format(python=sys.executable, folder=str(folder)))
+    gh.chmod(0o755)
+    places = {"GITHUB_REPOSITORY": "acme/repo", "GITHUB_SHA": "merge", "RUNNER_TEMP": str(folder / "temp")}
+    text = script("pulumi", "pulumi", "Fetch the plan that was reviewed")
+    done = run(text, folder, folder / "bin", STACK="dev", **places)
+    plan = folder / "temp" / "plan.json"
+    return done, plan.read_text() if plan.exists() else None
+
+
+@needs_jq
+def test_an_update_takes_the_plan_of_the_pull_request_that_was_merged(tmp_path: Path) -> None:
+    done, plan = fetched(tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert plan == "reviewed"
+
+
+@needs_jq
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"pulls": []},
+        {"pulls": [{"merged_at": None, "head": {"sha": "abc"}}]},
+        {"runs": []},
+        {"artifacts": {"9": {"update-prod": "reviewed"}}},
+        {"artifacts": {}},
+    ],
+)
+def test_without_a_reviewed_plan_nothing_is_updated(tmp_path: Path, given: dict[str, Any]) -> None:
+    done, plan = fetched(tmp_path, **given)
+
+    assert done.returncode == 1
+    assert plan is None
+    assert "::error::no plan of dev was reviewed for merge" in done.stdout
+
+
+def test_plans_are_an_option_and_what_is_kept_is_what_is_fetched() -> None:
+    pulumi = [found for found in steps() if found[0] == "pulumi"]
+    by_name = {step.get("name") or step.get("uses", "").partition("@")[0]: step for _, _, step in pulumi}
+    fetch, update = by_name["Fetch the plan that was reviewed"], by_name["pulumi/actions"]
+    keep = by_name["actions/upload-artifact"]
+
+    assert fetch["if"] == "inputs.command == 'up' && vars.PULUMI_PLANS == 'true' && github.event_name == 'push'"
+    assert keep["if"] == "inputs.command == 'preview' && vars.PULUMI_PLANS == 'true'"
+    assert update["with"]["plan"] == (
+        "${{ vars.PULUMI_PLANS == 'true' && (inputs.command == 'preview' || github.event_name == 'push') "
+        "&& format('{0}/plan.json', runner.temp) || '' }}"
+    )
+    assert keep["with"]["name"] == "update-${{ matrix.stack }}"
+    assert keep["with"]["path"] == "${{ runner.temp }}/plan.json"
+    for job in ("build", "promote"):
+        reads = workflow("deploy")["jobs"][job]["permissions"]
+        assert (reads["actions"], reads["pull-requests"]) == ("read", "read")

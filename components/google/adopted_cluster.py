@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pulumi_gcp as gcp
-
 from components.google import image_volume, kubeconfig
+from components.google import sdk as gcp
 from components.settings.places import StackCluster
 
 

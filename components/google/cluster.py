@@ -6,7 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pulumi
-import pulumi_gcp as gcp
 import pulumi_kubernetes as k8s
 
 from components.google import (
@@ -19,6 +18,7 @@ from components.google import (
     node_accounts,
     pool_names,
 )
+from components.google import sdk as gcp
 from components.settings.google import ClusterCreate
 from components.settings.places import StackCluster
 from oci_model_serving.errors import OmsError
@@ -47,7 +47,7 @@ class Cluster(pulumi.ComponentResource):
     kubeconfig: pulumi.Output[str]
     """Secret, although a GKE cluster's holds no credentials."""
     project: pulumi.Output[str]
-    resource: gcp.container.Cluster | None = None
+    resource: pulumi.Resource | None = None
     """The cluster, where this stack creates it and may delete it: `deleted_with` for what goes with it."""
     system_account: pulumi.Output[str] | None = None
     """Email of the service account of the pool without GPUs, where this stack creates the cluster."""

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import pulumi
-import pulumi_gcp as gcp
 
-from components.google import network, pool_names
+from components.google import network, pool_names, replacement
+from components.google import sdk as gcp
 from components.settings.google import ClusterCreate
 from components.settings.places import StackCluster
 
@@ -14,8 +14,6 @@ CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 """The scope of nodes, whose account's roles are what restricts them (GKE, "Access scopes in GKE")."""
 NODE_METADATA = {"disable-legacy-endpoints": "true"}
 """GKE puts it on every node; said here so that the provider sees no difference."""
-UPGRADED = ["version", "initialNodeCount"]
-"""What a pool's settings only start with: its channel upgrades the nodes."""
 
 
 def cluster(
@@ -28,6 +26,14 @@ def cluster(
     opts: pulumi.ResourceOptions,
 ) -> gcp.container.Cluster:
     """Create the cluster; `account` is the email of its nodes' service account."""
+    private: gcp.container.ClusterPrivateClusterConfigArgsDict = {
+        "enable_private_nodes": True,
+        "enable_private_endpoint": create.private_endpoint,
+        "master_ipv4_cidr_block": create.master_cidr,
+    }
+    # Of the first pool, which is gone; a difference there would replace the cluster.
+    ignored = ["initialNodeCount", "nodeConfig", *replacement.unasked_of_cluster(private)]
+    options = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=ignored))
     return gcp.container.Cluster(
         name,
         name=create.name,
@@ -57,11 +63,7 @@ def cluster(
         },
         datapath_provider="ADVANCED_DATAPATH",
         gateway_api_config={"channel": "CHANNEL_STANDARD" if create.gateway_api else "CHANNEL_DISABLED"},
-        private_cluster_config={
-            "enable_private_nodes": True,
-            "enable_private_endpoint": create.private_endpoint,
-            "master_ipv4_cidr_block": create.master_cidr,
-        },
+        private_cluster_config=private,
         control_plane_endpoints_config={"dns_endpoint_config": {"allow_external_traffic": create.dns_endpoint}},
         master_authorized_networks_config=_authorized_networks(create),
         # Identity and hardening.
@@ -82,11 +84,7 @@ def cluster(
             "oauth_scopes": [CLOUD_PLATFORM],
             "shielded_instance_config": {"enable_secure_boot": True, "enable_integrity_monitoring": True},
         },
-        opts=pulumi.ResourceOptions.merge(
-            opts,
-            # Of the first pool, which is gone; a difference there would replace the cluster.
-            pulumi.ResourceOptions(ignore_changes=["initialNodeCount", "nodeConfig"]),
-        ),
+        opts=pulumi.ResourceOptions.merge(options, replacement.OLD_FIRST),
     )
 
 
@@ -101,6 +99,20 @@ def system_pool(
     """Create the pool without GPUs, which lets every GPU pool go to zero."""
     system = create.system_pool
     account_id = pool_names.account_id(create.name, pool_names.SYSTEM)
+    nodes: gcp.container.NodePoolNodeConfigArgsDict = {
+        "machine_type": system.machine_type,
+        "image_type": "COS_CONTAINERD",
+        "boot_disk": {"size_gb": system.disk_size_gb, "disk_type": "pd-balanced"},
+        "service_account": account,
+        "oauth_scopes": [CLOUD_PLATFORM],
+        "metadata": NODE_METADATA,
+        "gvnic": {"enabled": True},
+        "shielded_instance_config": {"enable_secure_boot": True, "enable_integrity_monitoring": True},
+        "workload_metadata_config": {"mode": "GKE_METADATA"},
+        "kubelet_config": {"insecure_kubelet_readonly_port_enabled": "FALSE"},
+    }
+    ignored = [*replacement.UPGRADED, *replacement.unasked_of_pool({}, nodes)]
+    options = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=ignored))
     return gcp.container.NodePool(
         name,
         name=pool_names.pool_name(pool_names.SYSTEM, {"serviceAccount": account_id}),
@@ -116,19 +128,8 @@ def system_pool(
         },
         management={"auto_repair": not create.alpha, "auto_upgrade": not create.alpha},
         upgrade_settings={"strategy": "SURGE", "max_surge": 1, "max_unavailable": 0},
-        node_config={
-            "machine_type": system.machine_type,
-            "image_type": "COS_CONTAINERD",
-            "boot_disk": {"size_gb": system.disk_size_gb, "disk_type": "pd-balanced"},
-            "service_account": account,
-            "oauth_scopes": [CLOUD_PLATFORM],
-            "metadata": NODE_METADATA,
-            "gvnic": {"enabled": True},
-            "shielded_instance_config": {"enable_secure_boot": True, "enable_integrity_monitoring": True},
-            "workload_metadata_config": {"mode": "GKE_METADATA"},
-            "kubelet_config": {"insecure_kubelet_readonly_port_enabled": "FALSE"},
-        },
-        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=UPGRADED)),
+        node_config=nodes,
+        opts=pulumi.ResourceOptions.merge(options, replacement.SUCCESSOR_FIRST),
     )
 
 

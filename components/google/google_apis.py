@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pulumi
-import pulumi_gcp as gcp
+
+from components.google import sdk as gcp
 
 
 def enabled(component: pulumi.Resource, name: str, project: str, apis: Iterable[str]) -> list[pulumi.Resource]:

@@ -6,8 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_gcp as gcp
 
+from components.google import replacement
+from components.google import sdk as gcp
 from components.settings.google import ClusterCreate
 from components.settings.places import StackCluster
 
@@ -45,6 +46,7 @@ def create_network(name: str, cluster: StackCluster, create: ClusterCreate, opts
     """
     project, region = cluster.project, cluster.region
     ranges = create.new_network
+    opts = pulumi.ResourceOptions.merge(opts, replacement.OLD_FIRST)
     network = gcp.compute.Network(
         name,
         name=create.name,

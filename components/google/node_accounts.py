@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import pulumi
-import pulumi_gcp as gcp
+
+from components.google import replacement
+from components.google import sdk as gcp
 
 NODE_ROLE = "roles/container.defaultNodeServiceAccount"
 """Logs, metrics and autoscaling metadata (GKE, "Use least privilege IAM service accounts"). It cannot read images."""
@@ -26,7 +28,11 @@ def node_account(
         opts: parent and what comes before.
     """
     account = gcp.serviceaccount.Account(
-        name, account_id=account_id, display_name=f"GKE nodes of pool {pool}", project=project, opts=opts
+        name,
+        account_id=account_id,
+        display_name=f"GKE nodes of pool {pool}",
+        project=project,
+        opts=pulumi.ResourceOptions.merge(opts, replacement.SUCCESSOR_FIRST),
     )
     roles = {"node": NODE_ROLE, **({"streaming": STREAMING_ROLE} if streaming else {})}
     bindings: list[pulumi.Resource] = [

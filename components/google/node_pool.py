@@ -6,11 +6,11 @@ from __future__ import annotations
 from typing import Any
 
 import pulumi
-import pulumi_gcp as gcp
 
-from components.google import disk, google_apis, node_accounts, pool_names
+from components.google import disk, google_apis, node_accounts, pool_names, replacement
+from components.google import sdk as gcp
 from components.google.cluster import Cluster
-from components.google.gke import CLOUD_PLATFORM, NODE_METADATA, UPGRADED
+from components.google.gke import CLOUD_PLATFORM, NODE_METADATA
 from components.settings.google import NodePoolSettings
 from components.settings.places import StackPool
 
@@ -65,6 +65,17 @@ class GpuNodePool(pulumi.ComponentResource):
         self, name: str, made: StackPool, cluster: Cluster, account: pulumi.Input[str], before: list[pulumi.Resource]
     ) -> gcp.container.NodePool:
         pool, alpha = made.settings, made.cluster.alpha
+        nodes = _node_config(made, account)
+        optional: dict[str, Any] = {
+            "max_pods_per_node": pool.max_pods_per_node,
+            "queued_provisioning": {"enabled": True} if pool.queued_provisioning else None,
+        }
+        options = pulumi.ResourceOptions(
+            parent=self,
+            depends_on=before,
+            deleted_with=cluster.resource,
+            ignore_changes=[*replacement.UPGRADED, *replacement.unasked_of_pool(optional, nodes)],
+        )
         return gcp.container.NodePool(
             name,
             name=pool_names.pool_name(made.key, pool_names.replacing(pool, made.machine, made.account_id)),
@@ -73,18 +84,15 @@ class GpuNodePool(pulumi.ComponentResource):
             project=cluster.project,
             version=cluster.version,
             node_locations=list(pool.zones) or None,
-            max_pods_per_node=pool.max_pods_per_node,
             initial_node_count=_initial_nodes(pool),
             autoscaling=_autoscaling(made),
             management={"auto_repair": not (alpha or made.on_request), "auto_upgrade": not alpha},
             # A scarce GPU cannot be had twice: the node goes before its successor comes. Nodes that are made on request
             # are upgraded in a way of their own, which GKE chooses.
             upgrade_settings=None if made.on_request else {"strategy": "SURGE", "max_surge": 0, "max_unavailable": 1},
-            queued_provisioning={"enabled": True} if pool.queued_provisioning else None,
-            node_config=_node_config(made, account),
-            opts=pulumi.ResourceOptions(
-                parent=self, depends_on=before, deleted_with=cluster.resource, ignore_changes=UPGRADED
-            ),
+            node_config=nodes,
+            **optional,
+            opts=pulumi.ResourceOptions.merge(options, replacement.SUCCESSOR_FIRST),
         )
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_gcp as gcp
 
-from components.google import google_apis
+from components.google import google_apis, replacement
+from components.google import sdk as gcp
 from components.settings.google import RegistryCleanup, RegistryCreate
 from components.settings.places import StackRegistry
 from oci_model_serving.reference import google_repository
@@ -65,6 +65,9 @@ class ModelRegistry(pulumi.ComponentResource):
         project = create.project or self._settings.project
         apis = ["artifactregistry", *(["containerscanning"] if create.scanning else [])] if create.enable_apis else []
         enabled = google_apis.enabled(self, self._name, project, apis)
+        options = pulumi.ResourceOptions(
+            parent=self, depends_on=enabled, protect=create.protect, retain_on_delete=create.protect
+        )
         repository = gcp.artifactregistry.Repository(
             self._name,
             repository_id=create.repository,
@@ -73,15 +76,14 @@ class ModelRegistry(pulumi.ComponentResource):
             format="DOCKER",
             mode="STANDARD_REPOSITORY",
             description="Model images, served by digest",
-            docker_config={"immutable_tags": create.immutable_tags},
+            # Where it would say false, the provider reads no block back, and each update would set it again.
+            docker_config={"immutable_tags": True} if create.immutable_tags else None,
             cleanup_policies=_cleanup(create.cleanup),
             cleanup_policy_dry_run=create.cleanup.dry_run,
             vulnerability_scanning_config={"enablement_config": "INHERITED" if create.scanning else "DISABLED"},
             kms_key_name=create.kms_key,
             labels=create.labels,
-            opts=pulumi.ResourceOptions(
-                parent=self, depends_on=enabled, protect=create.protect, retain_on_delete=create.protect
-            ),
+            opts=pulumi.ResourceOptions.merge(options, replacement.SUCCESSOR_FIRST),
         )
         # Of a protected repository, which a destroy leaves alone, the bindings are deleted one by one.
         owner = None if create.protect else repository

@@ -3,7 +3,9 @@
 import json
 import re
 import shlex
+import subprocess
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,7 @@ def run(made: StackModel, registry_url: str = REGISTRY, **arguments: Any) -> Rec
 def steps(recording: Recording) -> dict[str, list[str]]:
     """The arguments of each step, the interpreter and module aside."""
     made = {}
-    for step in recording.of_type(COMMAND):
+    for step in (one for one in recording.of_type(COMMAND) if "delete" not in one.inputs):
         words = shlex.split(step.inputs["create"])
         assert words[1:3] == ["-m", "modelimage"]
         made[step.name] = words[3:]
@@ -112,6 +114,69 @@ def test_what_is_not_built_yet_is_not_known_yet_and_has_no_invented_digest() -> 
 
     assert isinstance(recording.outputs["reference"], KnownAfter)
     assert isinstance(recording.outputs["size_bytes"], KnownAfter)
+
+
+# What lies on this machine.
+
+
+def removals(recording: Recording) -> dict[str, str]:
+    return {
+        one.urn.partition("::")[2]: one.inputs["delete"] for one in recording.of_type(COMMAND) if "delete" in one.inputs
+    }
+
+
+LAYOUTS = StackRegistry(RegistrySettings())
+
+
+@pytest.mark.parametrize(
+    ("made", "folder"),
+    [
+        (args(LAYOUTS, source=HUB), "images/qwen2-5"),
+        (args(source=HUB, builder="docker"), "contexts/qwen2-5"),
+    ],
+)
+def test_a_layout_and_a_context_go_with_their_model_and_the_last_leaves_no_folder(
+    made: StackModel, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (line,) = removals(run(made)).values()
+    mine, other = tmp_path / ".local" / folder, tmp_path / ".local" / folder.replace("qwen2-5", "other")
+    for path in (mine, other):
+        (path / "blobs").mkdir(parents=True)
+
+    def destroy() -> int:
+        return subprocess.run(["sh", "-c", line], check=False).returncode
+
+    assert destroy() == 0
+    assert [other.name] == [path.name for path in other.parent.iterdir()]
+    other.joinpath("blobs").rmdir()
+    other.rmdir()
+    assert destroy() == 0
+    assert list((tmp_path / ".local").iterdir()) == []
+
+
+def test_nothing_of_a_registry_is_ever_deleted() -> None:
+    for fields in ({"source": HUB}, {"source": "gs://w/q", "builder": "cloudbuild"}, {"digest": IMAGE, "copy": True}):
+        assert removals(run(args(**fields))) == {}
+
+
+def test_a_key_that_changes_within_one_name_keeps_the_folder_and_a_renamed_model_gives_it_up() -> None:
+    def urns(key: str) -> set[str]:
+        model = replace(args(LAYOUTS, source=HUB), key=key)
+        return set(removals(record(lambda: ModelImage(key, model, REGISTRY), answer=built())))
+
+    assert urns("qwen2.5") == urns("qwen2-5")
+    assert urns("qwen2.5") != urns("qwen3")
+
+
+def test_a_build_of_the_version_before_is_not_run_again_for_it() -> None:
+    """The provider runs `create` for any change of a command's inputs: those of the build are what they were."""
+    recording = run(args(LAYOUTS, source=HUB))
+
+    assert set(recording.only(COMMAND, "qwen2.5-build").inputs) == {
+        *["addPreviousOutputInEnv", "create", "logging", "triggers"]
+    }
+    assert "create" not in recording.only(COMMAND, "qwen2-5-layout-folder").inputs
 
 
 # Docker.
@@ -297,7 +362,8 @@ def test_no_step_passes_one_runs_output_to_the_next_or_secrets_in_its_arguments(
         assert step.inputs["addPreviousOutputInEnv"] is False
         assert step.inputs["logging"] == "stderr"
         assert "environment" not in step.inputs
-        assert "delete" not in step.inputs  # images outlive a destroy
+        # Images outlive a destroy: what is removed is a folder of this machine, by a resource that makes nothing.
+        assert "delete" not in step.inputs or ("create" not in step.inputs and " .local/" in step.inputs["delete"])
     assert "password" not in dumps([step.inputs for step in recording.of_type(COMMAND)])
 
 
@@ -329,6 +395,7 @@ def test_every_setting_has_an_effect() -> None:
                     (
                         *("node_pool", "gpus", "replicas.min", "replicas.max", "paused", "served_name", "args", "env"),
                         *("resources.cpu", "resources.memory", "resources.shm", "scaling.query", "scaling.target"),
+                        *("scaling.target_requests", "scaling.scale_down_delay", "drain_timeout"),
                         *("warm", "startup_timeout", "await_ready"),
                     ),
                     elsewhere,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from components.settings.stack_file import Project
+from components.settings.stack_file import Project, StackConfig
 from offline.plan import Plan
 from oms import engine, plan
 from oms.main import main
@@ -50,7 +50,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
     """The stack and whether to build, of each in-process run; none happens."""
     asked: list[tuple[str, bool]] = []
 
-    def planned(project: Project, stack: str, *, build: bool = False) -> Plan:
+    def planned(project: Project, stack: str, config: StackConfig, *, build: bool = False) -> Plan:
         asked.append((stack, build))
         return Plan(project.name, stack)
 
@@ -75,11 +75,14 @@ def fake_engine(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 print("{{}}")
                 sys.exit(0)
             print("said", sys.argv[1])
+            if sys.argv[1] == os.environ.get("SAYS"):
+                with open(os.environ["PULUMI_OPTION_EVENT_LOG"], "w") as log:
+                    log.write(open("events").read())
             if sys.argv[1] == "stack":
                 name = sys.argv[sys.argv.index("--create") + 1]
                 with open(f"Pulumi.{{name}}.yaml", "a") as settings:
                     settings.write("encryptionsalt: v1:abc\\n")
-            sys.exit(int(os.environ.get("EXIT", "0")) if sys.argv[1] == "up" else 0)
+            sys.exit(int(os.environ.get("EXIT", "0")) if sys.argv[1] in {{"up", "preview"}} else 0)
             """)
     )
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
@@ -99,6 +102,17 @@ def test_the_engine_on_path_is_used_with_a_backend_and_a_passphrase_of_its_own(f
     assert up == ["up", "--stack", "local", "--config-file", ".local/Pulumi.local.yaml", "--yes"]
     assert environment["PULUMI_BACKEND_URL"] == (Path.cwd() / ".local" / "state").as_uri()
     assert environment["PULUMI_CONFIG_PASSPHRASE"]
+
+
+def test_the_engine_fetches_the_plugins_that_a_stack_uses_unless_told_otherwise(
+    fake_engine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(["up"])
+    monkeypatch.setenv("PULUMI_OPTION_SKIP_PLUGIN_PRE_INSTALL", "false")
+    main(["up"])
+
+    options = [environment["PULUMI_OPTION_SKIP_PLUGIN_PRE_INSTALL"] for _, environment in calls(fake_engine)]
+    assert options == ["true", "true", "false", "false"]
 
 
 def test_the_stack_file_in_the_checkout_stays_as_it_is_and_the_salt_is_kept(fake_engine: Path) -> None:
@@ -175,9 +189,10 @@ def test_what_up_has_deployed_is_checked_in_the_same_backend_with_the_same_passp
 
     up, *asked = [found for found in calls(fake_engine) if found[0][:2] != ["stack", "select"]]
     assert len(asked) == 4
+    log = {"PULUMI_DEBUG_COMMANDS", "PULUMI_OPTION_EVENT_LOG"}  # of one run of the engine only
     for arguments, environment in asked:
         assert arguments[:5] == ["stack", "output", "--json", "--stack", "local"]
-        assert environment == up[1]
+        assert environment == {name: value for name, value in up[1].items() if name not in log}
 
 
 def test_json_of_up_is_one_object_and_the_engine_speaks_on_stderr(
@@ -203,6 +218,122 @@ def test_the_engines_failure_is_the_commands(fake_engine: Path, monkeypatch: pyt
     monkeypatch.setenv("EXIT", "255")
 
     assert main(["up"]) == 1
+
+
+POOL = "urn:pulumi:dev::p::oci-model-serving:index:GpuNodePool$gcp:container/nodePool:NodePool::l4"
+
+
+def says(project: Path, monkeypatch: pytest.MonkeyPatch, command: str, *errors: tuple[str, str]) -> None:
+    """Let the engine fail with these errors (URN and message), as it writes them into its log of events."""
+    diagnostics = [{"urn": urn, "severity": "error", "message": text, "color": "never"} for urn, text in errors]
+    events = [
+        {"sequence": 0, "preludeEvent": {}},
+        {"diagnosticEvent": {"severity": "warning", "message": "GCE_STOCKOUT"}},
+    ]
+    events += [{"sequence": 1, "diagnosticEvent": one} for one in diagnostics]
+    (project / "events").write_text("".join(f"{json.dumps(event)}\n" for event in events))
+    monkeypatch.setenv("SAYS", command)
+    monkeypatch.setenv("EXIT", "255")
+
+
+@pytest.mark.usefixtures("fake_engine")
+@pytest.mark.parametrize("command", ["up", "preview"])
+def test_what_google_refuses_is_told_at_the_end_with_the_setting_that_helps(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    said = "<{%reset%}>Error waiting for creating GKE NodePool: <{%fg 1%}>[GCE_STOCKOUT]<{%reset%}>: creation failed"
+    says(project, monkeypatch, command, (POOL, said), ("", "update failed"))
+
+    assert main([command, "--stack", "dev", *(["--yes"] if command == "up" else [])]) == 1
+
+    printed = capfd.readouterr()
+    assert f"said {command}" in printed.out
+    first, second = printed.err.strip().splitlines()[-2:]
+    assert first == f"error: `pulumi {command}` of stack dev failed: see above"
+    assert second.startswith("error: l4: Google has no such machine in that zone now: add zones to nodePools.l4.zones")
+
+
+@pytest.mark.usefixtures("fake_engine")
+def test_a_failure_that_is_no_refusal_is_told_without_advice(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    says(project, monkeypatch, "up", ("", "update failed"))
+
+    assert main(["up"]) == 1
+    assert capsys.readouterr().err.splitlines()[1:] == ["error: `pulumi up` of stack local failed: see above"]
+
+
+def test_the_log_of_the_engines_events_is_gone_when_it_has_ended(fake_engine: Path) -> None:
+    main(["up"])
+
+    _, (_, environment) = calls(fake_engine)
+    assert not Path(environment["PULUMI_OPTION_EVENT_LOG"]).parent.exists()
+
+
+def test_rendered_manifests_are_never_refreshed_and_a_clusters_objects_may_be(
+    fake_engine: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PULUMI_OPTION_REFRESH", "true")
+    main(["up"])
+    main(["up", "--stack", "dev", "--yes"])
+    (project / "Pulumi.local.yaml").write_text(LOCAL + "  oci-model-serving:cluster: {kubeconfig: /k}\n")
+    main(["up"])
+
+    ups = [environment for arguments, environment in calls(fake_engine) if arguments[0] == "up"]
+    assert [environment["PULUMI_OPTION_REFRESH"] for environment in ups] == ["false", "true", "true"]
+
+
+# What was reviewed, and nothing else.
+
+
+def test_a_plan_is_written_by_preview_and_taken_by_up(
+    fake_engine: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = project / "plans" / "dev.json"
+    plan.parent.mkdir()
+    monkeypatch.chdir(plan.parent)
+    assert main(["preview", "--stack", "dev", "--save-plan", "dev.json"]) == 0
+    plan.write_text("{}")
+    assert main(["up", "--stack", "dev", "--yes", "--plan", "dev.json"]) == 0
+
+    _, preview, _, up = (arguments for arguments, _ in calls(fake_engine))
+    assert preview == ["preview", "--stack", "dev", "--save-plan", str(plan)]
+    assert up == ["up", "--stack", "dev", "--yes", "--plan", str(plan)]
+
+
+@pytest.mark.usefixtures("fake_engine")
+@pytest.mark.parametrize(
+    "said",
+    [
+        "resource urn:pulumi:dev::p::t::n violates plan: properties changed: ~~triggers[{[{2}]}!={[{3}]}]",
+        "delete is not allowed by the plan: no steps were expected for this resource",
+        "replace is not allowed by the plan: this resource is constrained to same",
+    ],
+)
+def test_a_plan_that_no_longer_holds_is_refused_with_what_to_do(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], said: str
+) -> None:
+    says(project, monkeypatch, "up", ("", said))
+    (project / "plan").write_text("{}")
+
+    assert main(["up", "--stack", "dev", "--yes", "--plan", "plan"]) == 1
+    told = capsys.readouterr().err
+    assert "the plan no longer holds" in told
+    assert "`oms preview --stack dev --save-plan FILE`" in told
+
+
+@pytest.mark.usefixtures("no_engine", "in_process")
+@pytest.mark.parametrize("arguments", [["up", "--plan", "plan"], ["preview", "--save-plan", "plan"]])
+def test_a_plan_file_needs_the_engine(project: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    (project / "plan").write_text("{}")
+
+    assert main(arguments) == 2
+    assert f"{arguments[1]} needs the Pulumi CLI" in capsys.readouterr().err
+
+
+def test_a_plan_that_is_not_there_is_wrong_input(fake_engine: Path) -> None:
+    assert main(["up", "--plan", "nowhere"]) == 2
+    assert not fake_engine.exists()
 
 
 @pytest.mark.usefixtures("project", "no_engine")

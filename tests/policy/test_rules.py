@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import modelimage
-from components.settings.stack_file import find_project
+from components.settings.stack_file import find_project, read_config
 from offline.program import Program
 from policy.images import is_by_digest, repository_of, tag_of
 from policy.rules import RULES, Violation, check
@@ -103,7 +103,8 @@ def test_every_committed_stack_breaks_no_mandatory_rule(
     own = tmp_path / f"Pulumi.{stack}.yaml"
     own.write_text((ROOT / own.name).read_text().replace("source: .local/model", f"source: {weights}"))
     monkeypatch.chdir(ROOT)
-    plan = Program(find_project(ROOT)).plan(stack, config_file=own)
+    project = find_project(ROOT)
+    plan = Program(project).plan(stack, read_config(project, stack, own))
     assert [str(violation) for violation in check(plan.data(), stack) if violation.mandatory] == []
 
 
