@@ -9,9 +9,11 @@ import base64
 import importlib.metadata
 import io
 import json
+import re
 import time
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,11 @@ _LOADER = (
 )
 _GROUND = ("__init__", "delivery", "errors", "reference")
 _NOT_PACKING = {"__main__", "build_context", "busybox", "cloud_build", "tiny", "transfer"}
+_API = "cloudbuild.googleapis.com"
+# Google's REST clients put the request before what the service said.
+_REQUEST = re.compile(r"^[A-Z]+ https?://\S+: ")
+_PASSING = frozenset({429, 500, 502, 503, 504})
+_ACCESS = "secretmanager.versions.access"
 _POLL_SECONDS = 3.0
 _ENDED = frozenset({"SUCCESS", "FAILURE", "INTERNAL_ERROR", "TIMEOUT", "CANCELLED", "EXPIRED"})
 
@@ -113,18 +120,19 @@ def pack_in_cloud_build(
     registry_place = _check(source, destination, base, place)
     build = make_build(source, destination, place, base=base, allow=allow, ignore=ignore)
     try:
-        client = client or cloudbuild_v1.CloudBuildClient()
+        client = client or cloudbuild_v1.CloudBuildClient(transport="rest")
         log_client = log_client or _storage.Client(project=place.project)
         operation = client.create_build(request={"parent": place.parent, "project_id": place.project, "build": build})
         started = operation.metadata.build
     except (GoogleAPICallError, GoogleAuthError, RetryError) as error:
-        raise _explained(error, f"starting a build in {place.parent}") from error
+        raise _explained(error, f"starting a build in {place.parent}", place.project) from error
     reporter.note(f"Cloud Build {started.id}: {started.log_url}")
     name = f"{place.parent}/builds/{started.id}"
     try:
         ended = _follow(client, log_client, name, reporter, sleep)
     except KeyboardInterrupt:
-        client.cancel_build(request={"name": name, "project_id": place.project, "id": started.id})
+        with suppress(GoogleAPICallError, GoogleAuthError, RetryError):  # the interrupt is what is told
+            client.cancel_build(request={"name": name, "project_id": place.project, "id": started.id})
         raise
     output = _output_of(ended)
     return inspect(str(registry_place.at(output.digest)), require_digest_tag=True, reporter=reporter)
@@ -224,7 +232,7 @@ def _follow(client: Any, log_client: Any, name: str, reporter: Reporter, sleep: 
         try:
             build = client.get_build(request={"name": name})
         except (GoogleAPICallError, GoogleAuthError, RetryError) as error:
-            raise _explained(error, f"asking for {name}") from error
+            raise _explained(error, f"asking for {name}", name.split("/")[1]) from error
         ended = build.status.name in _ENDED
         if log is None and build.logs_bucket:
             log = _Log(log_client, build.logs_bucket, build.id, reporter)
@@ -233,9 +241,11 @@ def _follow(client: Any, log_client: Any, name: str, reporter: Reporter, sleep: 
         if ended:
             if build.status.name != "SUCCESS":
                 said = build.status_detail or (build.failure_info.detail if build.failure_info else "")
+                remedy = f"read its log at {build.log_url}"
+                if _ACCESS in said:
+                    remedy = "check the secret's name, and give the build's account roles/secretmanager.secretAccessor"
                 raise ImageError(
-                    f"Cloud Build {build.id} ended as {build.status.name}{f': {said}' if said else ''}: "
-                    f"read its log at {build.log_url}"
+                    f"Cloud Build {build.id} ended as {build.status.name}{f': {said}' if said else ''}: {remedy}"
                 )
             return build
         sleep(_POLL_SECONDS)
@@ -256,7 +266,7 @@ class _Log:
             content: bytes = self._blob.download_as_bytes(start=self._read, checksum=None)
         except (NotFound, RequestRangeNotSatisfiable):
             content = b""  # not begun, or nothing new
-        except (GoogleAPICallError, GoogleAuthError, requests.RequestException):
+        except (GoogleAPICallError, GoogleAuthError, RetryError, requests.RequestException):
             content = b""  # the log is a courtesy: the build goes on, and its address was told
         self._read += len(content)
         *lines, self._line = (self._line + content).split(b"\n")
@@ -276,10 +286,19 @@ def _output_of(build: Any) -> _BuildOutput:
         ) from error
 
 
-def _explained(error: Exception, doing: str) -> ImageError:
+def _explained(error: Exception, doing: str, project: str) -> ImageError:
     if isinstance(error, GoogleAuthError):
         return ImageError(f"{doing}: no usable Google credentials: run `gcloud auth application-default login`")
-    return ImageError(
-        f"{doing}: Cloud Build answered: {first_line(error)}: check that cloudbuild.googleapis.com is enabled in "
-        f"the project and that the account may create builds (roles/cloudbuild.builds.editor)"
+    remedy = (
+        f"check that {_API} is enabled in the project and that the account may create builds "
+        "(roles/cloudbuild.builds.editor)"
     )
+    said = first_line(error)
+    if isinstance(error, GoogleAPICallError):
+        said = _REQUEST.sub("", error.message or said)
+        if any(isinstance(detail, dict) and detail.get("reason") == "SERVICE_DISABLED" for detail in error.details):
+            said = f"{_API} is not enabled"
+            remedy = f"`gcloud services enable {_API} --project {project}`, wait a minute, run again"
+        elif error.code in _PASSING:
+            remedy = "run again in a few minutes"
+    return ImageError(f"{doing}: Cloud Build answered: {said.rstrip('.')}: {remedy}")

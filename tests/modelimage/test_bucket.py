@@ -1,137 +1,111 @@
-"""A bucket as a source, against a fake Google Cloud Storage on loopback, by Google's own client."""
+"""A bucket as a source, against Google Cloud Storage on loopback, by Google's own client."""
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
-import google_crc32c
 import pytest
 
 from modelimage import ImageError, inspect, pack, write_context
 from modelimage.patience import RetryPolicy
 from oci_model_serving.errors import InputError
-from tests.modelimage.servers import Answer, Request, ranged, serving
+from tests.google import faults
+from tests.google.endpoints import Loopback, loopback
+from tests.google.faults import Faults
+from tests.modelimage.servers import Answer
 from tests.weights import safetensors_bytes
 
 QUICK = RetryPolicy(attempts=3, first_seconds=0.01)
 SHARD = "model.safetensors"
 
 
-class FakeStorage:
-    """The JSON API of one bucket: listing in pages, and media downloads by generation and range."""
+FOLDER = "models/qwen"
 
-    def __init__(self) -> None:
-        self.objects: dict[str, tuple[int, bytes]] = {}
-        self.lie: dict[str, bytes] = {}
-        self.downloads: list[str] = []
-        self.fail = 0
 
-    def put(self, name: str, content: bytes, generation: int = 1) -> None:
-        self.objects[name] = (generation, content)
+class Bucket:
+    """A bucket on loopback, and which objects' contents were asked for."""
 
-    def __call__(self, request: Request) -> Answer:
-        parts = urlsplit(request.path)
-        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-        if parts.path == "/storage/v1/b/bucket/o":
-            return self._list(query)
-        if parts.path.startswith("/download/storage/v1/b/bucket/o/") or query.get("alt") == "media":
-            return self._download(request, unquote(parts.path.rsplit("/o/", 1)[1]), query)
-        return Answer(404, b'{"error": {"code": 404, "message": "not found"}}', {"Content-Type": "application/json"})
+    def __init__(self, google: Loopback) -> None:
+        self.google = google
 
-    def _list(self, query: dict[str, str]) -> Answer:
-        names = sorted(name for name in self.objects if name.startswith(query.get("prefix", "")))
-        start = int(query.get("pageToken", "0"))
-        page: dict[str, Any] = {"kind": "storage#objects", "items": [self._entry(n) for n in names[start : start + 2]]}
-        if start + 2 < len(names):
-            page["nextPageToken"] = str(start + 2)
-        return Answer(200, json.dumps(page).encode(), {"Content-Type": "application/json"})
+    def put(self, name: str, content: bytes) -> None:
+        """Upload an object, as a new generation."""
+        self.google.state.upload("bucket", name, content)
 
-    def _entry(self, name: str) -> dict[str, str]:
-        generation, content = self.objects[name]
-        checksum = google_crc32c.value(content).to_bytes(4, "big")
-        return {
-            "name": name,
-            "bucket": "bucket",
-            "generation": str(generation),
-            "size": str(len(content)),
-            "crc32c": base64.b64encode(checksum).decode(),
-        }
+    def content(self, name: str) -> bytes:
+        return self.google.state.contents["storage", f"b/bucket/o/{name}"]
 
-    def _download(self, request: Request, name: str, query: dict[str, str]) -> Answer:
-        self.downloads.append(name)
-        if self.fail:
-            self.fail -= 1
-            return Answer(503, b"busy")
-        generation, content = self.objects[name]
-        if query.get("generation") != str(generation):
-            return Answer(404, b"no such generation")
-        return ranged(request, self.lie.get(name, content))
+    @property
+    def downloads(self) -> list[str]:
+        paths = [
+            unquote(urlsplit(request.path).path) for request in self.google.requests if "alt=media" in request.path
+        ]
+        return [path.rpartition("/b/bucket/o/")[2] for path in paths]
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeStorage]:
-    fake = FakeStorage()
-    fake.put("models/qwen/" + SHARD, safetensors_bytes(bytes(range(256)) * 40_000))
-    fake.put("models/qwen/config.json", b"{}")
-    fake.put("models/qwen/sub/", b"")
-    fake.put("models/qwen/sub/a b.txt", b"spaces")
-    fake.put("models/qwen-other/config.json", b"another model")
-    with serving(fake) as address:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
-        yield fake
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    with loopback(Faults(page_size=2)) as google:
+        made = Bucket(google)
+        made.put(f"{FOLDER}/{SHARD}", safetensors_bytes(bytes(range(256)) * 40_000))
+        made.put(f"{FOLDER}/config.json", b"{}")
+        made.put(f"{FOLDER}/sub/", b"")
+        made.put(f"{FOLDER}/sub/a b.txt", b"spaces")
+        made.put("models/qwen-other/config.json", b"another model")
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", google.address("storage"))
+        yield made
+        assert google.violations == []
 
 
-def test_a_prefix_is_packed_with_the_layers_of_the_same_folder(bucket: FakeStorage, tmp_path: Path) -> None:
+def test_a_prefix_is_packed_with_the_layers_of_the_same_folder(bucket: Bucket, tmp_path: Path) -> None:
     image = pack("gs://bucket/models/qwen", f"oci:{tmp_path / 'image'}", policy=QUICK)
     folder = tmp_path / "folder"
     (folder / "sub").mkdir(parents=True)
     for name in (SHARD, "config.json", "sub/a b.txt"):
-        (folder / name).write_bytes(bucket.objects[f"models/qwen/{name}"][1])
+        (folder / name).write_bytes(bucket.content(f"{FOLDER}/{name}"))
     local = pack(str(folder), f"oci:{tmp_path / 'local'}")
     assert [layer.digest for layer in image.layers] == [layer.digest for layer in local.layers]
     assert inspect(image.reference).annotations["org.opencontainers.image.source"] == "gs://bucket/models/qwen/"
 
 
-def test_a_second_packing_downloads_no_weights_and_a_new_generation_does(bucket: FakeStorage, tmp_path: Path) -> None:
+def test_a_second_packing_downloads_no_weights_and_a_new_generation_does(bucket: Bucket, tmp_path: Path) -> None:
     pack("gs://bucket/models/qwen/", f"oci:{tmp_path / 'image'}", policy=QUICK)
-    bucket.downloads.clear()
+    bucket.google.requests.clear()
     pack("gs://bucket/models/qwen/", f"oci:{tmp_path / 'image'}", policy=QUICK)
     assert bucket.downloads == []
-    bucket.put("models/qwen/" + SHARD, safetensors_bytes(b"new weights"), generation=2)
+    bucket.put(f"{FOLDER}/{SHARD}", safetensors_bytes(b"new weights"))
     again = pack("gs://bucket/models/qwen/", f"oci:{tmp_path / 'image'}", policy=QUICK)
     assert [layer.uploaded for layer in again.layers] == [True, False]
 
 
 def test_an_object_that_is_replaced_meanwhile_does_not_mix_in(
-    bucket: FakeStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = FakeStorage._download
+    real = bucket.google.google.answer
 
-    def replaced(self: FakeStorage, request: Request, name: str, query: dict[str, str]) -> Answer:
-        self.put("models/qwen/" + SHARD, safetensors_bytes(b"other"), generation=2)
-        return real(self, request, name, query)
+    def replaced(verb: str, target: str, raw: bytes, headers: dict[str, str]) -> Answer:
+        if "alt=media" in target:
+            bucket.put(f"{FOLDER}/{SHARD}", safetensors_bytes(b"other"))
+        return real(verb, target, raw, headers)
 
-    monkeypatch.setattr(FakeStorage, "_download", replaced)
+    monkeypatch.setattr(bucket.google.google, "answer", replaced)
     with pytest.raises(ImageError, match="it was replaced meanwhile"):
         pack("gs://bucket/models/qwen", f"oci:{tmp_path / 'image'}", policy=QUICK)
     assert not (tmp_path / "image").exists()
 
 
-def test_a_flipped_byte_is_found_by_the_checksum(bucket: FakeStorage, tmp_path: Path) -> None:
-    content = bytearray(bucket.objects["models/qwen/" + SHARD][1])
+def test_a_flipped_byte_is_found_by_the_checksum(bucket: Bucket, tmp_path: Path) -> None:
+    content = bytearray(bucket.content(f"{FOLDER}/{SHARD}"))
     content[-1] ^= 1
-    bucket.lie["models/qwen/" + SHARD] = bytes(content)
+    bucket.google.state.contents["storage", f"b/bucket/o/{FOLDER}/{SHARD}"] = bytes(content)
     with pytest.raises(ImageError, match="CRC-32C"):
         pack("gs://bucket/models/qwen", f"oci:{tmp_path / 'image'}", policy=QUICK)
     assert not (tmp_path / "image").exists()
 
 
-def test_an_empty_prefix_and_a_malformed_address_are_refused(bucket: FakeStorage, tmp_path: Path) -> None:
+def test_an_empty_prefix_and_a_malformed_address_are_refused(bucket: Bucket, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no file to pack"):
         pack("gs://bucket/models/nothing", f"oci:{tmp_path / 'image'}", policy=QUICK)
     with pytest.raises(InputError, match="write gs://bucket/prefix"):
@@ -140,14 +114,28 @@ def test_an_empty_prefix_and_a_malformed_address_are_refused(bucket: FakeStorage
         pack("gs://another-bucket/x", f"oci:{tmp_path / 'image'}", policy=QUICK)
 
 
-def test_a_build_context_fetches_each_generation_once(bucket: FakeStorage, tmp_path: Path) -> None:
+def test_a_build_context_fetches_each_generation_once(bucket: Bucket, tmp_path: Path) -> None:
     for _ in range(2):
         write_context("gs://bucket/models/qwen", str(tmp_path / "context"), policy=QUICK)
-    assert bucket.downloads.count("models/qwen/" + SHARD) == 2  # two ranges of one download
+    assert bucket.downloads.count(f"{FOLDER}/{SHARD}") == 2  # two ranges of one download
     shard = tmp_path / "context" / "layer-01" / "models" / SHARD
-    assert shard.read_bytes() == bucket.objects["models/qwen/" + SHARD][1]
-    bucket.put("models/qwen/" + SHARD, safetensors_bytes(b"new"), generation=2)
-    del bucket.objects["models/qwen/sub/a b.txt"]
+    assert shard.read_bytes() == bucket.content(f"{FOLDER}/{SHARD}")
+    bucket.put(f"{FOLDER}/{SHARD}", safetensors_bytes(b"new"))
+    bucket.google.state.delete("storage", f"b/bucket/o/{FOLDER}/sub/a b.txt")
     write_context("gs://bucket/models/qwen", str(tmp_path / "context"), policy=QUICK)
     assert shard.read_bytes() == safetensors_bytes(b"new")
     assert not (tmp_path / "context" / "layer-02" / "sub").exists()
+
+
+def test_a_refusal_is_told_in_one_line_with_the_role_that_is_missing(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.google.faults.refusing = {"storage.objects.list": [faults.denied("storage.objects.list", "bucket")]}
+    with pytest.raises(ImageError) as failed:
+        pack("gs://bucket/models/qwen", f"oci:{tmp_path / 'image'}", policy=QUICK)
+    assert str(failed.value) == (
+        "listing gs://bucket/models/qwen: not allowed: the account needs roles/storage.objectViewer on the bucket"
+    )
+
+
+def test_a_storage_that_is_busy_for_a_moment_is_asked_again(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.google.faults.refusing = {"storage.objects.get": [faults.busy(), faults.too_many("Reads", "storage")]}
+    assert pack("gs://bucket/models/qwen", f"oci:{tmp_path / 'image'}", policy=QUICK).layers

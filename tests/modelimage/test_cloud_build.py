@@ -1,4 +1,4 @@
-"""Packing in Cloud Build, up to the border of Google's API: its real request types, a client that records."""
+"""Packing in Cloud Build, by Google's own clients, against Google's API on loopback."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import os
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from google.api_core.exceptions import Forbidden, NotFound, PermissionDenied, RequestRangeNotSatisfiable
-from google.cloud.devtools import cloudbuild_v1
 
 from modelimage import ImageError, cloud_build
 from modelimage.cloud_build import BuildPlace, make_build, pack_in_cloud_build
 from modelimage.progress import Reporter
 from oci_model_serving.errors import InputError
+from tests.google import clients, faults
+from tests.google.endpoints import Loopback, loopback
+from tests.google.errors import GoogleError
 
 SOURCE = "hf://org/name@" + "c" * 40
 DIGEST = "sha256:" + "d" * 64
 PLACE = BuildPlace("project", "us-central1")
-Status = cloudbuild_v1.Build.Status
 
 
 class Teller(Reporter):
@@ -34,65 +34,6 @@ class Teller(Reporter):
 
     def note(self, text: str) -> None:
         self.lines.append(text)
-
-
-@dataclass
-class FakeBuilds:
-    """Cloud Build's client: takes one build and lets it go through its states."""
-
-    states: list[Any]
-    output: bytes = json.dumps({"digest": DIGEST, "size_bytes": 7}).encode()
-    requests: list[Any] = field(default_factory=list)
-    cancelled: list[str] = field(default_factory=list)
-    refuse: Exception | None = None
-
-    def create_build(self, *, request: dict[str, Any]) -> Any:
-        if self.refuse:
-            raise self.refuse
-        self.requests.append(cloudbuild_v1.CreateBuildRequest(request))  # Google's own types check it
-        build = cloudbuild_v1.Build(id="b1", log_url="https://console.example/b1")
-        return type("Operation", (), {"metadata": cloudbuild_v1.BuildOperationMetadata(build=build)})()
-
-    def get_build(self, *, request: dict[str, Any]) -> cloudbuild_v1.Build:
-        assert cloudbuild_v1.GetBuildRequest(request).name == "projects/project/locations/us-central1/builds/b1"
-        state = self.states.pop(0)
-        if isinstance(state, BaseException):
-            raise state
-        build = cloudbuild_v1.Build(
-            id="b1", status=state, logs_bucket="gs://logs", log_url="https://console.example/b1"
-        )
-        if state == Status.SUCCESS:
-            build.results = cloudbuild_v1.Results(build_step_outputs=[self.output] if self.output else [])
-        if state == Status.FAILURE:
-            build.failure_info = cloudbuild_v1.Build.FailureInfo(detail="step exited with 1")
-        return build
-
-    def cancel_build(self, *, request: dict[str, Any]) -> None:
-        self.cancelled.append(cloudbuild_v1.CancelBuildRequest(request).name)
-
-
-class FakeLog:
-    """The storage client for one log object that grows at each look."""
-
-    def __init__(self, *growth: bytes | Exception) -> None:
-        self.growth, self.content, self.name = list(growth), b"", ""
-
-    def bucket(self, name: str) -> FakeLog:
-        assert name == "logs"
-        return self
-
-    def blob(self, name: str) -> FakeLog:
-        assert name == "log-b1.txt"
-        return self
-
-    def download_as_bytes(self, *, start: int, checksum: None) -> bytes:
-        more = self.growth.pop(0) if self.growth else b""
-        if isinstance(more, Exception):
-            raise more
-        self.content += more
-        if start >= len(self.content):
-            raise RequestRangeNotSatisfiable("nothing new")  # type: ignore[no-untyped-call]
-        return self.content[start:]
 
 
 @pytest.fixture
@@ -108,66 +49,132 @@ def inspected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def run(builds: FakeBuilds, log: FakeLog | None = None, reporter: Teller | None = None, **options: Any) -> Any:
+@pytest.fixture
+def google() -> Iterator[Loopback]:
+    with loopback() as google:
+        google.script.output = json.dumps({"digest": DIGEST, "size_bytes": 7}).encode()
+        yield google
+        assert google.violations == []
+
+
+def run(
+    google: Loopback,
+    reporter: Teller | None = None,
+    sleep: Callable[[float], None] = lambda _: None,
+    place: BuildPlace = PLACE,
+) -> Any:
     return pack_in_cloud_build(
         SOURCE,
         "us-docker.pkg.dev/p/models/qwen:v1",
-        PLACE,
-        client=builds,
-        log_client=log or FakeLog(),
+        place,
+        client=clients.cloud_build(google),
+        log_client=clients.storage_client(google, PLACE.project),
         reporter=reporter or Teller(),
-        sleep=lambda _: None,
-        **options,
+        sleep=sleep,
     )
 
 
-def test_the_digest_of_the_build_is_looked_up_in_the_registry(inspected: list[str]) -> None:
-    builds = FakeBuilds([Status.QUEUED, Status.WORKING, Status.SUCCESS])
-    assert run(builds) == "the image"
+def test_the_digest_of_the_build_is_looked_up_in_the_registry(google: Loopback, inspected: list[str]) -> None:
+    assert run(google) == "the image"
     assert inspected == [f"us-docker.pkg.dev/p/models/qwen@{DIGEST}"]
-    assert builds.requests[0].parent == "projects/project/locations/us-central1"
+    (build,) = google.named("cloudbuild")
+    assert build.startswith("projects/project/locations/us-central1/builds/")
 
 
-def test_the_log_is_handed_on_line_by_line_while_it_grows(inspected: list[str]) -> None:
-    log = FakeLog(NotFound("not yet"), b"one\ntw", b"", b"o\nthree")  # type: ignore[no-untyped-call]
+def test_the_log_is_handed_on_line_by_line_while_it_grows(google: Loopback, inspected: list[str]) -> None:
+    google.script.log = [b"one\ntw", b"", b"o\nthree"]
     teller = Teller()
-    run(FakeBuilds([Status.QUEUED, Status.WORKING, Status.WORKING, Status.SUCCESS]), log, teller)
+    run(google, teller)
     assert teller.lines[1:] == ["one", "two", "three"]
-    assert "https://console.example/b1" in teller.lines[0]
+    assert "https://console.cloud.google.com/cloud-build/builds" in teller.lines[0]
 
 
-def test_a_log_that_may_not_be_read_does_not_stop_the_build(inspected: list[str]) -> None:
-    log = FakeLog(Forbidden("no"), Forbidden("no"))  # type: ignore[no-untyped-call]
-    assert run(FakeBuilds([Status.WORKING, Status.SUCCESS]), log) == "the image"
+@pytest.mark.parametrize("refusal", [faults.denied("storage.objects.get", "log"), faults.busy()])
+def test_a_log_that_may_not_be_read_does_not_stop_the_build(
+    google: Loopback, inspected: list[str], refusal: GoogleError
+) -> None:
+    google.script.log = [b"one\n", b"two\n"]
+    google.faults.refusing = {"storage.objects.get": [refusal]}
+    assert run(google) == "the image"
 
 
-@pytest.mark.parametrize(
-    "state", [Status.FAILURE, Status.TIMEOUT, Status.CANCELLED, Status.INTERNAL_ERROR, Status.EXPIRED]
-)
-def test_a_build_that_ends_badly_is_told_with_its_log(inspected: list[str], state: Any) -> None:
-    with pytest.raises(ImageError, match=f"ended as {state.name}.*read its log at https://console.example/b1"):
-        run(FakeBuilds([Status.WORKING, state]))
+@pytest.mark.parametrize("state", ["FAILURE", "TIMEOUT", "CANCELLED", "INTERNAL_ERROR", "EXPIRED"])
+def test_a_build_that_ends_badly_is_told_with_its_log(google: Loopback, inspected: list[str], state: str) -> None:
+    google.script.ends = state
+    google.script.detail = "step exited with 1"
+    expected = f"ended as {state}: step exited with 1: read its log at https://console.cloud.google.com/cloud-build/"
+    with pytest.raises(ImageError, match=expected):
+        run(google)
     assert inspected == []
+
+
+def test_a_secret_that_the_build_may_not_read_is_told_with_the_role_that_does(
+    google: Loopback, inspected: list[str]
+) -> None:
+    name = "projects/project/secrets/hf/versions/1"
+    place = BuildPlace("project", "us-central1", hf_token_secret=name)
+    with pytest.raises(ImageError, match=f"{name}.*: .* the build's account roles/secretmanager.secretAccessor$"):
+        run(google, place=place)
+    google.state.put("secretmanager", name, {"name": name, "state": "ENABLED"})
+    assert run(google, place=place) == "the image"
 
 
 @pytest.mark.parametrize("output", [b"", b"{}", b'{"digest": "latest", "size_bytes": 1}', b"hello"])
-def test_a_build_without_a_digest_is_not_believed(inspected: list[str], output: bytes) -> None:
+def test_a_build_without_a_digest_is_not_believed(google: Loopback, inspected: list[str], output: bytes) -> None:
+    google.script.output = output
     with pytest.raises(ImageError, match="left no digest"):
-        run(FakeBuilds([Status.SUCCESS], output))
+        run(google)
     assert inspected == []
 
 
-def test_a_refused_build_says_what_to_check() -> None:
-    builds = FakeBuilds([], refuse=PermissionDenied("nope"))  # type: ignore[no-untyped-call]
-    with pytest.raises(ImageError, match=r"nope: check that cloudbuild.googleapis.com is enabled"):
-        run(builds)
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        (
+            faults.denied("cloudbuild.builds.create", "projects/project"),
+            r"'cloudbuild.builds.create' denied .*: check that cloudbuild.googleapis.com is enabled in the project and "
+            r"that the account may create builds \(roles/cloudbuild.builds.editor\)$",
+        ),
+        (
+            faults.api_off("Cloud Build API", "cloudbuild", "project"),
+            "cloudbuild.googleapis.com is not enabled: `gcloud services enable cloudbuild.googleapis.com --project "
+            "project`, wait a minute, run again$",
+        ),
+        (faults.busy(), "The service is currently unavailable: run again in a few minutes$"),
+        (faults.too_many("Build create requests", "cloudbuild"), "Quota exceeded .*: run again in a few minutes$"),
+        (
+            faults.org_policy("constraints/cloudbuild.allowedIntegrations", "project", "Not allowed."),
+            "Constraint constraints/cloudbuild.allowedIntegrations violated .*: check that",
+        ),
+    ],
+    ids=["permission", "api off", "503", "429", "organisation policy"],
+)
+def test_a_refused_build_is_told_in_one_line_with_what_to_do(google: Loopback, refusal: GoogleError, told: str) -> None:
+    google.faults.refusing = {"cloudbuild.projects.builds.create": [refusal]}
+    with pytest.raises(ImageError, match=told) as failed:
+        run(google)
+    assert "\n" not in str(failed.value)
+    assert google.url not in str(failed.value)
 
 
-def test_an_interrupt_cancels_the_build() -> None:
-    builds = FakeBuilds([Status.WORKING, KeyboardInterrupt()])
+def test_a_service_that_is_busy_for_a_moment_while_one_waits_is_asked_again(
+    google: Loopback, inspected: list[str]
+) -> None:
+    google.faults.refusing = {"cloudbuild.projects.locations.builds.get": [faults.busy(), faults.busy()]}
+    assert run(google) == "the image"
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_an_interrupt_cancels_the_build(google: Loopback, refused: bool) -> None:
+    google.faults.refusing = {"cloudbuild.projects.builds.cancel": [faults.denied("b", "p")] if refused else []}
+
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
-        run(builds)
-    assert builds.cancelled == ["projects/project/locations/us-central1/builds/b1"]
+        run(google, sleep=interrupted)
+    (build,) = google.named("cloudbuild").values()
+    assert build["status"] == ("WORKING" if refused else "CANCELLED")
 
 
 def test_the_request_carries_what_was_asked_for_within_the_limits() -> None:
@@ -259,6 +266,6 @@ def test_what_cannot_work_in_a_build_is_refused_all_at_once(tmp_path: Path) -> N
             "oci:layout",
             BuildPlace("p", "r", machine_type="HUGE", timeout_seconds=1),
             base="oci:base@" + DIGEST,
-            client=FakeBuilds([]),
+            client=None,
         )
     assert len(caught.value.problems) == 5
