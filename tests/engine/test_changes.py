@@ -1,0 +1,88 @@
+"""What a change does to a stack that is up: what is ignored, what is replaced, and in which order."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine import stacks
+from tests.engine.ground import ROOT, Stack
+from tests.engine.provider.switches import Switches
+
+pytestmark = [*stacks.ENGINE, pytest.mark.xdist_group("engine-changes")]
+
+POOL = "gcp:container/nodePool:NodePool::l4"
+
+
+@pytest.fixture
+def dev(tmp_path: Path) -> Iterator[Stack]:
+    with stacks.ground(tmp_path / "ground") as ground:
+        (dev,) = stacks.deployed(ground, "dev")
+        yield dev
+
+
+def ignored() -> dict[str, list[str]]:
+    """What the plan of dev ignores, by type and name of the resource."""
+    plan = json.loads((ROOT / "tests" / "plans" / "dev.json").read_text(encoding="utf-8"))["resources"]
+    found = {f"{one['type']}::{one['name']}": one.get("options", {}).get("ignoreChanges", []) for one in plan}
+    return {name: paths for name, paths in found.items() if paths}
+
+
+def changed_elsewhere(paths: list[str]) -> dict[str, Any]:
+    """Properties that hold another value than ours at each path."""
+    found: dict[str, Any] = {}
+    for path in paths:
+        *above, last = path.split(".")
+        at = found
+        for key in above:
+            at = at.setdefault(key, {})
+        at[last] = "changed elsewhere"
+    return found
+
+
+def report(stack: Stack, properties: dict[str, dict[str, Any]]) -> None:
+    """Let the providers find these properties, by type and name of the resource, and the state take them over."""
+    reported = {f"*{name}": found for name, found in properties.items()}
+    stack.ground.switch(Switches(instead=stacks.FAR, reported=reported))
+    refreshed = stack.refresh().well()
+    assert [event for event in refreshed.events if "resOutputsEvent" in event]
+
+
+def test_what_is_ignored_may_be_changed_elsewhere_and_up_leaves_it_so(dev: Stack) -> None:
+    assert POOL in ignored()
+
+    report(dev, {name: changed_elsewhere(paths) for name, paths in ignored().items()})
+
+    (pool,) = (one for one in dev.resources() if one["urn"].endswith(POOL))
+    assert pool["inputs"]["initialNodeCount"] == "changed elsewhere"
+    assert dev.up().well().changes == []
+
+
+def test_what_is_not_ignored_is_set_back(dev: Stack) -> None:
+    report(dev, {POOL: {"nodeConfig": {"labels": {"added": "elsewhere"}}}})
+
+    assert [(operation, urn.rpartition("$")[2]) for operation, urn in dev.up().well().changes] == [("update", POOL)]
+
+
+def test_a_replaced_gpu_pool_is_there_before_its_predecessor_goes(dev: Stack) -> None:
+    before = len(dev.ground.calls())
+    dev.set("nodePools", "l4", "spot", value=False)
+
+    dev.up().well()
+
+    asked = [
+        call["method"]
+        for call in dev.ground.calls()[before:]
+        if call["urn"].endswith(POOL) and call["method"] in {"created", "delete", "updated"}
+    ]
+    assert asked == ["created", "delete"]
+
+
+def test_a_larger_disk_is_one_update_in_place(dev: Stack) -> None:
+    dev.set("nodePools", "l4", "bootDisk", "sizeGb", value=300)
+
+    changes = dev.up().well().changes
+
+    assert [(operation, urn.rpartition("$")[2]) for operation, urn in changes] == [("update", POOL)]
