@@ -1,5 +1,6 @@
 # `make help` lists the targets. Each sets up what it needs: .venv from the pinned requirements, once.
 STACK ?= local
+BENCH ?= image
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -53,8 +54,8 @@ plans: $(VENV)/.dev ## Write the plans of dev and prod anew (tests/plans/*.json)
 replacements: $(VENV)/.dev ## Write what replaces a resource anew from the providers' schemas (needs the Pulumi CLI)
 	$(RUN) -m tests.offline.replacing $(ARGS)
 
-bench: $(VENV)/.dev ## Compare the builders (bench/image/README.md)
-	$(RUN) bench/image/run.py $(ARGS)
+bench: $(VENV)/.dev ## Measure: BENCH=image compares the builders, BENCH=plan times plans (bench/*/README.md)
+	$(RUN) bench/$(BENCH)/run.py $(ARGS)
 
 clean: ## Remove .venv, caches and what the local stack left
 	@if ls .local/state/.pulumi/stacks/*/*.json 2>/dev/null | grep -qv '/local\.json$$'; then \

@@ -1,19 +1,16 @@
 """Weights become one OCI image, the image has one digest, and the digest is all that later steps accept."""
 
-import signal
-
 from components.google.cluster import Cluster
 from components.google.node_pool import GpuNodePool
 from components.google.registry import ModelRegistry
+from components.interpreter import for_one_run
 from components.model_image import ModelImage
 from components.serving.admission import admit
 from components.serving.platforms import install, serve
 from components.settings.reader import load
 from oci_model_serving import outputs
 
-# When a resource fails the engine interrupts this program; a traceback of that would only hide the engine's message.
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-
+for_one_run()
 settings = load()
 cluster = Cluster("cluster", settings.cluster)
 pools = {key: GpuNodePool(key, pool, cluster) for key, pool in settings.node_pools.items()}

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
-from offline.mermaid import escape
+from offline.mermaid import box, escape
 from offline.plan import portable
 from offline.replacements import is_at, recreates_nodes, replaces
 from offline.table import short_type
@@ -56,13 +57,7 @@ class PlanDiff:
         return {
             "counts": self.counts(),
             "resources": [
-                {
-                    "type": change.type,
-                    "name": change.name,
-                    "parent": change.parent,
-                    "action": change.action,
-                    "changes": [_change_data(item) for item in change.changes],
-                }
+                {**vars(change), "changes": [_change_data(item) for item in change.changes]}
                 for change in self.resources
             ],
             "outputs": [_change_data(change) for change in self.outputs],
@@ -80,9 +75,8 @@ def compare(base: Mapping[str, Any], head: Mapping[str, Any]) -> PlanDiff:
             continue
         changes = tuple(_changes(before.pop(known)[0], item))
         if changes:
-            found.append(
-                _resource_change(item, "replace" if any(one.replaces for one in changes) else "update", changes)
-            )
+            action = "replace" if any(one.replaces for one in changes) else "update"
+            found.append(_resource_change(item, action, changes))
     found += [_resource_change(item, "delete") for item, _ in before.values()]
     found.sort(key=lambda change: (change.type, change.name, change.parent or ""))
     outputs = [Change(path, old, new) for path, old, new in _differences(base["outputs"], head["outputs"], "")]
@@ -110,12 +104,10 @@ def as_text(diff: PlanDiff) -> str:
     lines = []
     for change in diff.resources:
         lines.append(f"{signs[change.action]:2} {short_type(change.type)} {change.name}  ({change.action})")
-        lines += [f"     {item.path}: {item.before} -> {item.after}{_forced(item)}" for item in change.changes]
+        lines += map(_line, change.changes)
     if diff.outputs:
-        lines.append("outputs")
-        lines += [f"     {item.path}: {item.before} -> {item.after}" for item in diff.outputs]
-    lines.append(_summary(diff))
-    return "\n".join(lines) + "\n"
+        lines += ["outputs", *map(_line, diff.outputs)]
+    return "\n".join([*lines, _summary(diff), ""])
 
 
 def marker(stack: str) -> str:
@@ -130,14 +122,11 @@ def as_markdown(diff: PlanDiff, stack: str) -> str:
         return "\n".join([*lines, "No differences.", ""])
     rows = _rows(diff)
     table = ["| | resource | input | before | after |", "|---|---|---|---|---|", *rows]
-    picture = ["```mermaid", *_picture(diff), "```"]
-    lines += [f"**{_summary(diff)}**", ""]
     if len(rows) > _COLLAPSE_ABOVE_ROWS:
-        lines += [*_collapsed(f"{len(rows)} changes", table), "", *_collapsed("Picture", picture)]
-    else:
-        lines += [*table, "", *_collapsed("Picture", picture)]
-    lines += ["", "An in-process plan: what the settings and the code say, not what the cloud has."]
-    return "\n".join(lines) + "\n"
+        table = _collapsed(f"{len(rows)} changes", table)
+    picture = _collapsed("Picture", ["```mermaid", *_picture(diff), "```"])
+    last = "An in-process plan: what the settings and the code say, not what the cloud has."
+    return "\n".join([*lines, f"**{_summary(diff)}**", "", *table, "", *picture, "", last, ""])
 
 
 def _by_urn(plan: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], list[str]]]:
@@ -168,22 +157,16 @@ def _differences(before: Any, after: Any, path: str) -> Iterator[tuple[str, Any,
             inner = f"{path}.{key}" if path else str(key)
             yield from _differences(before.get(key, _MISSING), after.get(key, _MISSING), inner)
     elif isinstance(before, list) and isinstance(after, list):
-        for index in range(max(len(before), len(after))):
-            old = before[index] if index < len(before) else _MISSING
-            new = after[index] if index < len(after) else _MISSING
+        for index, (old, new) in enumerate(zip_longest(before, after, fillvalue=_MISSING)):
             yield from _differences(old, new, f"{path}[{index}]")
     elif before != after or type(before) is not type(after):
         yield path, before, after
 
 
 def _change_data(change: Change) -> dict[str, Any]:
-    return {
-        "path": change.path,
-        "before": change.before,
-        "after": change.after,
-        "replaces": change.replaces,
-        "recreatesNodes": change.recreates_nodes,
-    }
+    fields = dict(vars(change))
+    fields["recreatesNodes"] = fields.pop("recreates_nodes")
+    return fields
 
 
 def _summary(diff: PlanDiff) -> str:
@@ -193,10 +176,9 @@ def _summary(diff: PlanDiff) -> str:
     return ", ".join(said)
 
 
-def _forced(change: Change) -> str:
-    if change.replaces:
-        return "  (forces replacement)"
-    return f"  ({_STOPS})" if change.recreates_nodes else ""
+def _line(change: Change) -> str:
+    why = "  (forces replacement)" if change.replaces else f"  ({_STOPS})" if change.recreates_nodes else ""
+    return f"     {change.path}: {change.before} -> {change.after}{why}"
 
 
 def _rows(diff: PlanDiff) -> list[str]:
@@ -209,8 +191,7 @@ def _rows(diff: PlanDiff) -> list[str]:
             f"| {_word(change, item)} | {label} | `{item.path}` | {_cell(item.before)} | {_cell(item.after)} |"
             for item in change.changes
         ]
-    rows += [f"| output | | `{item.path}` | {_cell(item.before)} | {_cell(item.after)} |" for item in diff.outputs]
-    return rows
+    return rows + [f"| output | | `{one.path}` | {_cell(one.before)} | {_cell(one.after)} |" for one in diff.outputs]
 
 
 def _word(change: ResourceChange, item: Change) -> str:
@@ -230,27 +211,18 @@ def _collapsed(title: str, lines: list[str]) -> list[str]:
 
 def _picture(diff: PlanDiff) -> list[str]:
     lines = ["flowchart LR"]
-    groups: dict[str, list[tuple[int, ResourceChange]]] = {}
+    groups: dict[str, list[str]] = {}
     for number, change in enumerate(diff.resources):
-        groups.setdefault(change.parent or "", []).append((number, change))
-    for number, (parent, members) in enumerate(groups.items()):
-        if parent:
-            lines.append(f'  subgraph g{number}["{escape(_parent_label(parent))}"]')
-        lines += [
-            f'  c{index}["{escape(short_type(change.type))}<br/>{escape(change.name)}"]:::{change.action}'
-            for index, change in members
-        ]
-        if parent:
-            lines.append("  end")
-    lines += [
+        node = f"  c{number}{box(change.type, change.name)}:::{change.action}"
+        groups.setdefault(change.parent or "", []).append(node)
+    for number, (parent, nodes) in enumerate(groups.items()):
+        type_, _, name = parent.partition("::")
+        label = escape(f"{short_type(type_)} {name}")
+        lines += [f'  subgraph g{number}["{label}"]', *nodes, "  end"] if parent else nodes
+    return [
+        *lines,
         "  classDef create stroke:#1a7f37,stroke-width:3px",
         "  classDef update stroke:#9a6700,stroke-width:3px",
         "  classDef replace stroke:#8250df,stroke-width:3px",
         "  classDef delete stroke:#cf222e,stroke-width:3px,stroke-dasharray:4",
     ]
-    return lines
-
-
-def _parent_label(parent: str) -> str:
-    type_, _, name = parent.partition("::")
-    return f"{short_type(type_)} {name}"

@@ -143,19 +143,13 @@ def _file_name(kind: str, namespace: str, name: str) -> str:
 
 
 def _document(body: Mapping[str, Any], *, is_secret: bool) -> str:
-    notes = []
-    shown = dict(body)
-    if is_secret:
-        for part in ("data", "stringData"):
-            if part in shown:
-                keys = ", ".join(sorted(shown.pop(part)))
-                notes.append(f"# Left out, since it is secret: {part} ({keys})")
-    return HEADER + "".join(f"{note}\n" for note in [*notes, *_gaps(shown)]) + _yaml(shown)
+    hidden = {"data", "stringData"} & body.keys() if is_secret else set()
+    notes = [f"# Left out, since it is secret: {part} ({', '.join(sorted(body[part]))})" for part in sorted(hidden)]
+    return _file(notes, {key: value for key, value in body.items() if key not in hidden})
 
 
 def _release(release: Resource) -> str:
-    inputs = release.inputs
-    shown = plain(inputs)
+    inputs, shown = release.inputs, plain(release.inputs)
     command = ["helm upgrade --install", str(shown.get("name", release.name)), str(shown.get("chart", ""))]
     repository = shown.get("repositoryOpts", {})
     options = {
@@ -169,19 +163,18 @@ def _release(release: Resource) -> str:
         f"# Helm release {release.name}: chart {shown.get('chart')}, version {shown.get('version', 'newest')}",
         f"# {' '.join(command)} --values THIS-FILE",
     ]
-    values = inputs.get("values", {})
-    return HEADER + "".join(f"{note}\n" for note in [*notes, *_gaps(values)]) + _yaml(values)
+    return _file(notes, inputs.get("values", {}))
 
 
-def _gaps(value: Any) -> list[str]:
-    """A comment for each value that the file cannot hold."""
-    notes = []
+def _file(notes: list[str], value: Any) -> str:
+    """The content, below the notes and a comment for each value that a file cannot hold."""
     for path, leaf in _leaves(value, ""):
         if isinstance(leaf, KnownAfter):
             notes.append(f"# Not complete: {path} is {leaf}")
         elif isinstance(leaf, Secret):
             notes.append(f"# Left out, since it is secret: {path}")
-    return notes
+    text = yaml.safe_dump(plain(value), sort_keys=True, allow_unicode=True, width=1_000)
+    return HEADER + "".join(f"{note}\n" for note in notes) + text
 
 
 def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:
@@ -190,7 +183,3 @@ def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:
     if isinstance(value, list):
         return [found for index, item in enumerate(value) for found in _leaves(item, f"{path}[{index}]")]
     return [(path, value)]
-
-
-def _yaml(value: Any) -> str:
-    return yaml.safe_dump(plain(value), sort_keys=True, allow_unicode=True, width=1_000)

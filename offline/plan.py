@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,13 @@ class Plan:
         """The resources, in the program's order."""
         return self.recording.resources
 
+    def children(self) -> dict[str, list[Resource]]:
+        """The resources by their parent's URN, each group in the program's order."""
+        children: dict[str, list[Resource]] = defaultdict(list)
+        for resource in self.resources:
+            children[resource.parent].append(resource)
+        return children
+
     def data(self) -> dict[str, Any]:
         """The plan as plain data, secrets masked, in an order that does not depend on the run.
 
@@ -38,14 +46,9 @@ class Plan:
             return f"{by_urn[urn].type}::{by_urn[urn].name}" if urn in by_urn else None
 
         resources = [
-            {
-                "type": resource.type,
-                "name": resource.name,
-                "parent": label(resource.parent),
-                "inputs": portable(plain(resource.inputs)),
-                **({"options": dict(resource.options)} if resource.options else {}),
-            }
-            for resource in self.resources
+            {"type": one.type, "name": one.name, "parent": label(one.parent), "inputs": portable(plain(one.inputs))}
+            | ({"options": dict(one.options)} if one.options else {})
+            for one in self.resources
         ]
         resources.sort(key=lambda item: (item["type"], item["name"], item["parent"] or ""))
         return {"resources": resources, "outputs": plain(self.recording.outputs)}
@@ -63,31 +66,31 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing or is not such a plan.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}") from error
+    data = read_json(path)
     if not is_plan(data):
         raise InputError(f"{path} is not a plan: write one with `oms plan --stack NAME --json`")
     return dict(data)
 
 
+def read_json(path: Path) -> Any:
+    """What a file of JSON holds.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}") from error
+
+
 def is_plan(data: Any) -> bool:
     """Whether data that was read from JSON has the form of a plan."""
-    return (
-        isinstance(data, dict)
-        and isinstance(data.get("outputs"), dict)
-        and isinstance(data.get("resources"), list)
-        and all(_is_resource(item) for item in data["resources"])
+    of_resource = {"type": str, "name": str, "parent": str | None, "inputs": dict}
+    return _has(data, {"outputs": dict, "resources": list}) and all(
+        _has(item, of_resource) and isinstance(item.get("options", {}), dict) for item in data["resources"]
     )
 
 
-def _is_resource(item: Any) -> bool:
-    return (
-        isinstance(item, dict)
-        and isinstance(item.get("type"), str)
-        and isinstance(item.get("name"), str)
-        and isinstance(item.get("parent"), str | None)
-        and isinstance(item.get("inputs"), dict)
-        and isinstance(item.get("options", {}), dict)
-    )
+def _has(data: Any, fields: Mapping[str, Any]) -> bool:
+    return isinstance(data, dict) and all(isinstance(data.get(name), kind) for name, kind in fields.items())

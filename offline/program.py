@@ -1,6 +1,5 @@
 """Runs a project's `__main__.py` for a stack, and the stacks that it refers to, and gives the plan."""
 
-import json
 import os
 import runpy
 import signal
@@ -10,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.settings.stack_file import Project, read_config
+from components.settings.stack_file import Project, StackConfig, read_config
 from oci_model_serving.errors import InputError
 from offline.builds import Builds
-from offline.plan import Plan, is_plan
-from offline.recording import Recording, UnansweredReferenceError, record
+from offline.plan import Plan, is_plan, read_json
+from offline.recording import Answer, Recording, UnansweredReferenceError, record
 from offline.values import parse
 
 
@@ -26,20 +25,32 @@ class Program:
         self._given = dict(outputs or {})
         self._builds = Builds(project.folder)
 
-    def plan(self, stack: str, *, config_file: Path | None = None, build: bool = False) -> Plan:
-        """Run the program for `stack`; with `build` its model images are really built.
+    def plan(
+        self, stack: str, config: StackConfig | None = None, *, build: bool = False, answer: Answer | None = None
+    ) -> Plan:
+        """Run the program for `stack`, as its file says or `config`.
+
+        With `build` its model images are really built, else `answer` may know them.
 
         Raises:
             InputError: the settings, or those of a stack that is referred to, are wrong or missing.
             RunFailedError: a build failed.
             Exception: whatever the program itself raises.
         """
-        return Plan(self._project.name, stack, self._run(stack, config_file, build=build, through=()))
+        return Plan(self._project.name, stack, self._run(stack, config, build=build, through=(), answer=answer))
 
-    def _run(self, stack: str, config_file: Path | None, *, build: bool, through: tuple[str, ...]) -> Recording:
+    def _run(
+        self,
+        stack: str,
+        given: StackConfig | None,
+        *,
+        build: bool,
+        through: tuple[str, ...],
+        answer: Answer | None = None,
+    ) -> Recording:
         if stack in through:
             raise InputError(f"stacks refer to each other in a circle: {' -> '.join((*through, stack))}")
-        config = read_config(self._project, stack, config_file)
+        config = given or read_config(self._project, stack)
         answers: dict[str, Mapping[str, Any]] = {}
 
         def attempt(*, build: bool) -> Recording:
@@ -51,7 +62,7 @@ class Program:
                     config=config.values,
                     secret_keys=config.secret_keys,
                     stack_outputs=answers,
-                    answer=self._builds if build else None,
+                    answer=self._builds if build else answer,
                     stop=self._builds.stop if build else None,
                 )
 
@@ -93,10 +104,7 @@ def read_outputs(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is neither.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}") from error
+    data = read_json(path)
     outputs = data["outputs"] if is_plan(data) else data
     if not isinstance(outputs, dict):
         raise InputError(f"{path} must be one JSON object: the outputs of a stack")

@@ -18,8 +18,10 @@ import threading
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 import pulumi
 from google.protobuf import empty_pb2, json_format, struct_pb2  # type: ignore[import-untyped]
@@ -34,6 +36,7 @@ from oci_model_serving.errors import InputError
 from offline.computed import computed_outputs, is_settled
 from offline.values import KnownAfter, Secret, reveal, transform
 
+_T = TypeVar("_T")
 STACK_TYPE = "pulumi:pulumi:Stack"
 STACK_REFERENCE_TYPE = "pulumi:pulumi:StackReference"
 MODEL_IMAGE_TYPE = "oci-model-serving:index:ModelImage"
@@ -70,7 +73,7 @@ class Resource:
     order: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def runs(self) -> commands.Own | None:
         """The command of ours that the resource runs, if it runs one."""
         return commands.read(reveal(self.inputs.get("create"))) if self.type == COMMAND_TYPE else None
@@ -135,28 +138,31 @@ def record(
         Exception: whatever the program raises.
     """
     monitor = _Monitor(dict(config or {}), stack_outputs or {}, answer)
+    # Not set by the mocks themselves, as the lock: a failed run's leftovers would fail the next one in this process.
+    outputs: set[asyncio.Future[Any]] = set()
 
     def run() -> None:
         set_all_config(dict(config or {}), list(secret_keys))
         settings = mocks.MockSettings(  # type: ignore[no-untyped-call]
             monitor=monitor,
-            monitor_features=monitor.features(),
+            monitor_features=set(monitor.GetDeploymentInfo(empty_pb2.Empty()).supportedFeatures),  # type: ignore[no-untyped-call]
             engine=mocks.MockEngine(monitor.logger),
             project=project,
             stack=stack_name,
             organization=organization,
             dry_run=preview,
             callbacks=None,
-            # Not set by the mocks themselves: a failed run's leftovers would fail the next one in this process.
-            outputs=set(),
+            outputs=outputs,
             lock=threading.Lock(),
         )
         configure(settings)
         loop = asyncio.new_event_loop()
+        if answer is None:
+            loop.set_default_executor(_AtOnce())
         # What fails is raised from here, once; tasks that waited for it would each print it again.
         loop.set_exception_handler(lambda _loop, _context: None)
         try:
-            loop.run_until_complete(stack.run_in_stack(lambda: monitor.run(program)))
+            loop.run_until_complete(stack.run_in_stack(lambda: monitor.run(program, outputs)))
         except KeyboardInterrupt:
             if stop is not None:
                 stop()
@@ -166,14 +172,22 @@ def record(
 
     try:
         contextvars.copy_context().run(run)
-    except Exception:
-        if monitor.failure is not None:
-            raise monitor.failure from None
+    except Exception as error:
+        own = monitor.failure or _own(error)
+        if own is not error:
+            raise own from None
         raise
     if monitor.unanswered:
         raise UnansweredReferenceError(monitor.unanswered)
     monitor.recording.resources.sort(key=lambda resource: (resource.order, resource.urn))
     return monitor.recording
+
+
+def _own(error: Exception) -> Exception:
+    """What the program has raised: the SDK wraps a `ValueError` of an input, twice (pulumi 3.272, runtime/rpc.py)."""
+    while isinstance(error.__cause__, Exception) and str(error).startswith("While processing "):
+        error = error.__cause__
+    return error
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:
@@ -198,11 +212,11 @@ class _Monitor(mocks.MockMonitor):
     def __init__(
         self, config: Mapping[str, str], stack_outputs: Mapping[str, Mapping[str, Any]], answer: Answer | None
     ) -> None:
-        super().__init__(mocks=_NoMocks())
+        super().__init__(mocks=None)  # type: ignore[arg-type]  # it answers by itself
         self.recording = Recording()
         self.failure: Exception | None = None
         self.unanswered: set[str] = set()
-        self.logger = logging.Logger("offline")  # noqa: LOG001 - private to this run
+        self.logger = logging.Logger("offline", logging.INFO)  # noqa: LOG001 - private to this run
         self.logger.addHandler(_Messages(self.recording))
         self._config = config
         self._stack_outputs = stack_outputs
@@ -214,13 +228,9 @@ class _Monitor(mocks.MockMonitor):
         self._lookups: list[str] = []
         self._root = ""
 
-    def features(self) -> set[int]:
-        """What the SDK may expect of this monitor."""
-        return set(self.GetDeploymentInfo(empty_pb2.Empty()).supportedFeatures)  # type: ignore[no-untyped-call]
-
     # What runs on the program's side.
 
-    def run(self, program: Callable[[], Any]) -> None:
+    async def run(self, program: Callable[[], Any], outputs: set[asyncio.Future[Any]]) -> None:
         """Run the program inside the stack that the SDK has just made, and tag what it exports."""
         pulumi.runtime.register_stack_transformation(self._transformation)
         program()
@@ -229,6 +239,11 @@ class _Monitor(mocks.MockMonitor):
             raise TypeError("the program replaced the root stack")
         for name, value in list(root.outputs.items()):
             root.outputs[name] = self._tagged(value)
+        # The SDK waits for one output after the other, and looks at all that are left each time.
+        failed = False
+        while outputs and not failed:
+            done, _ = await asyncio.wait(list(outputs), return_when=asyncio.FIRST_EXCEPTION)
+            failed = any(output.cancelled() or output.exception() for output in done)
 
     def _transformation(self, args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
         self._order.setdefault((args.type_, args.name), len(self._order))
@@ -258,35 +273,28 @@ class _Monitor(mocks.MockMonitor):
             resolved = await output.future(with_unknowns=True)
             known = await output.is_known()
             secret = await output.is_secret()
-            waits_for = None if known else await self._origin(await output.resources())
-            return self._settled(resolved, waits_for=waits_for, secret=secret)
+            urns = [] if known else [await resource.urn.future() for resource in await output.resources()]
+            waits_for = None if known else self._waits_for(urn for urn in urns if urn)
+
+            def leaf(item: Any) -> Any:
+                if waits_for is not None and (item is None or isinstance(item, pulumi.output.Unknown)):
+                    return self._token(Secret(waits_for) if secret else waits_for)
+                if secret and isinstance(item, str | int | float):
+                    return self._token(Secret(item))
+                return self._tagged(item)
+
+            return transform(resolved, leaf)  # containers keep their known parts
 
         resources: asyncio.Future[set[pulumi.Resource]] = asyncio.ensure_future(output.resources())
         known: asyncio.Future[bool] = asyncio.Future()
         known.set_result(True)
         return pulumi.Output(resources, asyncio.ensure_future(value()), known)
 
-    def _settled(self, value: Any, *, waits_for: KnownAfter | None, secret: bool) -> Any:
-        """The output's value with a token for each unknown or secret leaf; containers keep their known parts."""
-        if isinstance(value, dict | list | tuple) and value:
-            if isinstance(value, dict):
-                return {key: self._settled(item, waits_for=waits_for, secret=secret) for key, item in value.items()}
-            return [self._settled(item, waits_for=waits_for, secret=secret) for item in value]
-        if waits_for is not None and (value is None or isinstance(value, pulumi.output.Unknown)):
-            return self._token(Secret(waits_for) if secret else waits_for)
-        if secret and isinstance(value, str | int | float):
-            return self._token(Secret(value))
-        return self._tagged(value)
-
     def _token(self, meaning: KnownAfter | Secret) -> str:
         token = f"offline-{uuid.uuid4()}"
         with self._lock:
             self._tokens[token] = meaning
         return token
-
-    async def _origin(self, resources: Iterable[pulumi.Resource]) -> KnownAfter:
-        urns = [await resource.urn.future() for resource in resources]
-        return self._waits_for(urn for urn in urns if urn)
 
     def _waits_for(self, urns: Iterable[str]) -> KnownAfter:
         """What a value that depends on these resources waits for: the most telling of them."""
@@ -316,10 +324,10 @@ class _Monitor(mocks.MockMonitor):
     def _model_of(self, resource: Resource) -> str | None:
         """The model whose image the resource belongs to, by its component or, without one, by the image itself."""
         at: Resource | None = resource
-        while at is not None:
-            if at.type == MODEL_IMAGE_TYPE:
-                return at.name
+        while at is not None and at.type != MODEL_IMAGE_TYPE:
             at = self._by_urn.get(at.parent)
+        if at is not None:
+            return at.name
         return resource.name if resource.type == IMAGE_TYPE else None
 
     # What runs on the engine's side.
@@ -332,9 +340,7 @@ class _Monitor(mocks.MockMonitor):
             return resource_pb2.RegisterResourceResponse(urn=urn)
         resource = self._recorded(request, urn, request.object, component=not request.custom)
         id_, state = self._state(resource)
-        for name in request.additionalSecretOutputs:
-            if name in state:
-                state[name] = transform(state[name], _secret)
+        _hide(state, request.additionalSecretOutputs)
         return resource_pb2.RegisterResourceResponse(urn=urn, id=id_, object=_struct(state))
 
     def ReadResource(self, request: Any) -> Any:  # noqa: N802 - the SDK's name
@@ -351,20 +357,14 @@ class _Monitor(mocks.MockMonitor):
         """Keep what the stack exports."""
         if request.urn == self._root:
             data = json_format.MessageToDict(request.outputs)
-            self.recording.outputs = {name: self._decoded_value(value, []) for name, value in sorted(data.items())}
+            self.recording.outputs = {name: self._decoded(value, ()) for name, value in sorted(data.items())}
         return empty_pb2.Empty()
 
     def Invoke(self, request: Any) -> Any:  # noqa: N802 - the SDK's name
         """Answer a look-up: of the client's own settings from the configuration, else as known only later."""
         if request.tok == "gcp:organizations/getClientConfig:getClientConfig":
-            result: dict[str, Any] = {
-                "project": self._config.get("gcp:project"),
-                "region": self._config.get("gcp:region"),
-                "zone": self._config.get("gcp:zone"),
-                "accessToken": MASK,
-                "id": "client",
-                "defaultLabels": {},
-            }
+            result: dict[str, Any] = {name: self._config.get(f"gcp:{name}") for name in ("project", "region", "zone")}
+            result |= {"accessToken": MASK, "id": "client", "defaultLabels": {}}
             return resource_pb2.ResourceInvokeResponse(**{"return": _struct(result)})
         with self._lock:
             self._lookups.append(request.tok.split(":")[-1])
@@ -373,13 +373,13 @@ class _Monitor(mocks.MockMonitor):
     def _recorded(
         self, request: Any, urn: str, properties: Any, *, read: bool = False, component: bool = False
     ) -> Resource:
-        property_urns = {
-            name: list(dependencies.urns) for name, dependencies in getattr(request, "propertyDependencies", {}).items()
+        after = getattr(request, "propertyDependencies", {})
+        data = _without_nulls(json_format.MessageToDict(properties))
+        inputs = {
+            name: self._decoded(value, after[name].urns if name in after else ())
+            for name, value in sorted(data.items())
         }
-        inputs = self._decoded(properties, property_urns)
-        for name in _ALWAYS_SECRET.get(request.type, ()):
-            if name in inputs:
-                inputs[name] = transform(inputs[name], _secret)
+        _hide(inputs, _ALWAYS_SECRET.get(request.type, ()))
         with self._lock:
             resource = Resource(
                 urn=urn,
@@ -400,33 +400,21 @@ class _Monitor(mocks.MockMonitor):
             self.recording.resources.append(resource)
         return resource
 
-    def _decoded(self, properties: Any, property_urns: Mapping[str, list[str]]) -> dict[str, Any]:
-        data = json_format.MessageToDict(properties)
-        return {
-            name: self._decoded_value(_without_nulls(value), property_urns.get(name, []))
-            for name, value in sorted(data.items())
-            if value is not None
-        }
-
-    def _decoded_value(self, value: Any, urns: list[str]) -> Any:
+    def _decoded(self, value: Any, urns: Iterable[str]) -> Any:
         if isinstance(value, list):
-            return [self._decoded_value(item, urns) for item in value]
+            return [self._decoded(item, urns) for item in value]
         if isinstance(value, dict):
-            return self._decoded_mapping(value, urns)
-        if isinstance(value, float) and value.is_integer():
-            return int(value)  # the wire has one type for numbers
-        if value == rpc.UNKNOWN:
-            return self._waits_for(urns)
-        return self._tokens.get(value, value) if isinstance(value, str) else value
-
-    def _decoded_mapping(self, value: dict[str, Any], urns: list[str]) -> Any:
-        rest = {key: self._decoded_value(item, urns) for key, item in sorted(value.items()) if key != _SIGNATURE}
-        if _SIGNATURE not in value:
-            return rest
-        if value[_SIGNATURE] == _SECRET_SIGNATURE:
-            return transform(rest.get("value"), _secret)
-        # A resource is named by its URN, an asset or archive by what it is made of.
-        return rest.get("urn", rest)
+            rest = {key: self._decoded(item, urns) for key, item in sorted(value.items()) if key != _SIGNATURE}
+            if _SIGNATURE not in value:
+                return rest
+            if value[_SIGNATURE] == _SECRET_SIGNATURE:
+                return transform(rest.get("value"), _secret)
+            # A resource is named by its URN, an asset or archive by what it is made of.
+            return rest.get("urn", rest)
+        if isinstance(value, str):
+            return self._waits_for(urns) if value == rpc.UNKNOWN else self._tokens.get(value, value)
+        # The wire has one type for numbers.
+        return int(value) if isinstance(value, float) and value.is_integer() else value
 
     def _state(self, resource: Resource) -> tuple[str, dict[str, Any]]:
         if resource.component:
@@ -464,47 +452,50 @@ def _step_of(resource: Resource) -> str:
 def _options(request: Any, root: str) -> dict[str, Any]:
     """The options that decide over a resource's life, as far as the program sets them."""
     options = {
-        "aliases": sorted({_alias(request, alias, root) for alias in request.aliases} | set(_tails(request.aliasURNs))),
-        "deleteBeforeReplace": request.deleteBeforeReplace,
-        "deletedWith": "".join(_tails([request.deletedWith] if request.deletedWith else [])),
+        "aliases": sorted({_alias(request, one, root) for one in request.aliases} | {*map(_tail, request.aliasURNs)}),
+        "deletedWith": _tail(request.deletedWith),
         "ignoreChanges": sorted(request.ignoreChanges),
         "protect": request.protect,
         "replaceOnChanges": sorted(request.replaceOnChanges),
         "retainOnDelete": request.retainOnDelete,
     }
-    return {name: value for name, value in options.items() if value}
+    # False is said as well: a provider's own choice would be another one.
+    said = {"deleteBeforeReplace": request.deleteBeforeReplace} if request.deleteBeforeReplaceDefined else {}
+    return {name: value for name, value in options.items() if value} | said
 
 
-def _tails(urns: Iterable[str]) -> list[str]:
-    """The types and the name in each URN: what a stack's and a project's own name do not decide."""
-    return [urn.split("::", 2)[2].removeprefix(f"{STACK_TYPE}$") for urn in urns]
+def _tail(urn: str) -> str:
+    """The types and the name in a URN: what a stack's and a project's own name do not decide."""
+    return urn.split("::", 2)[-1].removeprefix(f"{STACK_TYPE}$")
 
 
 def _alias(request: Any, alias: Any, root: str) -> str:
     if alias.urn:
-        return _tails([alias.urn])[0]
+        return _tail(alias.urn)
     spec = alias.spec
     parent = "" if spec.noParent else spec.parentUrn or request.parent
-    types = _tails([parent])[0].rpartition("::")[0] if parent and parent != root else ""
-    own = spec.type or request.type
-    return f"{types}${own}::{spec.name or request.name}" if types else f"{own}::{spec.name or request.name}"
+    types = "" if parent == root else _tail(parent).rpartition("::")[0]
+    own = f"{spec.type or request.type}::{spec.name or request.name}"
+    return f"{types}${own}" if types else own
 
 
-class _NoMocks(mocks.Mocks):
-    """The SDK's interface for mocks, which the monitor of this module never calls: it answers by itself."""
+class _AtOnce(ThreadPoolExecutor):
+    """Runs a call where it is made: an answer that needs no work is there sooner than a thread."""
 
-    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
-        raise NotImplementedError(args.token)
-
-    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        raise NotImplementedError(args.typ)
+    def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> "Future[_T]":
+        done: Future[_T] = Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - whoever waits for it raises it
+            done.set_exception(error)
+        return done
 
 
 class _Messages(logging.Handler):
     """Keeps what the program logs (`pulumi.log.warn`) for the caller to show."""
 
     def __init__(self, recording: Recording) -> None:
-        super().__init__(logging.INFO)
+        super().__init__()
         self._recording = recording
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -554,6 +545,12 @@ def _without_nulls(value: Any) -> Any:
 
 def _secret(value: Any) -> Any:
     return value if value is None or isinstance(value, Secret) else Secret(value)
+
+
+def _hide(values: dict[str, Any], names: Iterable[str]) -> None:
+    for name in names:
+        if name in values:
+            values[name] = transform(values[name], _secret)
 
 
 def _struct(state: Mapping[str, Any]) -> struct_pb2.Struct:

@@ -1,6 +1,5 @@
 """The plan as a tree for people."""
 
-from collections import defaultdict
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -20,10 +19,7 @@ def print_table(plan: Plan, stream: TextIO) -> None:
     # Only a terminal has a width to keep to: a digest that is wrapped in a file cannot be searched for.
     console = Console(file=stream, highlight=False, width=None if stream.isatty() else 10_000)
     tree = Tree(Text(f"{plan.project} {plan.stack}", style="bold").append(f"  ({NOT_AN_ENGINE})", style="dim"))
-    children: dict[str, list[Resource]] = defaultdict(list)
-    for resource in plan.resources:
-        children[resource.parent].append(resource)
-    _grow(tree, children, "")
+    _grow(tree, plan.children(), "")
     console.print(tree)
     if plan.recording.outputs:
         outputs = Tree(Text("outputs", style="bold"))
@@ -51,8 +47,7 @@ def _grow(tree: Tree, children: dict[str, list[Resource]], parent: str) -> None:
 
 
 def _grow_value(tree: Tree, value: Any) -> None:
-    entries = enumerate(value) if isinstance(value, list) else value.items()
-    for name, item in entries:
+    for name, item in enumerate(value) if isinstance(value, list) else value.items():
         if isinstance(item, dict | list) and item:
             _grow_value(tree.add(Text(str(name))), item)
         else:
@@ -62,6 +57,4 @@ def _grow_value(tree: Tree, value: Any) -> None:
 def _text(value: Any) -> Text:
     if is_known_after(value):
         return Text(f"<{value}>", style="yellow")
-    if isinstance(value, bool):
-        return Text(str(value).lower())
-    return Text(str(value))
+    return Text(str(value).lower() if isinstance(value, bool) else str(value))

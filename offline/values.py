@@ -39,7 +39,7 @@ def transform(value: Any, leaf: Callable[[Any], Any]) -> Any:
     """A copy of `value` in which every leaf of its mappings and lists went through `leaf`."""
     if isinstance(value, dict):
         return {key: transform(item, leaf) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [transform(item, leaf) for item in value]
     return leaf(value)
 
@@ -51,11 +51,7 @@ def plain(value: Any) -> Any:
 
 def reveal(value: Any) -> Any:
     """The value with its secrets in the clear, for the one reader that needs them: the cluster, on an apply."""
-
-    def leaf(item: Any) -> Any:
-        return reveal(item.value) if isinstance(item, Secret) else item
-
-    return transform(value, leaf)
+    return transform(value, lambda leaf: reveal(leaf.value) if isinstance(leaf, Secret) else leaf)
 
 
 def unknowns(value: Any) -> list[KnownAfter]:

@@ -3,7 +3,6 @@
 0: done, and all held; 1: something failed or does not hold; 2: wrong input; 130: interrupted.
 """
 
-import gc
 import os
 import re
 import signal
@@ -98,9 +97,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def start(*before: str) -> NoReturn:
     """Run the command line behind the words `before`, and end the process."""
-    # Thousands of generated classes are imported, all of which stay: collecting on the way would take a third of the
-    # time of a plan.
-    gc.set_threshold(100_000, 50, 100)
     # `docker stop`, CI and Pulumi end a command by SIGTERM: clean up as after Ctrl-C.
     signal.signal(signal.SIGTERM, _terminate)
     if _COMPLETE in os.environ:

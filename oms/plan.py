@@ -13,7 +13,7 @@ from oci_model_serving.errors import InputError
 from oms.convention import failed, json_option, print_json, stack_option, tell
 
 if TYPE_CHECKING:
-    from components.settings.stack_file import Project
+    from components.settings.stack_file import Project, StackConfig
     from offline.plan import Plan
 
 _config_file = click.option(
@@ -62,8 +62,8 @@ def plan(
     from oms.local_model import prepared
 
     manifests = manifests.resolve() if manifests else None
-    project, _ = prepared(stack, config_file=config_file)
-    found = planned(project, stack, config_file=config_file, outputs=_given(outputs), build=build)
+    project, config = prepared(stack, config_file=config_file)
+    found = planned(project, stack, config, outputs=_given(outputs), build=build)
     show(found, "json" if as_json else form)
     sys.stdout.flush()
     if manifests:
@@ -122,8 +122,8 @@ def policy(*, stack: str, config_file: Path | None, outputs: Sequence[str], as_j
     """Check a stack's plan against the policy."""
     from oms.local_model import prepared
 
-    project, _ = prepared(stack, config_file=config_file)
-    verdict = _judge(planned(project, stack, config_file=config_file, outputs=_given(outputs)))
+    project, config = prepared(stack, config_file=config_file)
+    verdict = _judge(planned(project, stack, config, outputs=_given(outputs)))
     if as_json:
         print_json(verdict)
     if not verdict["ok"]:
@@ -180,15 +180,15 @@ def schema(*, as_json: bool) -> None:  # noqa: ARG001 - it is one JSON object in
 def planned(
     project: "Project",
     stack: str,
+    config: "StackConfig",
     *,
-    config_file: Path | None = None,
     outputs: Mapping[str, Mapping[str, Any]] | None = None,
     build: bool = False,
 ) -> "Plan":
     """The plan of a stack whose weights are in place; what the program had to say has been said."""
     from offline.program import Program
 
-    found = Program(project, outputs).plan(stack, config_file=config_file, build=build)
+    found = Program(project, outputs).plan(stack, config, build=build)
     for level, message in found.recording.messages:
         tell(f"{level}: {message}")
     return found

@@ -72,7 +72,11 @@ def test_prod_waits_for_dev_and_serves_its_digest_when_that_is_known(dev: dict[s
     for model in outputs["models"].values():
         repository = f"{outputs['registry_url']}/{model['name']}"
         model.update(
-            image=f"{repository}@{DIGEST}", digest=DIGEST, size_bytes=10**9, storage_uri=f"oci://{repository}@{DIGEST}"
+            image=f"{repository}@{DIGEST}",
+            digest=DIGEST,
+            size_bytes=10**9,
+            storage_uri=f"oci://{repository}@{DIGEST}",
+            revision="0123456789abcdef",
         )
     (tmp_path / "dev.json").write_text(json.dumps(outputs))
     promoted = plan("--stack", "prod", "--outputs", f"acme/oci-model-serving/dev={tmp_path / 'dev.json'}")
