@@ -146,15 +146,14 @@ class KubeApi:
         """The API path of an object by what it says of itself; "" where the server does not serve its kind."""
         version, metadata = str(body["apiVersion"]), body["metadata"]
         if version not in self._served:
-            found = self.find(f"/api/{version}" if "/" not in version else f"/apis/{version}") or {}
+            found = self.find(api_root(version)) or {}
             self._served[version] = {one["kind"]: one for one in found.get("resources", ()) if "/" not in one["name"]}
         kind = self._served[version].get(body["kind"])
         if kind is None:
             return ""
         if kind["namespaced"]:
             return namespaced(version, str(metadata.get("namespace") or "default"), kind["name"], metadata["name"])
-        root = f"/api/{version}" if "/" not in version else f"/apis/{version}"
-        return f"{root}/{kind['name']}/{metadata['name']}"
+        return f"{api_root(version)}/{kind['name']}/{metadata['name']}"
 
     def delete(self, path: str) -> None:
         """Delete an object; nothing happens where there is none."""
@@ -234,10 +233,14 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, httpx.TransportError)
 
 
+def api_root(group_version: str) -> str:
+    """The API path of a group's version: `v1`, or `group/version`."""
+    return f"/apis/{group_version}" if "/" in group_version else f"/api/{group_version}"
+
+
 def namespaced(group_version: str, namespace: str, resource: str, name: str = "") -> str:
     """Return the API path of a namespaced resource; `group_version` is `v1` or `group/version`."""
-    root = f"/api/{group_version}" if "/" not in group_version else f"/apis/{group_version}"
-    return f"{root}/namespaces/{namespace}/{resource}" + (f"/{name}" if name else "")
+    return f"{api_root(group_version)}/namespaces/{namespace}/{resource}" + (f"/{name}" if name else "")
 
 
 def _configuration(kubeconfig: str | Path | None) -> Any:

@@ -4,9 +4,9 @@ This is the wait of `pulumi up`, and of `oms resume` and `coldstart`. The servin
 little: KServe's stays True while old pods serve, and neither KServe nor KubeAI tells of a failed pull. Here the pods of
 the model's revision are asked: as many as the stack wants at least must be ready; on KubeAI the earlier ones must be
 gone as well, since it counts a pod that drains as one that serves, so that the next change would take the only one that
-does. A paused model must have no pod left,
-those that are going included; of one that scales to zero nothing is waited for but its object. What cannot succeed
-ends in its causes and remedies long before the timeout: `watch.signs` has the rules.
+does. A paused model must have no pod left, those that are going included; of one that scales to zero nothing is waited
+for but its object. What cannot succeed ends in its causes and remedies long before the timeout: `watch.signs` has the
+rules.
 
 Read are, beside the pods and their events, the serving object, KServe's Deployment of it, and the controller's own
 Deployment (where these may be seen).

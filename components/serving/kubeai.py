@@ -72,15 +72,14 @@ def _values(settings: Settings) -> dict[str, Any]:
     }
     if surge:
         # Without room a pod that drains is one that KubeAI counts, and it would replace its successor meanwhile.
-        values["modelServerPods"] = {"jsonPatches": _drain(settings)}
+        values["modelServerPods"] = {"jsonPatches": _drain(settings.kubeai_drain_timeout)}
     if settings.pull_secrets:
         values["secrets"] = {"oci": {"name": PULL_SECRET}}
     return values
 
 
-def _drain(settings: Settings) -> list[dict[str, Any]]:
-    """Patches of all model pods, for the longest drain among the models (KubeAI knows no other place for it)."""
-    patience = max((model.drain_timeout for model in settings.models_of(KUBEAI)), default=0)
+def _drain(patience: int) -> list[dict[str, Any]]:
+    """Patches of all model pods, which KubeAI knows no other place for."""
     return [
         {"op": "add", "path": "/spec/terminationGracePeriodSeconds", "value": vllm.grace(patience)},
         {"op": "add", "path": "/spec/containers/0/lifecycle", "value": vllm.drain(patience, port=_PORT)},

@@ -94,6 +94,12 @@ class Settings:
         """Credentials of registries that the nodes cannot read by themselves."""
         return self.sections.pull_secrets
 
+    @cached_property
+    def kubeai_drain_timeout(self) -> int:
+        """Seconds that KubeAI's pods may take to finish their answers: its chart has one number for all of them."""
+        models = self.sections.models.values()
+        return max((model.drain_timeout for model in models if model.delivery is Delivery.KUBEAI), default=0)
+
     def models_of(self, platform: Platform) -> list[StackModel]:
         """The models that a platform serves."""
         return [model for model in self.models.values() if model.delivery.platform is platform]
@@ -126,12 +132,7 @@ class Settings:
             pool=pool,
             size_gb=self.image_sizes_gb.get(key),
             pull_secrets=secrets if self.pull_secrets else (),
-            drain_timeout=max(
-                other.drain_timeout
-                for name, other in self.sections.models.items()
-                # KubeAI's chart says it, for all of its pods.
-                if name == key or (on_kubeai and other.delivery is Delivery.KUBEAI)
-            ),
+            drain_timeout=self.kubeai_drain_timeout if on_kubeai else model.drain_timeout,
             gpus_of_others=sum(
                 (pool.settings.count if other.gpus is None else other.gpus) * most_replicas(other)
                 for other in others

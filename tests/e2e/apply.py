@@ -25,6 +25,7 @@ from offline import Plan, Program, Resource
 from offline.manifests import KubernetesObject, kubernetes_objects
 from offline.values import dumps, reveal
 from tests.integration import cluster
+from watch.kube import api_root
 
 FIELD_MANAGER = "oci-model-serving"
 FORCE = "pulumi.com/patchForce"
@@ -173,7 +174,7 @@ def _digest(value: Any) -> str:
 
 
 def _collection(api: httpx.Client, version: str, kind: str, namespace: str) -> str:
-    root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+    root = api_root(version)
     listed: list[dict[str, Any]] = api.get(root).json().get("resources", [])
     found = [one for one in listed if one["kind"] == kind and "/" not in one["name"]]
     assert found, f"the cluster does not know {kind} of {version}"

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from tests.google import filled, node_pools
-from tests.google.errors import JSON, GoogleError, invalid, not_found
+from tests.google.errors import JSON, GoogleError, invalid
 from tests.google.operations import answered
 from tests.google.state import Call, State
 
@@ -44,7 +44,7 @@ def create(state: State, call: Call) -> JSON:
 
 def get(state: State, call: Call) -> JSON:
     """A cluster with its node pools."""
-    cluster = copy.deepcopy(existing(state, call.name))
+    cluster = copy.deepcopy(node_pools.existing(state, call.name))
     pools = [copy.deepcopy(pool) for _, pool in state.below("container", f"{call.name}/nodePools")]
     if pools:
         cluster["nodePools"] = pools
@@ -60,20 +60,9 @@ def list_(state: State, call: Call) -> JSON:
     return {"clusters": copy.deepcopy(found)} if found else {}
 
 
-def delete(state: State, call: Call) -> JSON:
-    """Remove a cluster with its node pools."""
-    existing(state, call.name)["status"] = "STOPPING"
-
-    def finish() -> JSON:
-        state.delete("container", call.name)
-        return {}
-
-    return answered(state, call, call.name, finish)
-
-
 def update(state: State, call: Call) -> JSON:
     """Set what one `desired…` field says; GKE takes one kind of change at a time."""
-    cluster = existing(state, call.name)
+    cluster = node_pools.existing(state, call.name)
     node_pools.check_free(state, call.name)
     changes = {key: value for key, value in call.body["update"].items() if key.startswith("desired")}
     if not changes:
@@ -92,7 +81,7 @@ def set_field(state: State, call: Call) -> JSON:
     """The older methods, each for one field: `setResourceLabels`, `setMaintenancePolicy`, `setLegacyAbac`."""
     action = call.method.action
     name = call.name
-    cluster = existing(state, name)
+    cluster = node_pools.existing(state, name)
     body = {key: value for key, value in call.body.items() if key in cluster or key in _SET_BY}
 
     def finish() -> JSON:
@@ -123,23 +112,11 @@ def server_config(_state: State, _call: Call) -> JSON:
     }
 
 
-def existing(state: State, name: str) -> JSON:
-    """A cluster.
-
-    Raises:
-        GoogleError: there is none (404).
-    """
-    found = state.get("container", name)
-    if found is None:
-        raise not_found(f"Not found: {name}.")
-    return found
-
-
 _SET_BY = frozenset({"resourceLabels", "maintenancePolicy", "networkPolicy"})
 
 
 def _settle(state: State, call: Call, name: str, status: str) -> None:
-    existing(state, name)["status"] = status
+    node_pools.existing(state, name)["status"] = status
     for pool_name, _ in list(state.below("container", f"{name}/nodePools")):
         node_pools.settle(state, call, pool_name)
 
@@ -173,7 +150,7 @@ HANDLERS = {
     f"{_CLUSTERS}.create": create,
     f"{_CLUSTERS}.get": get,
     f"{_CLUSTERS}.list": list_,
-    f"{_CLUSTERS}.delete": delete,
+    f"{_CLUSTERS}.delete": node_pools.delete,
     f"{_CLUSTERS}.update": update,
     f"{_CLUSTERS}.setResourceLabels": set_field,
     f"{_CLUSTERS}.setMaintenancePolicy": set_field,

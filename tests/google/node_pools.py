@@ -39,9 +39,21 @@ def create(state: State, call: Call) -> JSON:
     return answered(state, call, name, finish, failed)
 
 
+def existing(state: State, name: str) -> JSON:
+    """A node pool, or a cluster.
+
+    Raises:
+        GoogleError: there is none (404).
+    """
+    found = state.get("container", name)
+    if found is None:
+        raise not_found(f"Not found: {name}.")
+    return found
+
+
 def get(state: State, call: Call) -> JSON:
     """A node pool."""
-    return copy.deepcopy(_existing(state, call.name))
+    return copy.deepcopy(existing(state, call.name))
 
 
 def list_(state: State, call: Call) -> JSON:
@@ -51,8 +63,8 @@ def list_(state: State, call: Call) -> JSON:
 
 
 def delete(state: State, call: Call) -> JSON:
-    """Remove a node pool."""
-    _existing(state, call.name)["status"] = "STOPPING"
+    """Remove a node pool, or a cluster with its own."""
+    existing(state, call.name)["status"] = "STOPPING"
 
     def finish() -> JSON:
         state.delete("container", call.name)
@@ -63,7 +75,7 @@ def delete(state: State, call: Call) -> JSON:
 
 def update(state: State, call: Call) -> JSON:
     """Change fields of a pool or of its nodes, whichever has a field of that name."""
-    pool = _existing(state, call.name)
+    pool = existing(state, call.name)
     schemas = call.method.schemas
     body = {key: value for key, value in call.body.items() if key not in {"name", "etag"}}
 
@@ -90,7 +102,7 @@ def update(state: State, call: Call) -> JSON:
 
 def set_field(state: State, call: Call) -> JSON:
     """The older methods, each for one field: `setSize`, `setManagement`, `setAutoscaling`."""
-    pool = _existing(state, call.name)
+    pool = existing(state, call.name)
     fields = {"nodeCount": "initialNodeCount", "management": "management", "autoscaling": "autoscaling"}
     changes = {fields[key]: value for key, value in call.body.items() if key in fields}
     zones = len(pool["locations"])
@@ -146,7 +158,7 @@ def settle(state: State, call: Call, name: str) -> JSON:
     Raises:
         GoogleError: a zone has no capacity, and the pool stays in error.
     """
-    pool = _existing(state, name)
+    pool = existing(state, name)
     short = [zone for zone in pool["locations"] if zone in state.faults.stockout_zones]
     if pool.get("initialNodeCount") and pool["config"].get("accelerators") and short:
         error = faults.stockout(name.split("/")[1], short[0])
@@ -189,13 +201,6 @@ def check_free(state: State, cluster: str) -> None:
         if not operation.done and operation.call.method.service == "container" and operation.target == cluster:
             text = f"Cluster is running incompatible operation {operation.name.rpartition('/')[2]}."
             raise GoogleError(400, text, code="FAILED_PRECONDITION", reason="failedPrecondition")
-
-
-def _existing(state: State, name: str) -> JSON:
-    found = state.get("container", name)
-    if found is None:
-        raise not_found(f"Not found: {name}.")
-    return found
 
 
 def _disks(config: JSON) -> None:

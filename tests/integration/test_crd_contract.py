@@ -15,24 +15,13 @@ import pytest
 
 from tests import crds, serving
 from tests.integration import cluster
+from watch.kube import api_root
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("cluster")]
 
 NOT_SERVED = {"GatewayClass", "BackendTrafficPolicy", "GCPBackendPolicy", "HealthCheckPolicy"}
 """Their CRDs are Envoy Gateway's, the Gateway API's channel and GKE's own: the test cluster has none of them."""
 JSON = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def kubeconfig() -> Iterator[Path]:
-    with cluster.api_server() as path:
-        yield path
-
-
-@pytest.fixture(scope="module")
-def api(kubeconfig: Path) -> Iterator[httpx.Client]:
-    with cluster.client(kubeconfig) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +38,9 @@ def resources(api: httpx.Client) -> dict[tuple[str, str], JSON]:
     return {
         (version, resource["kind"]): resource
         for version in versions
-        for resource in api.get(_root(version)).raise_for_status().json()["resources"]
+        for resource in api.get(api_root(version)).raise_for_status().json()["resources"]
         if "/" not in resource["name"]
     }
-
-
-def _root(version: str) -> str:
-    return f"/apis/{version}" if "/" in version else f"/api/{version}"
 
 
 def dry_run(
@@ -64,10 +49,10 @@ def dry_run(
     """Send an object as the provider would, into the test's namespace, without keeping it."""
     resource = resources[body["apiVersion"], body["kind"]]
     body = copy.deepcopy(body)
-    path = f"{_root(body['apiVersion'])}/{resource['name']}"
+    path = f"{api_root(body['apiVersion'])}/{resource['name']}"
     if resource["namespaced"]:
         body["metadata"]["namespace"] = namespace
-        path = f"{_root(body['apiVersion'])}/namespaces/{namespace}/{resource['name']}"
+        path = f"{api_root(body['apiVersion'])}/namespaces/{namespace}/{resource['name']}"
     else:
         body["metadata"]["name"] += "-contract"
     params = {"dryRun": "All", "fieldValidation": "Strict"}

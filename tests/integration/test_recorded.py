@@ -27,18 +27,6 @@ REVISION = "deployment.kubernetes.io/revision"
 """The Deployment's own controller writes it, which a dry run never meets."""
 
 
-@pytest.fixture(scope="module")
-def kubeconfig() -> Iterator[Path]:
-    with cluster.api_server() as path:
-        yield path
-
-
-@pytest.fixture(scope="module")
-def api(kubeconfig: Path) -> Iterator[httpx.Client]:
-    with cluster.client(kubeconfig) as client:
-        yield client
-
-
 @pytest.fixture
 def namespace(kubeconfig: Path) -> Iterator[str]:
     with cluster.namespace(kubeconfig, "recorded") as name:

@@ -17,18 +17,6 @@ from tests.integration import cluster
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("cluster")]
 
 
-@pytest.fixture(scope="module")
-def kubeconfig() -> Iterator[Path]:
-    with cluster.api_server() as path:
-        yield path
-
-
-@pytest.fixture
-def api(kubeconfig: Path) -> Iterator[httpx.Client]:
-    with cluster.client(kubeconfig) as client:
-        yield client
-
-
 @pytest.fixture
 def namespace(kubeconfig: Path) -> Iterator[str]:
     with cluster.namespace(kubeconfig, "offline") as name:

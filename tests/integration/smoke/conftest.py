@@ -10,12 +10,6 @@ from tests.smoke import stacks
 from watch.kube import KubeApi
 
 
-@pytest.fixture(scope="session")
-def kubeconfig() -> Iterator[Path]:
-    with cluster.api_server() as path:
-        yield path
-
-
 @pytest.fixture
 def api(kubeconfig: Path) -> Iterator[KubeApi]:
     client = KubeApi(kubeconfig)
