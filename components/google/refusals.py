@@ -133,8 +133,8 @@ RULES: dict[str, tuple[str, str]] = {
     "exists": (
         r"alreadyExists|Error 409.*[Aa]lready exists|ALREADY_EXISTS",
         "something of that name is there already, and not of this stack: give it another name in the settings, adopt "
-        "it (`cluster.name`, `registry.url`), or take it into the state with `pulumi import`; of a repository, "
-        "`kmsKey` cannot change under the same name",
+        "it (`cluster.name`, `registry.url`), or take it into the state with `pulumi import` (docs/gke.md has the "
+        "ids); of a repository, `kmsKey` cannot change under the same name",
     ),
     "owned-twice": (
         r"The resource already exists in the cluster",

@@ -50,7 +50,9 @@ _NODES = (
     "sole_tenant_config",
     "spot",
 )
-_CLUSTER = ("cluster_ipv4_cidr", "confidential_nodes", "default_max_pods_per_node", "description", "enable_autopilot")
+# Without the pods' range, which excludes `ip_allocation_policy`: a cluster that was imported has both in its state, and
+# what is ignored comes from there. The provider takes what GKE says of it anyway.
+_CLUSTER = ("confidential_nodes", "default_max_pods_per_node", "description", "enable_autopilot")
 _PRIVATE = ("master_ipv4_cidr_block", "private_endpoint_subnetwork")
 
 

@@ -64,6 +64,12 @@ class Done:
         """The steps that change something."""
         return [(operation, urn) for operation, urn in self.steps if operation not in _QUIET]
 
+    @property
+    def drift(self) -> dict[str, int]:
+        """What a refresh has found changed, by operation: its steps are all refreshes, so only the summary tells."""
+        (summary,) = [event["summaryEvent"] for event in self.events if "summaryEvent" in event]
+        return {operation: count for operation, count in summary["resourceChanges"].items() if operation not in _QUIET}
+
     def well(self) -> "Done":
         """The same, where the command went well; an `AssertionError` with what the engine said otherwise."""
         assert self.code == 0, self.said
@@ -83,7 +89,7 @@ class Ground:
             (self.project / name).symlink_to(ROOT / name)
         (self.project / ".venv").symlink_to(sys.prefix)
         for package in PACKAGES:
-            _install(folder / "bin" / f"pulumi-resource-{package}", package)
+            install(folder / "bin", package)
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("PULUMI_", "GOOGLE_", "XDG_"))},
             "PATH": f"{folder / 'bin'}{os.pathsep}{os.defpath}",
@@ -228,8 +234,9 @@ def module_code(name: str) -> str:
     return f"import runpy, sys; sys.path.insert(0, '{ROOT}'); {run}"
 
 
-def _install(path: Path, package: str) -> None:
-    """Put a package's provider where the engine finds it: the name on PATH is what makes it the provider."""
+def install(folder: Path, package: str) -> None:
+    """Put a package's provider of the tests into a folder: the name on PATH is what makes it the provider."""
+    path = folder / f"pulumi-resource-{package}"
     path.write_text(
         f'#!/bin/sh\nexec "{sys.executable}" -c "{module_code("tests.engine.provider")}" {package} "$@"\n',
         encoding="utf-8",

@@ -117,7 +117,7 @@ def test_a_second_up_changes_nothing(begun: dict[str, Begun], name: str) -> None
 
 @pytest.mark.parametrize("name", stacks.COMMITTED)
 def test_a_refresh_changes_nothing(begun: dict[str, Begun], name: str) -> None:
-    assert begun[name].refreshed.well().changes == []
+    assert begun[name].refreshed.well().drift == {}
 
 
 def test_a_cluster_is_not_deleted_before_its_protection_is_taken_away(

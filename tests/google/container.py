@@ -130,7 +130,7 @@ def _set(state: State, call: Call, cluster: JSON, key: str, value: Any) -> None:
     elif field in _OF_POOLS:
         for _, pool in state.below("container", f"{call.name}/nodePools"):
             if call.body["update"].get("desiredNodePoolId", pool["name"]) == pool["name"]:
-                pool[_OF_POOLS[field]] = filled.version(str(value)) if field == "nodeVersion" else value
+                pool[_OF_POOLS[field]] = node_pools.node_version(cluster, value) if field == "nodeVersion" else value
     elif field in schemas["NetworkConfig"]["properties"]:
         cluster["networkConfig"][field] = value
     elif field in {"addonsConfig", "controlPlaneEndpointsConfig"}:  # what is not said stays

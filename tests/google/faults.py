@@ -30,6 +30,8 @@ class Faults:
     """How long IAM and policies do not know a new service account."""
     operation_seconds: float = 0
     """How long operations run. Without it they are done when they are first answered."""
+    slow: dict[str, float] = field(default_factory=dict)
+    """The same for the operations of a method, by its id."""
     failing: dict[str, GoogleError] = field(default_factory=dict)
     """Operations that end with an error, by the id of the method that starts them."""
     refusing: dict[str, list[GoogleError]] = field(default_factory=dict)

@@ -16,7 +16,7 @@ def create(state: State, call: Call) -> JSON:
     name = f"{call.name}/{_identifier(call)}"
     if state.get(call.method.service, name) is not None:
         raise GoogleError(409, f"Resource '{name}' already exists.", code="ALREADY_EXISTS")
-    resource = stamped(state, call, name, copy.deepcopy(call.body))
+    resource = stamped(state, call, name, {**_DEFAULTS.get(call.method.request, {}), **copy.deepcopy(call.body)})
 
     def finish() -> JSON:
         return state.put(call.method.service, name, resource)
@@ -142,6 +142,9 @@ def without_defaults(value: Any) -> Any:
     }
 
 
+# What a service says of a resource for which it was not said. A repository without a mode is a standard one (`mode` and
+# `disallowUnspecifiedMode` of the discovery document).
+_DEFAULTS: dict[str, JSON] = {"Repository": {"mode": "STANDARD_REPOSITORY"}}
 _OPTIONAL = frozenset(
     {
         "allowExternalTraffic",

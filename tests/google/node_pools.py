@@ -78,11 +78,12 @@ def update(state: State, call: Call) -> JSON:
     pool = existing(state, call.name)
     schemas = call.method.schemas
     body = {key: value for key, value in call.body.items() if key not in {"name", "etag"}}
+    version = node_version(existing(state, call.name.partition("/nodePools/")[0]), str(body.get("nodeVersion", "-")))
 
     def finish() -> JSON:
         for key, value in body.items():
             if key in {"nodeVersion", "nodePoolId", "clusterId", "projectId", "zone"}:
-                pool["version"] = filled.version(str(value)) if key == "nodeVersion" else pool["version"]
+                pool["version"] = version if key == "nodeVersion" else pool["version"]
             elif key in {"labels", "taints", "tags", "resourceLabels"}:  # each a message around the list or map
                 pool["config"][key] = copy.deepcopy(value.get("labels" if key == "resourceLabels" else key))
             elif key in schemas["NodePool"]["properties"]:
@@ -115,6 +116,21 @@ def set_field(state: State, call: Call) -> JSON:
     return answered(state, call, call.name, finish)
 
 
+def node_version(cluster: JSON, asked: str) -> str:
+    """The version that nodes of a cluster get by one that is asked for; `-` is the control plane's.
+
+    Raises:
+        GoogleError: it is newer than the control plane's, which goes first (GKE, "Manually upgrading a cluster or node
+            pool"), or GKE offers none.
+    """
+    master = str(cluster["currentMasterVersion"])
+    version = master if asked in {"", "-"} else filled.version(asked)
+    if _minor(version) > _minor(master):
+        text = f'Node version "{version}" must not have a greater minor version than master version "{master}".'
+        raise invalid(text)
+    return version
+
+
 def make(state: State, call: Call, cluster_name: str, asked: JSON) -> JSON:
     """Keep a pool with what GKE fills in."""
     name = f"{cluster_name}/nodePools/{asked['name']}"
@@ -140,7 +156,7 @@ def make(state: State, call: Call, cluster_name: str, asked: JSON) -> JSON:
             "enablePrivateNodes": bool(cluster["privateClusterConfig"].get("enablePrivateNodes")),
             **asked.get("networkConfig", {}),
         },
-        "version": filled.version(asked["version"]) if asked.get("version") else cluster["currentMasterVersion"],
+        "version": node_version(cluster, asked.get("version", "-")),
         "selfLink": f"{_LINK}/{call.method.version}/{name}",
         "instanceGroupUrls": groups,
         "status": "PROVISIONING",
@@ -201,6 +217,10 @@ def check_free(state: State, cluster: str) -> None:
         if not operation.done and operation.call.method.service == "container" and operation.target == cluster:
             text = f"Cluster is running incompatible operation {operation.name.rpartition('/')[2]}."
             raise GoogleError(400, text, code="FAILED_PRECONDITION", reason="failedPrecondition")
+
+
+def _minor(version: str) -> int:
+    return int(version.split(".")[1])
 
 
 def _disks(config: JSON) -> None:

@@ -153,7 +153,8 @@ class State:
         """Begin an operation, which is done at once unless operations are slow."""
         now = self.clock()
         error = self.faults.failing.get(call.method.id)
-        operation = Operation(name, call, target, now + self.faults.operation_seconds, finish, error, failed)
+        seconds = self.faults.slow.get(call.method.id, self.faults.operation_seconds)
+        operation = Operation(name, call, target, now + seconds, finish, error, failed)
         self.operations[name] = operation
         operation.settle(now)
         return operation

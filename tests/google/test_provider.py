@@ -1,14 +1,13 @@
 """Google's real provider against the loopback API: the program's Google side, through the real engine.
 
-Needs the engine, and the providers `gcp` and `kubernetes`, on PATH. The program is the project's own components, run
-inline by the Automation API, so that no language host is needed.
+Needs the engine and the provider `gcp` on PATH. The program is the project's own components, run inline by the
+Automation API, so that no language host is needed.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,23 +17,14 @@ import pytest
 import yaml
 from pulumi import automation
 
-from tests.engine.ground import ENGINE
-from tests.google import faults
+from tests.engine.ground import ENGINE, install
+from tests.engine.provider.switches import FOLDER
+from tests.google import faults, real
 from tests.google.endpoints import Loopback
 
-SEARCHED = f"{ENGINE}{os.pathsep}{os.environ.get('PATH', '')}"
-MISSING = [
-    name
-    for name in ("pulumi", "pulumi-resource-gcp", "pulumi-resource-kubernetes")
-    if not shutil.which(name, path=SEARCHED)
-]
 ROOT = Path(__file__).parents[2]
 
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(bool(MISSING), reason=f"not on PATH: {', '.join(MISSING)}"),
-]
+pytestmark = real.REAL
 
 
 def program() -> None:
@@ -57,9 +47,13 @@ class Deployed:
     def __init__(self, folder: Path, google: Loopback) -> None:
         config = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())["config"]
         self.config: dict[str, Any] = {**config, "oci-model-serving:models": {}, "oci-model-serving:platforms": {}}
+        # No object goes into the cluster: its provider is the tests' own.
+        (folder / "bin").mkdir()
+        install(folder / "bin", "kubernetes")
         environment = {
             **google.environment,
-            "PATH": SEARCHED,
+            FOLDER: str(folder),
+            "PATH": os.pathsep.join([str(folder / "bin"), os.environ["PATH"]]),
             "PULUMI_HOME": str(folder / "home"),
             "PULUMI_CONFIG_PASSPHRASE": "loopback",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
@@ -94,7 +88,9 @@ class Deployed:
 
 
 @pytest.fixture
-def dev(tmp_path: Path, google: Loopback) -> Deployed:
+def dev(tmp_path: Path, google: Loopback, monkeypatch: pytest.MonkeyPatch) -> Deployed:
+    # The Automation API looks for the CLI on its own PATH, the engine for providers on that of the stack.
+    monkeypatch.setenv("PATH", str(ENGINE), prepend=os.pathsep)
     return Deployed(tmp_path, google)
 
 

@@ -225,6 +225,34 @@ def test_a_version_that_gke_does_not_offer_is_refused(google: Loopback) -> None:
     assert 'No valid versions with the prefix "1.20" found.' in told(ask(google, "POST", CLUSTERS, body))[2]
 
 
+def test_nodes_are_upgraded_after_their_control_plane_and_never_beyond_it(google: Loopback) -> None:
+    cluster(google, initialClusterVersion="1.35")
+    first = f"{CLUSTERS}/demo/nodePools/default-pool"
+    old = get(google, first)["version"]
+    refused = told(ask(google, "PUT", first, {"nodeVersion": "1.36"}))
+    assert refused[:2] == (400, "INVALID_ARGUMENT")
+    assert "must not have a greater minor version than master version" in refused[2]
+    assert "greater minor version" in told(pool(google, version="1.36"))[2]
+
+    assert ask(google, "PUT", f"{CLUSTERS}/demo", {"update": {"desiredMasterVersion": "1.36"}}).status_code == 200
+    assert get(google, f"{CLUSTERS}/demo")["currentMasterVersion"].startswith("1.36.")
+    assert get(google, first)["version"] == old
+    assert ask(google, "PUT", first, {"nodeVersion": "-"}).status_code == 200
+    assert get(google, first)["version"] == get(google, f"{CLUSTERS}/demo")["currentMasterVersion"]
+
+
+def test_an_operation_of_a_slow_method_runs_while_others_are_done(google: Loopback) -> None:
+    google.faults.slow = {"container.projects.locations.clusters.nodePools.create": 60}
+    now = stopped(google)
+    cluster(google)
+    assert get(google, f"{CLUSTERS}/demo")["status"] == "RUNNING"
+    operation = pool(google).json()
+    assert operation["status"] == "RUNNING"
+    assert get(google, f"{CLUSTERS}/demo/nodePools/l4")["status"] == "PROVISIONING"
+    now[0] += 60
+    assert get(google, f"{CLUSTERS}/demo/nodePools/l4")["status"] == "RUNNING"
+
+
 def test_a_pools_disk_says_the_same_in_both_spellings(google: Loopback) -> None:
     cluster(google)
     pool(google, config={"bootDisk": {"sizeGb": "300", "diskType": "pd-ssd"}})
@@ -249,6 +277,11 @@ def test_a_secrets_version_gives_its_payload_until_it_is_disabled(google: Loopba
 
 
 # Identity.
+
+
+def test_a_repository_of_no_mode_is_a_standard_one(google: Loopback) -> None:
+    post(google, f"{REPOSITORIES}?repositoryId=models", {"format": "DOCKER"})
+    assert get(google, f"{REPOSITORIES}/models")["mode"] == "STANDARD_REPOSITORY"
 
 
 def test_a_policy_that_has_changed_meanwhile_is_not_overwritten(google: Loopback) -> None:

@@ -68,7 +68,7 @@ def test_cleanup_keeps_what_serving_refers_to_and_the_newest_and_deletes_only_un
     assert policies["keep-digest-tags"] == {
         "id": "keep-digest-tags",
         "action": "KEEP",
-        "condition": {"tagState": "TAGGED", "tagPrefixes": ["sha256-"]},
+        "condition": {"tagState": "TAGGED", "tagPrefixes": ["digest-", "sha256-"]},
     }
     assert policies["keep-newest"]["mostRecentVersions"] == {"keepCount": 5}
     deleting = [policy for policy in policies.values() if policy["action"] == "DELETE"]
