@@ -1,10 +1,11 @@
 """Who we are to a registry, by the means that are already there.
 
 In this order: MODELIMAGE_USERNAME and MODELIMAGE_PASSWORD (for the registry that is written to or inspected only, so
-that they never reach the host of a base), Docker's configuration with its credential helpers
-(`$DOCKER_CONFIG/config.json` or `~/.docker/config.json`), Google application default credentials for Google's own
-registries, and nothing at all. Secrets stay in memory: they are
-never put in arguments, messages or files.
+that they never reach the host of a base), what a login has left, Google application default credentials for Google's
+own registries, and nothing at all. Logins are looked for as go-containerregistry and podman do: the file that
+REGISTRY_AUTH_FILE names, Docker's configuration (`$DOCKER_CONFIG/config.json` or `~/.docker/config.json`), then
+`containers/auth.json` below `$XDG_RUNTIME_DIR` and below `$XDG_CONFIG_HOME` or `~/.config` (containers-auth.json(5)),
+each with its credential helpers. Secrets stay in memory: they are never put in arguments, messages or files.
 """
 
 import base64
@@ -13,6 +14,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,11 +44,13 @@ class Credential:
 class Credentials:
     """Finds the credential of one registry, afresh whenever it is asked: helpers' and Google's tokens expire.
 
-    `use_environment` says whether the two variables are meant for this host.
+    `path` is the repository below the host: a login may be for a namespace alone. `use_environment` says whether the
+    two variables are meant for this host.
     """
 
-    def __init__(self, host: str, *, use_environment: bool) -> None:
+    def __init__(self, host: str, path: str = "", *, use_environment: bool) -> None:
         self._host, self._use_environment = host, use_environment
+        self._namespaces, self._spellings = _namespaces(host, path), _spellings(host)
         self._google: Any = None
 
     def find(self, *, refresh: bool = False) -> Credential | None:
@@ -57,7 +61,7 @@ class Credentials:
         Raises:
             ImageError: a credential is configured and cannot be had; the message names the means, not the secret.
         """
-        return self._from_environment() or self._from_docker() or self._from_google(refresh=refresh)
+        return self._from_environment() or self._from_logins() or self._from_google(refresh=refresh)
 
     def _from_environment(self) -> Credential | None:
         if not self._use_environment:
@@ -70,26 +74,36 @@ class Credentials:
             raise ImageError(f"{given} is set and {missing} is not: set both, or none")
         return Credential(username, password) if username and password else None
 
-    def _from_docker(self) -> Credential | None:
-        try:
-            path = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
-        except RuntimeError:
-            return None  # a user without a home folder
-        config = _docker_config(path)
+    def _from_logins(self) -> Credential | None:
+        """What the first file has that knows the host; a file that fails counts only where no other one does."""
+        failure: ImageError | None = None
+        for path in _login_files():
+            try:
+                found = self._from_login(path)
+            except ImageError as error:
+                failure = failure or error
+                continue
+            if found:
+                return found
+        if failure:
+            raise failure
+        return None
+
+    def _from_login(self, path: Path) -> Credential | None:
+        config = _read_logins(path)
         helpers, entries = config["credHelpers"], config["auths"]
-        names = _spellings(self._host)
-        for name in names:
+        for name in self._spellings:
             if name in helpers:
                 found = self._from_helper(str(helpers[name]), name)
                 if found or not is_google(self._host):
                     return found
-        for name in names:
+        for name in (*self._namespaces, *self._spellings):
             entry = entries.get(name)
             if isinstance(entry, dict) and (found := _from_entry(entry, path, name)):
                 return found
         store = config.get("credsStore")
         if store:
-            for name in names:
+            for name in self._spellings:
                 if found := self._from_helper(str(store), name):
                     return found
         return None
@@ -100,7 +114,7 @@ class Credentials:
             if is_google(self._host):
                 return None  # application default credentials do the same
             raise ImageError(
-                f"Docker's configuration wants docker-credential-{helper} for {self._host}, which is not on PATH: "
+                f"the registries' logins want docker-credential-{helper} for {self._host}, which is not on PATH: "
                 f"install it, or set {USERNAME_VARIABLE} and {PASSWORD_VARIABLE}"
             )
         try:
@@ -147,18 +161,44 @@ class Credentials:
         return Credential("oauth2accesstoken", str(self._google.token))
 
 
-def _docker_config(path: Path) -> dict[str, Any]:
-    """Return Docker's configuration with both of its tables, empty where it has none."""
+def _login_files() -> Iterator[Path]:
+    """Where tools leave their logins, the likeliest first."""
+    environment = os.environ
+    if named := environment.get("REGISTRY_AUTH_FILE"):
+        yield Path(named)
+    try:
+        home: Path | None = Path.home()
+    except RuntimeError:
+        home = None  # a user without a home folder, as in some containers
+    docker, settings = environment.get("DOCKER_CONFIG"), environment.get("XDG_CONFIG_HOME")
+    if docker or home:
+        yield Path(docker or f"{home}/.docker", "config.json")
+    if runtime := environment.get("XDG_RUNTIME_DIR"):
+        yield Path(runtime, "containers", "auth.json")
+    if settings or home:
+        yield Path(settings or f"{home}/.config", "containers", "auth.json")
+
+
+def _read_logins(path: Path) -> dict[str, Any]:
+    """Return a file of logins with both of its tables, empty where it has none."""
     tables: dict[str, Any] = {"credHelpers": {}, "auths": {}}
     try:
         config = json.loads(path.read_bytes())
     except FileNotFoundError:
         return tables
     except (OSError, ValueError) as error:
-        raise ImageError(f"{path}: cannot be read as Docker's configuration: repair or remove it") from error
+        raise ImageError(f"{path}: cannot be read as a file of registries' logins: repair or remove it") from error
     if not isinstance(config, dict) or not all(isinstance(config.get(key) or {}, dict) for key in tables):
-        raise ImageError(f"{path}: not Docker's configuration: credHelpers and auths are objects: repair or remove it")
+        raise ImageError(
+            f"{path}: not a file of registries' logins: credHelpers and auths are objects: repair or remove it"
+        )
     return {**config, **{key: config.get(key) or {} for key in tables}}
+
+
+def _namespaces(host: str, path: str) -> list[str]:
+    """The keys of logins that hold below a host only, the narrowest first."""
+    parts = path.split("/") if path else []
+    return ["/".join([host, *parts[:end]]) for end in range(len(parts), 0, -1)]
 
 
 def _spellings(host: str) -> list[str]:

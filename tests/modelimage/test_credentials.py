@@ -100,6 +100,56 @@ def test_docker_hub_has_a_key_of_its_own(docker: Any) -> None:
     assert find("docker.io") == Credential("me", SECRET)
 
 
+@pytest.mark.parametrize(
+    ("variable", "file"),
+    [
+        ("REGISTRY_AUTH_FILE", ""),
+        ("XDG_RUNTIME_DIR", "containers/auth.json"),
+        ("XDG_CONFIG_HOME", "containers/auth.json"),
+    ],
+)
+def test_logins_of_podman_and_skopeo_are_found_where_they_leave_them(
+    variable: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "logins" / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"auths": {"registry.example": {"auth": basic("me", SECRET)}}}))
+    monkeypatch.setenv(variable, str(tmp_path / "logins"))
+    assert find("registry.example") == Credential("me", SECRET)
+
+
+def test_a_login_for_a_namespace_holds_there_alone_and_the_narrowest_wins(docker: Any) -> None:
+    docker.config(
+        auths={
+            "quay.example/team": {"auth": basic("team", SECRET)},
+            "quay.example/team/model": {"auth": basic("model", SECRET)},
+            "quay.example": {"auth": basic("host", SECRET)},
+        }
+    )
+
+    def who(path: str) -> str:
+        found = Credentials("quay.example", path, use_environment=False).find()
+        return found.username if found else ""
+
+    paths = ("team/model", "team/other", "team", "teams", "other/team/model")
+    assert [who(path) for path in paths] == ["model", "team", "team", "host", "host"]
+
+
+def test_a_file_that_fails_counts_only_where_no_other_knows_the_host(
+    docker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker.config(credsStore="desktop")  # left by a Docker that is no longer there
+    with pytest.raises(ImageError, match=r"docker-credential-desktop .* not on PATH"):
+        find("registry.example")
+
+    (tmp_path / "containers").mkdir()
+    (tmp_path / "containers" / "auth.json").write_text(
+        json.dumps({"auths": {"registry.example": {"auth": basic("me", SECRET)}}})
+    )
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert find("registry.example") == Credential("me", SECRET)
+
+
 def test_an_identity_token_is_told_from_a_password(docker: Any) -> None:
     docker.config(auths={"registry.example": {"auth": basic("me", ""), "identitytoken": "refresh-me"}})
     assert find("registry.example") == Credential("", "", "refresh-me")
