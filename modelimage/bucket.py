@@ -9,14 +9,14 @@ import base64
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import google_crc32c
 import requests
 from google.api_core.exceptions import Forbidden, GoogleAPICallError, NotFound, RetryError, Unauthorized
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
 from google.cloud import storage
 
 from modelimage import weights
@@ -24,8 +24,10 @@ from modelimage.cache import source_key
 from modelimage.errors import ImageError, first_line
 from modelimage.patience import Patience, TransientError
 from modelimage.progress import Reporter
+from modelimage.reach import root_cause, unreachable
 from modelimage.rules import accepted
 from modelimage.source import CHUNK_BYTES, Selection, Source, SourceFile
+from modelimage.streams import Expected
 from oci_model_serving.errors import InputError
 
 # Neither library has types; seen as Any, their calls are checked by the tests alone.
@@ -33,6 +35,7 @@ _storage: Any = storage
 _crc32c: Any = google_crc32c
 
 _ADDRESS = re.compile(r"gs://(?P<bucket>[a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?:/(?P<prefix>.*))?")
+_RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _REQUEST_BYTES = 8 << 20  # one ranged request: few enough of them, and a few MB of memory for each layer under way
 
 
@@ -55,7 +58,12 @@ def open_source(uri: str, selection: Selection, patience: Patience) -> Source:
     with _storage_errors(f"listing {uri}"):
         # Reading needs no project of one's own, and credentials of a person often name none.
         client = _storage.Client(project=None)
-        blobs = list(client.list_blobs(bucket_name, prefix=prefix))
+
+    def listing() -> list[Any]:
+        with _storage_errors(f"listing {uri}"):
+            return list(client.list_blobs(bucket_name, prefix=prefix, retry=None))
+
+    blobs = patience.retrying()(listing)
     objects = {blob.name.removeprefix(prefix): blob for blob in blobs if not blob.name.endswith("/")}
     chosen = sorted(path for path in objects if selection.takes(path))
     files = tuple(_source_file(client, bucket_name, path, objects[path], patience) for path in chosen)
@@ -114,30 +122,34 @@ def _source_file(client: Any, bucket: str, path: str, blob: Any, patience: Patie
         # A new one for each request: the client overwrites a blob's generation with what an answer's headers say.
         return client.bucket(bucket).blob(blob.name, generation=blob.generation)
 
-    read = partial(_read, pinned, f"gs://{bucket}/{blob.name}", size, str(blob.crc32c), patience)
-    return SourceFile(path, size, identity, lambda: weights.checked(path, size, read()))
+    doing = f"reading gs://{bucket}/{blob.name}"
+
+    def read_range(start: int, end: int) -> Iterator[bytes]:
+        chunks = _read(pinned, start, end, doing, patience)
+        return weights.checked(path, size, chunks) if (start, end) == (0, size) else chunks
+
+    def checksum() -> Expected:
+        listed = str(blob.crc32c)
+        otherwise = f"{doing}: what came does not have the object's CRC-32C ({listed}): run again"
+        return Expected(_crc32c.Checksum(), lambda digest: base64.b64encode(digest).decode() == listed, otherwise)
+
+    return SourceFile(path, size, identity, read_range, checksum=checksum)
 
 
-def _read(pinned: Callable[[], Any], name: str, size: int, expected: str, patience: Patience) -> Iterator[bytes]:
-    doing = f"reading {name}"
-    checksum = _crc32c.Checksum()
-    done = 0
-    while done < size:
-        start, end = done, min(done + _REQUEST_BYTES, size)
-        content = patience.retrying()(lambda start=start, end=end: _range(pinned(), start, end, doing))
-        checksum.update(content)
-        done += len(content)
-        for start in range(0, len(content), CHUNK_BYTES):
-            yield content[start : start + CHUNK_BYTES]
-    if base64.b64encode(checksum.digest()).decode() != expected:
-        raise ImageError(f"{doing}: what came does not have the object's CRC-32C ({expected}): run again")
+def _read(pinned: Callable[[], Any], start: int, end: int, doing: str, patience: Patience) -> Iterator[bytes]:
+    for first in range(start, end, _REQUEST_BYTES):
+        last = min(first + _REQUEST_BYTES, end)
+        content = patience.retrying()(lambda first=first, last=last: _range(pinned(), first, last, doing))
+        for begin in range(0, len(content), CHUNK_BYTES):
+            yield content[begin : begin + CHUNK_BYTES]
 
 
 def _range(blob: Any, start: int, end: int, doing: str) -> bytes:
     with _storage_errors(doing):
         # Raw: the bytes as they are stored, which is what size and checksum are of. The whole object's checksum
-        # is verified by the caller, since the server has none for a range.
-        content: bytes = blob.download_as_bytes(start=start, end=end - 1, raw_download=True, checksum=None)
+        # is verified by the caller, since the server has none for a range. The library would repeat for two minutes
+        # within each of our own attempts.
+        content: bytes = blob.download_as_bytes(start=start, end=end - 1, raw_download=True, checksum=None, retry=None)
     if len(content) != end - start:
         raise TransientError(f"{doing}: {len(content)} bytes came where {end - start} were asked for")
     return content
@@ -148,6 +160,8 @@ def _storage_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except (GoogleAPICallError, GoogleAuthError, RetryError, OSError) as error:
+        if isinstance(error, requests.ConnectionError | TransportError) and isinstance(root_cause(error), OSError):
+            raise unreachable(error, doing, _host(error)) from error
         raise _explained(error, doing) from error
 
 
@@ -161,6 +175,17 @@ def _explained(error: Exception, doing: str) -> ImageError:
     if isinstance(error, GoogleAuthError):
         return ImageError(f"{doing}: Google's credentials gave no token: log in again, or check the service account")
     text = first_line(error)
-    if isinstance(error, requests.RequestException | RetryError) or getattr(error, "code", 0) in {429, 500, 502, 503}:
+    if isinstance(error, requests.RequestException | RetryError) or getattr(error, "code", 0) in _RETRIED:
         return TransientError(f"{doing}: Google Cloud Storage failed: {text}")
     return ImageError(f"{doing}: Google Cloud Storage refused: {text}")
+
+
+def _host(error: BaseException) -> str:
+    """The host that a failed request was for, as the error or the one that it came from tells."""
+    one: BaseException | None = error
+    while one is not None:
+        url = getattr(getattr(one, "request", None), "url", None)
+        if url:
+            return urlsplit(str(url)).hostname or str(url)
+        one = one.__cause__ or one.__context__
+    return "Google"

@@ -1,7 +1,7 @@
 """A Docker build context for a model: for builders that want a Dockerfile, with the very layers that `pack` makes.
 
-Each layer is a folder of the context and one COPY. Weights are hard links, so that nothing is copied; small files are
-copies that any user may read.
+Each layer is a folder of the context and one COPY. Weights are hard links, so that nothing is copied; small files, and
+the parts of weights that are split, are files of the context that any user may read.
 """
 
 import os
@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelimage.cache import default_folder
+from modelimage.convert import converted
 from modelimage.errors import ImageError, collecting
 from modelimage.fingerprints import fingerprint
 from modelimage.images import SCRATCH, Session, parse_base
-from modelimage.layers import Layer, is_shard, plan_layers
+from modelimage.layers import LAYER_COUNT_LIMIT, Layer, is_shard, notes_on, plan_layers
 from modelimage.origins import local_folder, open_source
 from modelimage.patience import RetryPolicy
-from modelimage.progress import Reporter
+from modelimage.progress import Reporter, readable
+from modelimage.reshard import ShardSize
 from modelimage.source import Selection, Source, SourceFile
 from oci_model_serving.delivery import IMAGE_ROOT
 from oci_model_serving.errors import InputError
@@ -48,6 +49,10 @@ def write_context(
     base: str = SCRATCH,
     allow: Sequence[str] = (),
     ignore: Sequence[str] = (),
+    pickle: bool = False,
+    convert: bool = False,
+    adapter: bool = False,
+    shard_gb: ShardSize = "auto",
     cache: Path | None = None,
     reporter: Reporter | None = None,
     policy: RetryPolicy | None = None,
@@ -55,7 +60,8 @@ def write_context(
     """Prepare `folder` as a Docker build context for `source` upon `base` (`scratch` or HOST/REPO@sha256:…).
 
     `hf://` and `gs://` sources are fetched first: into huggingface_hub's own cache, or below `cache`. A context
-    that was written there before is replaced.
+    that was written there before is replaced. `shard_gb` as for `pack`: a part of a file cannot be a link, so it is
+    written to the context.
 
     Raises:
         InputError: an argument or the source cannot be used, or `folder` holds something else.
@@ -76,14 +82,26 @@ def write_context(
             from_line = str(parsed[0])
     if problems:
         raise InputError(*problems)
-    selection = Selection(tuple(allow), tuple(ignore))
-    local = local_folder(source, selection, session.patience, session.reporter, cache or default_folder())
+    selection = Selection(tuple(allow), tuple(ignore), pickle=pickle, convert=convert, adapter=adapter)
+    local = local_folder(source, selection, session.patience, session.reporter, session.cache.folder)
     listed = open_source(str(local), selection, session.patience)
     for note in listed.notes:
         session.reporter.note(f"note: {note}")
-    # A base's layers are not counted here: docker fetches it later. Bases are small in layers.
-    layers = plan_layers(listed.files, base_layers=1)
-    _write(place, layers, listed, from_line)
+    with converted(listed, session.cache.folder, session.reporter, session.stop) as ready:
+        # A base's layers are not counted here: docker fetches it later. Bases are small in layers.
+        layers = plan_layers(ready.files, base_layers=1, shard_gb=shard_gb)
+        if len(layers) + 1 > LAYER_COUNT_LIMIT:
+            raise InputError(
+                f"{source}: {len(layers)} layers and a base are more than docker reads (about 125): use builder: direct"
+            )
+        for note in notes_on(layers):
+            session.reporter.note(f"note: {note}")
+        if written := sum(file.size for layer in layers for file in layer.files if file.part_of):
+            session.reporter.note(
+                f"note: parts cannot be links: {readable(written)} are written to the build context {place.name}, and "
+                f"need that room on its disk"
+            )
+        _write(place, layers, ready, from_line)
     return BuildContext(place, fingerprint(source), sum(layer.size for layer in layers))
 
 
@@ -133,10 +151,11 @@ def _write_layer(root: Path, layer: Layer) -> None:
         path = root / IMAGE_ROOT / file.path
         for parent in reversed(path.relative_to(root).parents[:-1]):
             _make_folder(root / parent)
-        if is_shard(file):
+        if is_shard(file) and not file.part_of:
             _link(file, path)
         else:
-            path.write_bytes(b"".join(file.read()))
+            with path.open("wb") as out:
+                out.writelines(file.read())
             path.chmod(0o644)
     for name, target in layer.links:
         (root / name).symlink_to(target)

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 _MODULE = "modelimage.build_step"
@@ -41,7 +42,7 @@ def _pack(job: str) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     # Cloud Build keeps the first 4 KB of this file in the build's results, under the step's number.
-    output = json.dumps({"digest": image.digest, "size_bytes": image.size_bytes})
+    output = json.dumps({"digest": image.digest, "size_bytes": image.size_bytes, "traits": asdict(image.traits)})
     (Path(os.environ["BUILDER_OUTPUT"]) / "output").write_text(output, encoding="utf-8")
     return 0
 

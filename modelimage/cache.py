@@ -39,12 +39,14 @@ class LayerCache:
     """Remembered layer digests below `folder`. A cache that cannot be read or written is as good as an empty one."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._layers = folder / "layers"
         self._blobs = folder / "blobs"
+        self._checked = folder / "checked"
 
     def digest_of(self, layer: Layer) -> str | None:
         """The digest that this very layer had when it was last hashed, if that is remembered."""
-        entry = _read(self._layers / layer.key)
+        entry = read_entry(self._layers / layer.key)
         digest = entry.get("digest")
         known = entry.get("size") == layer.size and isinstance(digest, str) and DIGEST.fullmatch(digest)
         return str(digest) if known else None
@@ -53,16 +55,29 @@ class LayerCache:
         """Keep `digest`, hashed from `hashed_since` on (seconds since the epoch), unless a file was too young."""
         if layer.changed_at is not None and layer.changed_at > hashed_since - RACY_SECONDS:
             return
-        _write(self._layers / layer.key, {"digest": digest, "size": layer.size, "title": layer.title})
+        write_entry(self._layers / layer.key, {"digest": digest, "size": layer.size, "title": layer.title})
 
     def forget(self, layer: Layer) -> None:
         """Drop what is remembered of `layer`: it has proved wrong."""
         with suppress(OSError):
             (self._layers / layer.key).unlink()
 
+    def is_checked(self, identity: str) -> bool:
+        """Tell whether all that is remembered of a file's parts comes from passes whose whole checksum was right."""
+        return read_entry(self._checked / source_key(identity)).get("identity") == identity
+
+    def checked(self, identity: str) -> None:
+        """Keep that the checksum of the whole file was right in the passes that its parts were packed in."""
+        write_entry(self._checked / source_key(identity), {"identity": identity})
+
+    def unchecked(self, identity: str) -> None:
+        """Drop that: a part is about to be remembered whose pass is not checked yet."""
+        with suppress(OSError):
+            (self._checked / source_key(identity)).unlink()
+
     def repositories_with(self, digest: str) -> list[str]:
         """The repositories (`HOST/REPO`) that were seen to hold the blob, the latest first."""
-        repositories = _read(self._blobs / digest.removeprefix("sha256:")).get("repositories", [])
+        repositories = read_entry(self._blobs / digest.removeprefix("sha256:")).get("repositories", [])
         return [name for name in repositories if isinstance(name, str)] if isinstance(repositories, list) else []
 
     def seen_in(self, repository: str, digest: str) -> None:
@@ -71,7 +86,7 @@ class LayerCache:
         if known[:1] == [repository]:
             return
         names = [repository, *(name for name in known if name != repository)][:_REPOSITORIES_KEPT]
-        _write(self._blobs / digest.removeprefix("sha256:"), {"repositories": names, "at": int(time.time())})
+        write_entry(self._blobs / digest.removeprefix("sha256:"), {"repositories": names, "at": int(time.time())})
 
 
 def source_key(text: str) -> str:
@@ -79,7 +94,8 @@ def source_key(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_entry(path: Path) -> dict[str, Any]:
+    """What is remembered in a file; empty where nothing is, or nothing that can be read."""
     try:
         entry = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -87,7 +103,8 @@ def _read(path: Path) -> dict[str, Any]:
     return entry if isinstance(entry, dict) else {}
 
 
-def _write(path: Path, entry: dict[str, Any]) -> None:
+def write_entry(path: Path, entry: dict[str, Any]) -> None:
+    """Remember something in a file, whole or not at all."""
     # Failing to remember costs time in the next run and nothing else.
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

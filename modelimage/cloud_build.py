@@ -12,9 +12,9 @@ import json
 import re
 import time
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,12 @@ from google.cloud.devtools import cloudbuild_v1
 from pydantic import BaseModel, Field, ValidationError
 
 import oci_model_serving as ground
+from modelimage import convert
 from modelimage.errors import ImageError, collecting, first_line
 from modelimage.images import SCRATCH, parse_base, parse_destination
 from modelimage.origins import Origin, check_source, origin_of
 from modelimage.progress import Reporter
+from modelimage.traits import Traits
 from modelimage.transfer import Inspection, inspect
 from oci_model_serving.errors import InputError
 from oci_model_serving.reference import DIGEST, LayoutReference, RegistryReference
@@ -52,7 +54,17 @@ _LOADER = (
     "os.execv(sys.executable,[sys.executable,'-m','modelimage.build_step',*sys.argv[2+n:]])"
 )
 _GROUND = ("__init__", "delivery", "errors", "reference")
-_NOT_PACKING = {"__main__", "build_context", "busybox", "cloud_build", "tiny", "transfer"}
+_NOT_PACKING = {"__main__", "build_context", "busybox", "cloud_build", "tiny", "transfer"} | {
+    "archives",
+    "fit",
+    "forecast",
+    "image_source",
+    "inflating",
+    "listing",
+    "repacking",
+    "resolve",
+    "rootfs",
+}
 _API = "cloudbuild.googleapis.com"
 # Google's REST clients put the request before what the service said.
 _REQUEST = re.compile(r"^[A-Z]+ https?://\S+: ")
@@ -70,6 +82,7 @@ class _BuildOutput(BaseModel):
 
     digest: str = Field(pattern=f"^{DIGEST.pattern}$")
     size_bytes: int
+    traits: Traits = Traits()
 
 
 @dataclass(frozen=True)
@@ -77,13 +90,15 @@ class BuildPlace:
     """Where and how the build runs.
 
     `service_account` is an email, or None for the project's default; `hf_token_secret` is a Secret Manager version
-    (`projects/P/secrets/S/versions/V`) with a Hugging Face token; `timeout_seconds` bounds the whole build.
+    (`projects/P/secrets/S/versions/V`) with a Hugging Face token; `timeout_seconds` bounds the whole build; `disk_gb`
+    is the size of its disk, which only a conversion needs.
     """
 
     project: str
     region: str
     service_account: str | None = None
     machine_type: str | None = None
+    disk_gb: int | None = None
     timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS
     step_image: str = DEFAULT_STEP_IMAGE
     hf_token_secret: str | None = None
@@ -100,8 +115,7 @@ def pack_in_cloud_build(
     place: BuildPlace,
     *,
     base: str = SCRATCH,
-    allow: Sequence[str] = (),
-    ignore: Sequence[str] = (),
+    files: Mapping[str, Any] | None = None,
     reporter: Reporter | None = None,
     client: Any = None,
     log_client: Any = None,
@@ -109,6 +123,7 @@ def pack_in_cloud_build(
 ) -> Inspection:
     """Pack `source` (hf:// or gs://) to `destination` in Cloud Build, and return the image as the registry has it.
 
+    `files` are further arguments of `pack`, which choose the source's files and their form.
     The build's log goes to `reporter`. `client` and `log_client` are Google's Cloud Build and storage clients
     (by default with application default credentials).
 
@@ -118,7 +133,7 @@ def pack_in_cloud_build(
     """
     reporter = reporter or Reporter()
     registry_place = _check(source, destination, base, place)
-    build = make_build(source, destination, place, base=base, allow=allow, ignore=ignore)
+    build = make_build(source, destination, place, base=base, files=files)
     try:
         client = client or cloudbuild_v1.CloudBuildClient(transport="rest")
         log_client = log_client or _storage.Client(project=place.project)
@@ -135,7 +150,8 @@ def pack_in_cloud_build(
             client.cancel_build(request={"name": name, "project_id": place.project, "id": started.id})
         raise
     output = _output_of(ended)
-    return inspect(str(registry_place.at(output.digest)), require_digest_tag=True, reporter=reporter)
+    found = inspect(str(registry_place.at(output.digest)), require_digest_tag=True, reporter=reporter)
+    return replace(found, traits=output.traits)
 
 
 def _check(source: str, destination: str, base: str, place: BuildPlace) -> RegistryReference:
@@ -158,6 +174,8 @@ def _check(source: str, destination: str, base: str, place: BuildPlace) -> Regis
             problems.append(f"--base {base}: Cloud Build cannot read this machine's disk: give one in a registry")
     if place.machine_type is not None and place.machine_type not in MACHINE_TYPES:
         problems.append(f"--machine-type {place.machine_type!r}: give one of {', '.join(MACHINE_TYPES)}")
+    if place.disk_gb is not None and not 10 <= place.disk_gb <= 4000:
+        problems.append(f"--disk-gb {place.disk_gb}: give 10 to 4000 GB (Cloud Build's limit)")
     if not 60 <= place.timeout_seconds <= 86_400:
         problems.append(f"--timeout {place.timeout_seconds}: give 60 to 86400 seconds (Cloud Build's limit is a day)")
     if problems or registry_place is None:
@@ -171,14 +189,14 @@ def make_build(
     place: BuildPlace,
     *,
     base: str = SCRATCH,
-    allow: Sequence[str] = (),
-    ignore: Sequence[str] = (),
+    files: Mapping[str, Any] | None = None,
 ) -> cloudbuild_v1.Build:
-    """The build that packs `source`: one step, with the packer's code in its arguments."""
+    """The build that packs `source`: one step, with the packer's code in its arguments; `files` as above."""
     code = base64.b64encode(_archive()).decode()
     parts = [code[start : start + _ARGUMENT_CHARACTERS] for start in range(0, len(code), _ARGUMENT_CHARACTERS)]
     pins = [f"{name}=={importlib.metadata.version(name)}" for name in _REQUIREMENTS]
-    job = {"source": source, "destination": destination, "base": base, "allow": list(allow), "ignore": list(ignore)}
+    pins += convert.REQUIREMENTS if files and files.get("convert") else ()
+    job = {"source": source, "destination": destination, "base": base, **(files or {})}
     step = cloudbuild_v1.BuildStep(
         id="pack",
         name=place.step_image,
@@ -203,6 +221,8 @@ def make_build(
     )
     if place.machine_type is not None:
         build.options.machine_type = _MachineType[place.machine_type]
+    if place.disk_gb is not None:
+        build.options.disk_size_gb = place.disk_gb
     if place.service_account is not None:
         build.service_account = f"projects/{place.project}/serviceAccounts/{place.service_account}"
     if place.hf_token_secret is not None:

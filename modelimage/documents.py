@@ -64,8 +64,9 @@ class Descriptor(_Document):
 
 
 class Manifest(_Document):
-    """One image: its configuration and its layers, the lowest first."""
+    """One image: its configuration and its layers, the lowest first. An artifact says its type."""
 
+    artifact_type: str = Field(default="", alias="artifactType")
     config: Descriptor
     layers: list[Descriptor]
     annotations: dict[str, str] | None = None

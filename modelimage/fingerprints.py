@@ -1,10 +1,10 @@
-"""What Pulumi asks at plan time: has a source changed, and how large is it? Neither reads weights."""
+"""What Pulumi asks at plan time: has a source changed? No weights are read for the answer."""
 
 import hashlib
 import json
 from pathlib import Path
 
-from modelimage.folder import FolderFile, walk
+from modelimage.folder import walk
 from modelimage.origins import Origin, origin_of
 from oci_model_serving.errors import InputError
 
@@ -23,28 +23,15 @@ def fingerprint(source: str) -> str:
     """
     if origin_of(source) is not Origin.FOLDER:
         return hashlib.sha256(source.encode()).hexdigest()
+    found = walk(source)
+    if found.unreadable:
+        raise InputError(*found.unreadable)
     described: list[list[str | int]] = []
-    for file in _files(source):
+    for file in found.files:
         size = file.status.st_size
         what = _content_hash(file.real) if size <= _BY_CONTENT_BYTES else file.status.st_mtime_ns
         described.append([file.path, size, what])
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()
-
-
-def folder_size_bytes(path: str | Path) -> int:
-    """The size in bytes of what would be packed from a folder: what its image will be at least.
-
-    Raises:
-        InputError: the folder does not exist or cannot be read.
-    """
-    return sum(file.status.st_size for file in _files(str(path)))
-
-
-def _files(source: str) -> list[FolderFile]:
-    found = walk(source)
-    if found.unreadable:
-        raise InputError(*found.unreadable)
-    return found.files
 
 
 def _content_hash(file: Path) -> str:

@@ -3,11 +3,11 @@
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelimage import weights
+from modelimage import remedies, weights
 from modelimage.errors import ImageError
 from modelimage.rules import accepted
 from modelimage.source import CHUNK_BYTES, Selection, Source, SourceFile
@@ -16,6 +16,9 @@ from oci_model_serving.errors import InputError
 if TYPE_CHECKING:
     from modelimage.patience import Patience
     from modelimage.progress import Reporter
+
+
+_DOWNLOADS = ".cache/huggingface/download"
 
 
 def parse(uri: str) -> Path:
@@ -40,18 +43,35 @@ def open_source(uri: str, selection: Selection, _: "Patience") -> Source:
     if not any(weights.is_weights(file.path) for file in chosen):
         notes.append(f"{uri} holds no weights (*.safetensors, *.gguf …): is it the right folder?")
 
+    problems = [*found.unreadable, *(what for path, what in found.refused.items() if selection.takes(path))]
+    problems += _unfinished(Path(uri), selection)
+    listed = accepted(
+        Source(uri, tuple(file.source_file() for file in chosen), notes=tuple(notes)),
+        [*found.refused, *(file.path for file in found.files)],
+        selection,
+        problems,
+    )
+    packed = {file.path for file in listed.files}
+
     def verify() -> None:
-        changed = [problem for file in chosen if (problem := file.changed(_stat_or_none(file.real)))]
+        watched = (file for file in chosen if file.path in packed)
+        changed = [problem for file in watched if (problem := file.changed(_stat_or_none(file.real)))]
         if changed:
             raise ImageError("\n".join(changed))
 
-    problems = [*found.unreadable, *(what for path, what in found.refused.items() if selection.takes(path))]
-    return accepted(
-        Source(uri, tuple(file.source_file() for file in chosen), notes=tuple(notes), verify=verify),
-        [*found.refused, *(file.path for file in found.files)],
-        selection,
-        [*problems, *_content_problems(chosen)],
-    )
+    return replace(listed, verify=verify)
+
+
+def _unfinished(root: Path, selection: Selection) -> list[str]:
+    """Downloads that huggingface_hub notes below a folder it fetches to (`hf download --local-dir`) until they end."""
+    paths = sorted(path.relative_to(root).as_posix() for path in root.glob(f"{_DOWNLOADS}/**/*.incomplete"))
+    left = [path for path in paths if not selection.ignores(path)]
+    if not left:
+        return []
+    return [
+        f"{root}: a download into it is under way or broken off ({remedies.shown(left)}): run the download again, or "
+        f"remove that file, or {remedies.leave_out(f'{_DOWNLOADS}/')}"
+    ]
 
 
 def local_folder(uri: str, *_: "Selection | Patience | Reporter | Path") -> Path:
@@ -94,14 +114,15 @@ class FolderFile:
         changed_at = max(was.st_mtime, was.st_ctime)
         return SourceFile(self.path, was.st_size, identity, self._read, changed_at, self.real)
 
-    def _read(self) -> Iterator[bytes]:
+    def _read(self, start: int, end: int) -> Iterator[bytes]:
         try:
             descriptor = os.open(self.real, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
             raise ImageError(f"{self.real}: cannot be read: {error.strerror}") from error
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             self._expect(os.fstat(descriptor))
-            left = self.status.st_size
+            file.seek(start)
+            left = end - start
             while left:
                 try:
                     data = file.read(min(CHUNK_BYTES, left))
@@ -173,7 +194,7 @@ def walk(uri: str) -> Walk:
 
 def _no_file(where: Path, path: str, status: os.stat_result | None, *, leaves: bool) -> str:
     """Why an entry is no file to pack, with the remedy; empty for one that is."""
-    without = f"or leave it out with --ignore {path!r}"
+    without = f"or {remedies.leave_out(path)}"
     if where.is_symlink() and (leaves or status is None):
         what = "points nowhere" if status is None else "leaves the folder"
         return f"the link {what} ({where.readlink()}): put the file itself there, {without}"
@@ -182,21 +203,3 @@ def _no_file(where: Path, path: str, status: os.stat_result | None, *, leaves: b
     if stat.S_ISDIR(status.st_mode):
         return f"a link to a folder: put the folder itself there, {without}"
     return "" if stat.S_ISREG(status.st_mode) else f"not a regular file: remove it, {without}"
-
-
-def _content_problems(files: list[FolderFile]) -> list[str]:
-    """Open every file, so that an unreadable one is told now and not after an hour; check safetensors headers."""
-    problems: list[str] = []
-    for found in files:
-        try:
-            with found.real.open("rb") as file:
-                if not found.path.endswith(".safetensors"):
-                    continue
-                check = weights.HeaderCheck(str(found.real), found.status.st_size)
-                check.feed(file.read(8))
-                check.feed(file.read(check.needed - 8))
-        except OSError as error:
-            problems.append(f"{found.real}: cannot be read: {error.strerror}: allow it for this user")
-        except InputError as error:
-            problems.extend(error.problems)
-    return problems

@@ -1,47 +1,33 @@
 """A commit on the Hugging Face Hub as a source: its files pass through memory and never land on a disk.
 
-Listing, addresses and authorisation (`HF_TOKEN`, `HF_ENDPOINT`, a stored login) are huggingface_hub's. What the
-hub says of each file is verified while it streams: the SHA-256 of an LFS file, the git blob hash of any other.
+How the hub is asked is `hub_client`'s. What it says of each file is verified while it streams: the SHA-256 of an LFS
+file, the git blob hash of any other.
 """
 
 import hashlib
-import os
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
-import httpx2  # the HTTP library below huggingface_hub: its errors pass through
+import httpx2
 import huggingface_hub
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub.errors import HFValidationError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import (  # type: ignore[attr-defined] # documented; only not marked as exported
     build_hf_headers,
     validate_repo_id,
 )
 
-from modelimage import weights
+from modelimage import hub_address, hub_client, remedies, weights
+from modelimage.cache import read_entry, source_key, write_entry
 from modelimage.errors import ImageError, first_line
-from modelimage.patience import Patience, TransientError
+from modelimage.hub_refusals import hub_errors
+from modelimage.patience import Patience
 from modelimage.progress import Reporter
 from modelimage.rules import accepted
 from modelimage.source import CHUNK_BYTES, Selection, Source, SourceFile
-from modelimage.streams import resumed, without_start
+from modelimage.streams import Expected, resumed, within
 from oci_model_serving.errors import InputError
-
-_ADDRESS = re.compile(r"hf://(?P<repo>[A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(?P<revision>[^@]+))?")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-# ValueError: an address (HF_ENDPOINT's) or an answer that is none.
-_FAILURES = (OSError, ValueError, httpx2.HTTPError, httpx2.InvalidURL)
-_RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 def parse(uri: str) -> tuple[str, str]:
@@ -51,33 +37,30 @@ def parse(uri: str) -> tuple[str, str]:
         InputError: it is malformed, or names a branch or tag, or nothing: the message has the commit to use when
             the hub tells it.
     """
-    match = _ADDRESS.fullmatch(uri)
-    if not match:
-        raise InputError(f"{uri!r}: write hf://org/name@<40-hex commit>")
-    repository, revision = match["repo"], match["revision"]
+    address = hub_address.read(uri)
+    if address is not None:
+        try:
+            validate_repo_id(address.repository)
+        except HFValidationError as error:
+            what = f"{address.repository!r} is no name that the hub allows: {first_line(error)}"
+            raise InputError(f"{uri!r}: {what}") from error
     try:
-        validate_repo_id(repository)
-    except HFValidationError as error:
-        raise InputError(f"{uri!r}: {repository!r} is no name that the hub allows: {first_line(error)}") from error
-    if revision and _COMMIT.fullmatch(revision):
-        return repository, revision
-    what = f"{revision!r} is a branch, a tag or a short hash" if revision else "there is no commit"
-    commit = _commit_of(repository, revision)
-    remedy = f"it is at hf://{repository}@{commit} now" if commit else "take it from the repository's history page"
-    raise InputError(
-        f"{uri!r}: {what}, which may mean other weights tomorrow: write hf://{repository}@<40-hex commit>; {remedy}"
-    )
+        pinned = hub_address.parse(uri)
+    except InputError as error:
+        commit = _commit_of(address) if address and not address.pinned else None
+        if address is None or commit is None:
+            raise
+        raise InputError(f"{error}; it is at hf://{address.repository}@{commit} now") from error
+    return pinned.repository, str(pinned.revision)
 
 
-def _api() -> huggingface_hub.HfApi:
-    return huggingface_hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"), library_name="oci-model-serving")
-
-
-def _commit_of(repository: str, revision: str | None) -> str | None:
+def _commit_of(address: hub_address.HubAddress) -> str | None:
     try:
-        return _api().model_info(repository, revision=revision, timeout=10).sha
-    except _FAILURES:
+        with hub_errors("looking up the commit"):
+            sha = hub_client.model_card(address.repository, address.revision).get("sha")
+    except (ImageError, InputError):
         return None  # looking it up is a courtesy
+    return sha if isinstance(sha, str) else None
 
 
 def open_source(uri: str, selection: Selection, patience: Patience) -> Source:
@@ -85,101 +68,95 @@ def open_source(uri: str, selection: Selection, patience: Patience) -> Source:
     repository, commit = parse(uri)
 
     def listing() -> list[RepoFile]:
-        with _hub_errors(f"listing hf://{repository}@{commit}"):
-            tree = _api().list_repo_tree(repository, revision=commit, recursive=True)
-            return [entry for entry in tree if isinstance(entry, RepoFile)]
+        with hub_errors(f"listing hf://{repository}@{commit}"):
+            return hub_client.files(repository, commit)
 
     entries = sorted(patience.retrying()(listing), key=lambda entry: entry.path)
     files = tuple(_source_file(repository, commit, entry, patience) for entry in entries if selection.takes(entry.path))
-    annotations = {
-        # The public name, not HF_ENDPOINT's: a mirror must not change the digest.
-        "org.opencontainers.image.source": f"https://huggingface.co/{repository}",
-        "org.opencontainers.image.revision": commit,
-    }
-    return accepted(Source(uri, files, annotations), [entry.path for entry in entries], selection)
+    return accepted(Source(uri, files, _annotations(repository, commit)), [entry.path for entry in entries], selection)
 
 
-def local_folder(uri: str, selection: Selection, *_: Patience | Reporter | Path) -> Path:
-    """Fetch a commit into huggingface_hub's cache, where that is needed, and return the snapshot's folder."""
+def _annotations(repository: str, commit: str) -> Mapping[str, str]:
+    """Where the files are from: the public hub's page where it was asked itself.
+
+    A mirror's files were compared with what the mirror lists, so nothing is claimed of the public hub: the image of
+    a mirror has another digest than the hub's.
+    """
+    revision = {"org.opencontainers.image.revision": commit}
+    if hub_address.endpoint() != hub_address.HUB:
+        return revision
+    return {"org.opencontainers.image.source": f"{hub_address.HUB}/{repository}", **revision}
+
+
+def local_folder(uri: str, selection: Selection, patience: Patience, _: Reporter, cache: Path) -> Path:
+    """Fetch a commit into huggingface_hub's cache, where that is needed, and return the snapshot's folder.
+
+    What was fetched is remembered below `cache`, so that it is found whole without the hub.
+    """
     repository, commit = parse(uri)
-    with _hub_errors(f"fetching {uri}"):
-        folder = huggingface_hub.snapshot_download(
-            repository,
-            revision=commit,
-            allow_patterns=list(selection.allow) or None,
-            ignore_patterns=list(selection.ignore) or None,
-            endpoint=os.environ.get("HF_ENDPOINT"),
-            library_name="oci-model-serving",
-        )
-    return Path(folder)
+    remembered = cache / "fetched" / source_key(f"{uri} {selection}")
+    if hub_address.is_offline():
+        allow = read_entry(remembered).get("allow") or list(selection.allow)
+    else:
+        # What is refused is not fetched first, and what is left out not at all.
+        allow = [remedies.pattern(file.path) for file in open_source(uri, selection, patience).files]
 
+    def fetched() -> str:
+        with hub_errors(f"fetching {uri}"):
+            return huggingface_hub.snapshot_download(
+                repository,
+                revision=commit,
+                allow_patterns=allow or None,
+                ignore_patterns=list(selection.ignore) or None,
+                endpoint=hub_address.endpoint(),
+                library_name="oci-model-serving",
+            )
 
-@contextmanager
-def _hub_errors(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except _FAILURES as error:
-        raise _explained(error, doing) from error
-
-
-def _explained(error: Exception, doing: str) -> ImageError:
-    if isinstance(error, GatedRepoError):
-        return ImageError(f"{doing}: the model is gated: accept its terms on its page, and set HF_TOKEN to your token")
-    if isinstance(error, RevisionNotFoundError):
-        return ImageError(f"{doing}: there is no such commit: take it from the repository's history page")
-    if isinstance(error, RepositoryNotFoundError):
-        return ImageError(f"{doing}: no such model, or it is private: check the name, or set HF_TOKEN to your token")
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else 0
-    passing = isinstance(error, httpx2.TransportError) and not isinstance(error, httpx2.UnsupportedProtocol)
-    if status in _RETRIED or passing:
-        return TransientError(f"{doing}: the hub failed: {status or type(error).__name__}: {first_line(error)}")
-    return ImageError(f"{doing}: the hub refused: {first_line(error)}: check HF_TOKEN and HF_ENDPOINT")
-
-
-class _Hash(Protocol):
-    def update(self, data: bytes, /) -> None: ...
-
-    def hexdigest(self) -> str: ...
+    folder = Path(patience.retrying()(fetched))
+    write_entry(remembered, {"allow": allow})
+    return folder
 
 
 def _source_file(repository: str, commit: str, entry: RepoFile, patience: Patience) -> SourceFile:
     doing = f"reading {entry.path} of hf://{repository}@{commit}"
-    hashing: Callable[[], _Hash]
+    size = int(entry.size)
     if entry.lfs is not None:
-        expected, hashing = entry.lfs.sha256, hashlib.sha256
+        expected = entry.lfs.sha256
         # The content's own hash: the same shard in another commit or repository is the same layer.
         identity = f"sha256:{expected}"
     else:
-        # git names a file by the SHA-1 of a header and its content (git documentation, "Git Objects").
         expected = entry.blob_id
-        hashing = partial(hashlib.sha1, b"blob %d\0" % entry.size, usedforsecurity=False)
         identity = f"git:{expected}"
 
-    def read() -> Iterator[bytes]:
-        url = huggingface_hub.hf_hub_url(
-            repository, entry.path, revision=commit, endpoint=os.environ.get("HF_ENDPOINT")
-        )
-        digest = hashing()
-        for chunk in resumed(patience, entry.size, doing, lambda start: _read_from(url, start, doing)):
-            digest.update(chunk)
-            yield chunk
-        if digest.hexdigest() != expected:
-            raise ImageError(f"{doing}: what came is not what the hub lists (hash {expected}): run again")
+    def checksum() -> Expected:
+        # git names a file by the SHA-1 of a header and its content (git documentation, "Git Objects").
+        git = partial(hashlib.sha1, b"blob %d\0" % size, usedforsecurity=False)
+        otherwise = f"{doing}: what came is not what the hub lists (hash {expected}): run again"
+        running = hashlib.sha256() if entry.lfs is not None else git()
+        return Expected(running, lambda digest: digest.hex() == expected, otherwise)
 
-    return SourceFile(entry.path, entry.size, identity, lambda: weights.checked(entry.path, entry.size, read()))
+    def read_range(start: int, end: int) -> Iterator[bytes]:
+        if start == end:
+            return iter(())  # no range of bytes says "none"
+        url = huggingface_hub.hf_hub_url(repository, entry.path, revision=commit, endpoint=hub_address.endpoint())
+        chunks = resumed(patience, end - start, doing, lambda done: _read_from(url, (start + done, end), size, doing))
+        return weights.checked(entry.path, size, chunks) if (start, end) == (0, size) else chunks
+
+    return SourceFile(entry.path, size, identity, read_range, checksum=checksum)
 
 
-def _read_from(url: str, start: int, doing: str) -> Iterator[bytes]:
+def _read_from(url: str, wanted: tuple[int, int], size: int, doing: str) -> Iterator[bytes]:
+    start, end = wanted
     # A compressed answer would have another length than the file.
     headers = {**build_hf_headers(library_name="oci-model-serving"), "Accept-Encoding": "identity"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
+    if wanted != (0, size):
+        headers["Range"] = f"bytes={start}-{'' if end == size else end - 1}"
     with (
-        _hub_errors(doing),
+        hub_errors(doing),
         huggingface_hub.get_session().stream("GET", url, headers=headers, follow_redirects=True) as response,
     ):
         if response.is_error:
             response.read()
         huggingface_hub.hf_raise_for_status(response)
         ranged = response.status_code != httpx2.codes.OK
-        yield from without_start(response.iter_raw(CHUNK_BYTES), 0 if ranged else start)
+        yield from within(response.iter_raw(CHUNK_BYTES), 0 if ranged else start, end - start)

@@ -3,10 +3,11 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from modelimage.artifacts import check_image
 from modelimage.cache import LayerCache, default_folder
 from modelimage.documents import (
     INDEX_TYPES,
@@ -26,8 +27,17 @@ from modelimage.progress import Reporter
 from modelimage.registry import Registry
 from modelimage.stores import MANIFEST_LIMIT_BYTES, Reader, Store, StoredManifest
 from modelimage.streams import digest_of
+from modelimage.traits import Traits
 from oci_model_serving.errors import InputError
-from oci_model_serving.reference import LayoutReference, Reference, RegistryReference, parse, parse_pinned
+from oci_model_serving.reference import (
+    REFERRERS_PREFIX,
+    LayoutReference,
+    Reference,
+    RegistryReference,
+    parse,
+    parse_pinned,
+)
+from oci_model_serving.reference import digest_of as digest_named
 
 SCRATCH = "scratch"
 
@@ -43,16 +53,19 @@ class LayerRecord:
 
 @dataclass(frozen=True)
 class Image:
-    """A finished image: its digest, its reference by that digest, and its layers with their sizes as stored."""
+    """A finished image: its digest, its reference by that digest, its layers as stored, and what its files say."""
 
     digest: str
     reference: str
     size_bytes: int
     layers: tuple[LayerRecord, ...]
+    traits: Traits = field(default_factory=Traits)
 
     def as_json(self) -> dict[str, Any]:
-        """What `--json` prints."""
-        return asdict(self)
+        """What `--json` prints: the traits among the rest."""
+        known = asdict(self)
+        traits: dict[str, Any] = known.pop("traits")
+        return {**known, **traits}
 
 
 @dataclass(frozen=True)
@@ -122,6 +135,7 @@ def load_image(store: Reader, name: str | None, where: str) -> StoredImage:
     Raises:
         NotFoundError: there is no such image.
         DigestMismatchError: its configuration is not the one that its manifest names.
+        ArtifactError: it is an artifact, no image.
         ImageError: it is damaged, of another platform, or not an image.
     """
     stored = store.manifest(name)
@@ -132,12 +146,18 @@ def load_image(store: Reader, name: str | None, where: str) -> StoredImage:
             for entry in read_index(stored.content, where).manifests
             if entry.platform and f"{entry.platform.os}/{entry.platform.architecture}" == PLATFORM
         ]
+        if not fitting and (name or "").startswith(REFERRERS_PREFIX):
+            raise ImageError(
+                f"{where}: is a list of signatures and other referrers, as tags of this name are: name the image "
+                f"itself, by @{digest_named(name or '') or 'its digest'}"
+            )
         if not fitting:
             raise ImageError(f"{where}: has no image for {PLATFORM}: give one that has")
         stored = child_manifest(store, fitting[0])
     if stored.media_type not in MANIFEST_TYPES:
         raise ImageError(f"{where}: its media type {stored.media_type!r} is not an image's: give an image")
     manifest = read_manifest(stored.content, where)
+    check_image(manifest, where)
     config = read_config(_config_content(store, manifest.config, where), where)
     platform = f"{config.os}/{config.architecture}"
     if platform != PLATFORM:
@@ -185,4 +205,9 @@ def parse_destination(text: str) -> Reference:
     place = parse(text)
     if place.digest is not None:
         raise InputError(f"{text!r}: a destination has no digest yet: write oci:FOLDER, HOST/REPO:TAG or HOST/REPO")
+    if isinstance(place, RegistryReference) and (place.tag or "").startswith(REFERRERS_PREFIX):
+        raise InputError(
+            f"{text!r}: tags that begin with {REFERRERS_PREFIX} are lists of signatures and other referrers, which "
+            f"clients replace: choose another, or write {place.name} (it gets the tag that spells its digest by itself)"
+        )
     return place

@@ -11,11 +11,13 @@ changes, the nodes' unpacked snapshots of all weights stay valid, since a snapsh
 import hashlib
 import json
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from modelimage.source import CHUNK_BYTES, SourceFile
+from modelimage.progress import readable
+from modelimage.reshard import ShardSize, resharded
+from modelimage.source import CHUNK_BYTES, SourceFile, Whole
 from modelimage.weights import is_weights
 from oci_model_serving.delivery import IMAGE_ROOT
 from oci_model_serving.errors import InputError
@@ -23,12 +25,20 @@ from oci_model_serving.errors import InputError
 LAYER_LIMIT_BYTES = 9_500_000_000
 """Artifact Registry serves at most 9.9 GB a request (quotas page, "maximum size per retrieval"): stay below."""
 
-LAYER_COUNT_LIMIT = 60
-"""Overlay mounts of many long lower paths fail above about 70 layers (one page of mount options)."""
+LAYER_COUNT_LIMIT = 120
+"""Docker's overlay2 stops at about 125 layers ("max depth exceeded"), and so do its graph drivers' other users."""
+
+LAYER_COUNT_END = 450
+"""What nodes can mount: the kernel's overlay takes 500 lower directories, and containerd shortens their paths
+(core/mount/mount_linux.go); images of 300 layers were mounted and run on containerd 2.2. The rest is for a container's
+own layers."""
+
+_FILE_OVERHEAD_BYTES = 64 << 10  # what a layer has beside its file: tar headers for it and for its folders
 
 LARGE_FILE_BYTES = 64 << 20
 """A file of this size is a layer of its own whatever its name says."""
 
+_SHOWN = 3  # of files that are told by name
 _BLOCK = 512
 _TRAILER = bytes(2 * _BLOCK)
 _FORMAT_VERSION = 1  # part of what a remembered digest hangs on: raise it whenever the bytes below change
@@ -93,6 +103,11 @@ class Layer:
         return hashlib.sha256(json.dumps(described).encode()).hexdigest()
 
     @property
+    def part_of(self) -> Whole | None:
+        """The file that all of the layer's files are cut out of, if that is what they are."""
+        return self.files[0].part_of if self.files else None
+
+    @property
     def changed_at(self) -> float | None:
         """When the youngest file changed, where the source can tell (seconds since the epoch)."""
         return max((file.changed_at for file in self.files if file.changed_at is not None), default=None)
@@ -131,36 +146,68 @@ def _folders(files: Iterable[SourceFile]) -> list[str]:
     return sorted(folders)
 
 
-def plan_layers(files: Sequence[SourceFile], *, base_layers: int = 0) -> list[Layer]:
-    """Distribute `files` over layers, above a base of `base_layers` layers.
+def plan_layers(
+    files: Sequence[SourceFile], *, base_layers: int = 0, shard_gb: ShardSize = "auto", reading: bool = True
+) -> list[Layer]:
+    """Distribute `files` over layers, above a base of `base_layers` layers; what is too large for one is cut.
+
+    `shard_gb` and `reading` are those of `reshard.resharded`: without reading, layers can be counted but not packed.
 
     Raises:
         InputError: a file is too large for a layer, or all of them do not fit into the layers that are left.
+        ImageError: reading a header failed.
     """
-    too_large = [file for file in files if Layer((file,)).size > LAYER_LIMIT_BYTES]
+    limit = LAYER_LIMIT_BYTES - _FILE_OVERHEAD_BYTES
+    slots = LAYER_COUNT_LIMIT - base_layers - 1
+    ordered = resharded(
+        sorted(files, key=lambda file: file.path), shard_gb, limit=limit, slots=slots, alone=is_shard, reading=reading
+    )
+    needs = _needs(ordered)
+    too_large = [file for file in ordered if needs[file.path] > LAYER_LIMIT_BYTES]
     if too_large:
         raise InputError(
             *(
                 f"{file.path}: {file.size} bytes do not fit into a layer (at most {LAYER_LIMIT_BYTES}, for registries "
-                f"limit a download): save the model in smaller shards, as with save_pretrained(max_shard_size='5GB')"
+                f"limit a download), and only safetensors and GGUF are split here: save the model as safetensors, or "
+                f"in smaller shards, as with save_pretrained(max_shard_size='5GB')"
                 for file in too_large
             )
         )
-    ordered = sorted(files, key=lambda file: file.path)
     shards = [file for file in ordered if is_shard(file)]
     small = [file for file in ordered if not is_shard(file)]
     links = tuple((name, f"{IMAGE_ROOT}/{name}") for name in sorted({file.path.split("/", 1)[0] for file in ordered}))
-    small_groups = _pack_consecutive(small, LAYER_LIMIT_BYTES) or [()]
-    slots = LAYER_COUNT_LIMIT - base_layers - len(small_groups)
-    if slots < 0 and not shards:
+    small_groups = _pack_consecutive(small, needs, LAYER_LIMIT_BYTES) or [()]
+    taken = base_layers + len(small_groups)
+    if taken > LAYER_COUNT_END:
         raise InputError(
             f"the base has {base_layers} layers and the files need {len(small_groups)}, which is more than the "
-            f"{LAYER_COUNT_LIMIT} that nodes can mount: use a base with fewer layers"
+            f"{LAYER_COUNT_END} that nodes can mount: use a base with fewer layers"
         )
-    layers = [Layer(group) for group in _group_shards(shards, slots)]
+    layers = [Layer(group) for group in _group_shards(shards, needs, taken)]
     layers += [Layer(group) for group in small_groups[:-1]]
     layers.append(Layer(small_groups[-1], links))
     return layers
+
+
+def notes_on(layers: Sequence[Layer], *, base_layers: int = 0) -> list[str]:
+    """What a person should know of planned layers: what was cut, and which tools will not read so many."""
+    parts: dict[str, list[SourceFile]] = {}
+    for file in (file for layer in layers for file in layer.files if file.part_of):
+        parts.setdefault(_origin(file), []).append(file)
+    notes = [
+        f"{path} is split into {len(found)} parts at tensors' bounds, {found[0].path} and on, of at most "
+        f"{readable(max(part.size for part in found))}"
+        for path, found in list(parts.items())[:_SHOWN]
+    ]
+    if len(parts) > _SHOWN:
+        notes.append(f"{len(parts) - _SHOWN} more files are split like these")
+    count = base_layers + len(layers)
+    if count > LAYER_COUNT_LIMIT:
+        notes.append(
+            f"the image has {count} layers: containerd mounts them, and so GKE, KServe and KubeAI do; docker and what "
+            f"uses its graph drivers stop at about 125 and will not read it"
+        )
+    return notes
 
 
 def is_shard(file: SourceFile) -> bool:
@@ -168,15 +215,27 @@ def is_shard(file: SourceFile) -> bool:
     return is_weights(file.path) or file.size >= LARGE_FILE_BYTES
 
 
-def _pack_consecutive(files: Sequence[SourceFile], capacity: int) -> list[tuple[SourceFile, ...]]:
+def _origin(file: SourceFile) -> str:
+    """The path of the file that a part was cut out of; empty for a file as its source has it."""
+    return file.part_of.file.path if file.part_of else ""
+
+
+def _needs(files: Iterable[SourceFile]) -> dict[str, int]:
+    """The most that each file can add to a layer, by its path: its own layer, with its folders and trailer."""
+    return {file.path: Layer((file,)).size for file in files}
+
+
+def _pack_consecutive(
+    files: Sequence[SourceFile], needs: Mapping[str, int], capacity: int
+) -> list[tuple[SourceFile, ...]]:
     """Put neighbours together as long as their layer stays within `capacity` bytes."""
     groups: list[tuple[SourceFile, ...]] = []
     current: list[SourceFile] = []
     used = 0
     for file in files:
-        # A file's own layer, with its folders and trailer, is the most that it can add to another.
-        need = Layer((file,)).size
-        if current and used + need > capacity:
+        need = needs[file.path]
+        # Parts of different files stay apart: those of one file are read in order, those of two side by side.
+        if current and (used + need > capacity or _origin(file) != _origin(current[-1])):
             groups.append(tuple(current))
             current, used = [], 0
         current.append(file)
@@ -186,21 +245,28 @@ def _pack_consecutive(files: Sequence[SourceFile], capacity: int) -> list[tuple[
     return groups
 
 
-def _group_shards(shards: Sequence[SourceFile], slots: int) -> list[tuple[SourceFile, ...]]:
-    """One shard a layer while that fits; else the smallest equal capacity that needs no more than `slots`."""
-    if len(shards) <= slots:
+def _group_shards(shards: Sequence[SourceFile], needs: Mapping[str, int], taken: int) -> list[tuple[SourceFile, ...]]:
+    """One shard a layer while that fits beside the `taken` layers; else the smallest equal capacity that fits.
+
+    Where no capacity does with what Docker can read, it is as few layers as there can be.
+    """
+    slots = LAYER_COUNT_LIMIT - taken
+    if not shards or len(shards) <= slots:
         return [(shard,) for shard in shards]
-    low, high = max(Layer((shard,)).size for shard in shards), LAYER_LIMIT_BYTES
-    if slots < 1 or len(_pack_consecutive(shards, high)) > slots:
+    fewest = len(_pack_consecutive(shards, needs, LAYER_LIMIT_BYTES))
+    if fewest > LAYER_COUNT_END - taken:
         total = sum(shard.size for shard in shards)
         raise InputError(
-            f"{len(shards)} weight files of {total} bytes do not fit into {max(slots, 0)} layers of at most "
-            f"{LAYER_LIMIT_BYTES} bytes: leave files out with --ignore, or use a base with fewer layers"
+            f"{len(shards)} weight files of {total} bytes do not fit into {max(LAYER_COUNT_END - taken, 0)} layers of "
+            f"at most {LAYER_LIMIT_BYTES} bytes: leave files out with --ignore (a stack: files.ignore), give a larger "
+            f"--shard-gb (files.shardGb) where one is given, or use a base with fewer layers"
         )
+    slots = max(slots, fewest)
+    low, high = max(needs[shard.path] for shard in shards), LAYER_LIMIT_BYTES
     while low < high:
         middle = (low + high) // 2
-        if len(_pack_consecutive(shards, middle)) <= slots:
+        if len(_pack_consecutive(shards, needs, middle)) <= slots:
             high = middle
         else:
             low = middle + 1
-    return _pack_consecutive(shards, low)
+    return _pack_consecutive(shards, needs, low)

@@ -63,18 +63,25 @@ class Layout:
             raise DigestMismatchError(f"{self._path(digest)}: damaged: its digest is {found}: pack the image again")
         return content
 
-    def read_blob(self, digest: str, size: int) -> Iterator[bytes]:
-        """Yield a blob's bytes; a negative `size` means whatever is there."""
+    def read_blob(self, digest: str, size: int, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Yield a blob's bytes, or those from `start` to `end`; a negative `size` means whatever is there."""
         path = self._path(digest)
         try:
             with path.open("rb", buffering=0) as file:
                 there = os.fstat(file.fileno()).st_size
                 if size >= 0 and there != size:
                     raise ImageError(f"{path}: damaged: {there} bytes where {size} belong: pack the image again")
-                while data := file.read(CHUNK_BYTES):
+                left = (there if end is None else end) - start
+                file.seek(start)
+                while left > 0 and (data := file.read(min(CHUNK_BYTES, left))):
+                    left -= len(data)
                     yield data
         except OSError as error:
             raise ImageError(f"{path}: cannot be read: {error.strerror}: pack the image again") from error
+
+    def read_range(self, digest: str, size: int, start: int, end: int) -> bytes:
+        """A few bytes out of a blob."""
+        return b"".join(self.read_blob(digest, size, start, end))
 
     def _path(self, digest: str) -> Path:
         return self._blobs / digest.removeprefix("sha256:")

@@ -4,6 +4,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from modelimage import hub_address
 from modelimage.source import Selection, Source
 from oci_model_serving.errors import InputError
 
@@ -25,6 +26,8 @@ def origin_of(uri: str) -> Origin:
     scheme, separator, _ = uri.partition("://")
     if not separator:
         return Origin.FOLDER
+    if scheme in {"http", "https"} and hub_address.read(uri):
+        raise InputError(f"{uri!r}: {hub_address.mistake(uri)}")
     if scheme not in {Origin.HUB.value, Origin.BUCKET.value}:
         raise InputError(f"{uri!r}: no such kind of source: give a folder, hf://org/name@<commit> or gs://bucket/…")
     return Origin(scheme)

@@ -1,9 +1,13 @@
 """Trying again: what may pass, how long to wait for it, and when to give up."""
 
+import math
 import random
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
 
 import tenacity
 
@@ -11,11 +15,14 @@ from modelimage.errors import CancelledError, ImageError
 
 
 class TransientError(ImageError):
-    """Something failed in a manner that may pass; `retry_after` is what the other side asks for, in seconds."""
+    """Something failed in a manner that may pass; `retry_after` is what the other side asks for, in seconds.
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    `brief` marks what passes within seconds or not at all, as a name server's "try again".
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, brief: bool = False) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.retry_after, self.brief = retry_after, brief
 
 
 class GaveUpError(ImageError):
@@ -27,13 +34,16 @@ class RetryPolicy:
     """How often and how long to try again: waits grow from `first_seconds` up to `longest_seconds`, with jitter.
 
     A Retry-After is obeyed instead where the other side gives one, up to `retry_after_limit_seconds`. The defaults
-    bridge about a minute: a registry that restarts.
+    bridge about a minute: a registry that restarts. What is brief is given `brief_seconds` in all and
+    `brief_attempts` at most.
     """
 
     attempts: int = 8
     first_seconds: float = 0.5
     longest_seconds: float = 30.0
     retry_after_limit_seconds: float = 300.0
+    brief_attempts: int = 3
+    brief_seconds: float = 5.0
 
     def wait_seconds(self, attempt: int, error: BaseException | None) -> float:
         """How long to wait after the `attempt`-th failure."""
@@ -41,6 +51,12 @@ class RetryPolicy:
             return min(error.retry_after, self.retry_after_limit_seconds)
         grown = min(self.first_seconds * 2.0 ** (attempt - 1), self.longest_seconds)
         return grown * random.uniform(0.75, 1.25)  # noqa: S311 - spreads clients, guards nothing
+
+    def gives_up(self, attempt: int, elapsed_seconds: float, error: BaseException | None) -> bool:
+        """Tell whether the `attempt`-th failure is the last, `elapsed_seconds` after the first attempt began."""
+        if isinstance(error, TransientError) and error.brief:
+            return attempt >= min(self.brief_attempts, self.attempts) or elapsed_seconds >= self.brief_seconds
+        return attempt >= self.attempts
 
 
 @dataclass(frozen=True)
@@ -77,12 +93,27 @@ class Patience:
 
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TransientError),
-            stop=tenacity.stop_after_attempt(self.policy.attempts) | tenacity.stop_when_event_set(self.stop),
+            stop=lambda state: (
+                self.stop.is_set()
+                or self.policy.gives_up(state.attempt_number, state.seconds_since_start or 0.0, _error(state))
+            ),
             wait=lambda state: self.policy.wait_seconds(state.attempt_number, _error(state)),
             sleep=tenacity.sleep_using_event(self.stop),
             before_sleep=before_sleep,
             retry_error_callback=give_up,
         )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds that an answer's Retry-After asks for, which is a number or a date; None where there is none."""
+    value = headers.get("retry-after", "")
+    with suppress(ValueError):
+        seconds = float(value)
+        return None if math.isnan(seconds) else max(seconds, 0.0)
+    try:
+        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _error(state: tenacity.RetryCallState) -> BaseException | None:

@@ -4,8 +4,9 @@ Uploads are monolithic, the only kind that Artifact Registry documents: POST, th
 closing PUT (the digest is known only when the bytes have passed), or one PUT with the bytes (it is known beforehand).
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import final
 
 import httpx
@@ -16,12 +17,13 @@ from modelimage.errors import CancelledError, DigestMismatchError, ImageError, N
 from modelimage.patience import GaveUpError, Patience, TransientError
 from modelimage.source import CHUNK_BYTES
 from modelimage.stores import MANIFEST_LIMIT_BYTES, StoredManifest
-from modelimage.streams import Blob, HashedPass, Written, digest_of, resumed, without_start
+from modelimage.streams import Blob, HashedPass, Written, at_most, digest_of, resumed, without_start
 from modelimage.transport import RegistryError, Transport
 from oci_model_serving.errors import OmsError
 from oci_model_serving.reference import RegistryReference
 
 _AS_STORED = {"Accept-Encoding": "identity"}
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,20})-")
 _REACH_TRIES = 3  # a registry that has not answered once is likely none: tell it soon
 _MOUNT_TRIES = 3  # registries that do not mount refuse each time: do not ask for long
 
@@ -45,7 +47,9 @@ class Registry:
         self.place = place
         self._sources = sources
         self._patience = patience or Patience()
-        self._http = Transport(place.host, Credentials(place.host, use_environment=own), self._patience)
+        self._http = Transport(
+            place.host, Credentials(place.host, place.repository, use_environment=own), self._patience
+        )
         self._reached = False
         self._root = f"/v2/{place.repository}"
         self._pull = f"repository:{place.repository}:pull"
@@ -104,19 +108,46 @@ class Registry:
         except NotFoundError:
             return None
 
-    def read_blob(self, digest: str, size: int) -> Iterator[bytes]:
-        """Yield a blob's bytes; a broken connection is taken up again where it broke."""
+    def read_blob(self, digest: str, size: int, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Yield a blob's bytes, or those from `start` to `end`; a broken connection is taken up where it broke."""
         doing = f"reading {self.place.name} {digest}"
-        return resumed(self._patience, size, doing, lambda start: self._blob_from(digest, start, doing))
+        count = (size if end is None else end) - start
+        chunks = resumed(self._patience, count, doing, lambda done: self._blob_from(digest, start + done, end, doing))
+        return chunks if end is None else at_most(count, chunks)
 
-    def _blob_from(self, digest: str, start: int, doing: str) -> Iterator[bytes]:
+    def read_range(self, digest: str, size: int, start: int, end: int) -> bytes | None:
+        """A few bytes out of a blob; None where the registry, or the storage that it sends to, knows no ranges."""
+        doing = f"reading {self.place.name} {digest}"
+        for attempt in self._patience.retrying():
+            with attempt:
+                with self._ranged(digest, start, end, doing) as response:
+                    if response.status_code == httpx.codes.OK and (start, end) != (0, size):
+                        return None
+                    data = b"".join(at_most(end - start, response.iter_raw(CHUNK_BYTES)))
+                if len(data) < end - start:
+                    raise TransientError(f"{doing}: the answer ended after {len(data)} of {end - start} bytes")
+                return data
+        raise CancelledError(f"{doing}: stopped")
+
+    def _blob_from(self, digest: str, start: int, end: int | None, doing: str) -> Iterator[bytes]:
+        with self._ranged(digest, start, end, doing) as response:
+            ranged = response.status_code != httpx.codes.OK
+            yield from without_start(response.iter_raw(CHUNK_BYTES), 0 if ranged else start)
+
+    @contextmanager
+    def _ranged(self, digest: str, start: int, end: int | None, doing: str) -> Iterator[httpx.Response]:
         # What is compressed for the way has another length than the blob, and is read as it comes.
-        headers = {**_AS_STORED, **({"Range": f"bytes={start}-"} if start else {})}
+        last = "" if end is None else end - 1
+        headers = {**_AS_STORED, **({"Range": f"bytes={start}-{last}"} if start or end is not None else {})}
         with self._http.stream(
             f"{self._root}/blobs/{digest}", doing=doing, scope=self._pull, headers=headers
         ) as response:
-            ranged = response.status_code != httpx.codes.OK
-            yield from without_start(response.iter_raw(CHUNK_BYTES), 0 if ranged else start)
+            given = _CONTENT_RANGE.match(response.headers.get("content-range", ""))
+            if response.status_code == httpx.codes.PARTIAL_CONTENT and given and int(given[1]) != start:
+                raise RegistryError(
+                    f"{doing}: asked for bytes from {start} on, the answer has those from {given[1]} on"
+                )
+            yield response
 
     def has_blob(self, digest: str, size: int) -> bool:
         """Tell whether the repository holds the blob."""

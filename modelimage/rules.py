@@ -1,14 +1,19 @@
-"""What every source must hold before it is packed, wherever it lies: names, shards, no pickles."""
+"""What every source must hold before it is packed, wherever it lies: names, shards, contents, no pickles unasked."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from modelimage import remedies
+from modelimage.choice import what_servers_load
+from modelimage.contents import cache_problem, file_problems, model_problems
+from modelimage.errors import ImageError
+from modelimage.pickles import is_pickle
+from modelimage.shards import shard_problems
 from modelimage.source import Selection, Source, SourceFile
-from modelimage.weights import INDEX_SUFFIX, is_pickle
 from oci_model_serving.errors import InputError
 
-_INDEX_LIMIT_BYTES = 64 << 20
+_NAME_BYTES = 255  # of one part of a path: the limit of every file system that an image is unpacked on
+_ALLOW = "pack them as they are with --pickle allow (a stack: files.pickle: allow)"
 RESERVED_NAMES = frozenset(
     {"bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "linuxrc", "media", "mnt", "model", "models", "opt"}
     | {"proc", "root", "run", "sbin", "srv", "sys", "tmp", "usr", "var"}
@@ -17,19 +22,62 @@ RESERVED_NAMES = frozenset(
 
 
 def accepted(source: Source, listed: Iterable[str], selection: Selection, problems: Sequence[str] = ()) -> Source:
-    """The source with notes on what it holds, if it can be packed; `listed` are all its files, chosen or not.
+    """The source with the files that go into the image and notes on what it holds, if it can be packed.
+
+    `listed` are all its files, chosen or not. Where the user did not choose with `allow`, what no server loads is left
+    out. Weights that are pickles are in `Source.pickles` if they are to be converted.
 
     Raises:
         InputError: it cannot; the message has all `problems` that its reader found, and those of every source.
+        ImageError: a file that must be looked into cannot be reached.
     """
-    paths = [file.path for file in source.files]
-    found = [*problems, *check_names(source.uri, paths)]
-    if not found:
-        found += _missing_shards(source.files, listed)
-    refused, notes = pickle_findings(paths, selection)
-    if found := [*found, *refused]:
+    listed = list(listed)
+    pickled = _Remembered(is_pickle)
+    files, notes = source.files, list(source.notes)
+    found = [*problems, *check_names(source.uri, [file.path for file in files])]
+    if cached := cache_problem(source.uri, [file.path for file in files]):
+        raise InputError(*found, cached)
+    if not files:
         raise InputError(*found)
-    return replace(source, notes=(*notes, *source.notes))
+    if selection.pickle and selection.convert:
+        found.append(
+            "pickles are both allowed and to be converted: give one of --pickle allow and --convert safetensors"
+        )
+    if not selection.allow:
+        choice = what_servers_load(source.uri, files, pickled)
+        files, notes = choice.files, [*choice.notes, *notes]
+        found += choice.problems
+    lacks = model_problems(source.uri, files, listed, adapter=selection.adapter)
+    if selection.allow:
+        notes += lacks  # who chooses files may have the rest elsewhere
+    else:
+        found += lacks
+    found += shard_problems(files, listed)
+    for file in files:
+        found += file_problems(file, selection.allow)
+    pickles = tuple(file.path for file in files if pickled(file))
+    refused, said = pickle_findings(pickles, [file.path for file in files], selection)
+    if found := [*found, *refused]:
+        raise InputError(*dict.fromkeys(found))
+    return replace(source, files=files, notes=(*said, *notes), pickles=pickles if selection.convert else ())
+
+
+class _Remembered:
+    """Asks of each file once whether it is a pickle: of those elsewhere each look is a request."""
+
+    def __init__(self, ask: Callable[[SourceFile], bool]) -> None:
+        self._ask = ask
+        self._known: dict[str, bool] = {}
+
+    def __call__(self, file: SourceFile) -> bool:
+        if file.path not in self._known:
+            try:
+                self._known[file.path] = self._ask(file)
+            except ImageError:
+                if file.local is None:
+                    raise
+                self._known[file.path] = False  # what is wrong with it is told of each file
+        return self._known[file.path]
 
 
 def check_names(uri: str, paths: list[str]) -> list[str]:
@@ -37,24 +85,27 @@ def check_names(uri: str, paths: list[str]) -> list[str]:
     if not paths:
         return [f"{uri}: no file to pack (hidden files do not count): give the folder that holds config.json"]
     problems = [
-        f"{uri}: the top-level entry {name!r} would hide /{name} of the image: rename it, or leave it out with "
-        f"--ignore '{name}' or --ignore '{name}/'"
+        f"{uri}: the top-level entry {name!r} would hide /{name} of the image: rename it, or "
+        f"{remedies.leave_out(name, f'{name}/')}"
         for name in sorted({path.split("/", 1)[0] for path in paths} & RESERVED_NAMES)
     ]
-    problems += [f"{uri}: the file name {path!r} is not UTF-8: rename it" for path in paths if not _is_utf8(path)]
     # Buckets know no folders: their names may hold what no file's path can, or what leaves the folder it is put in.
-    problems += [
-        f"{uri}: the name {path!r} is no path below the model's root (an empty part or {'..'!r}): rename it, or leave "
-        f"it out with --ignore {path!r}"
-        for path in paths
-        if not {"", ".", ".."}.isdisjoint(path.split("/"))
-    ]
     folders = {path[:end] for path in paths for end, letter in enumerate(path) if letter == "/"}
-    problems += [
-        f"{uri}: {path!r} is a file and also the folder of others: rename it, or leave it out with --ignore {path!r}"
-        for path in paths
-        if path in folders
-    ]
+    for path in paths:
+        if not _is_utf8(path):
+            problems.append(f"{uri}: the file name {path!r} is not UTF-8: rename it")
+            continue
+        if not {"", ".", ".."}.isdisjoint(path.split("/")):
+            what = f"the name {path!r} is no path below the model's root (an empty part or '..')"
+        elif path in folders:
+            what = f"{path!r} is a file and also the folder of others"
+        elif any(ord(letter) < 0x20 or 0x7F <= ord(letter) < 0xA0 for letter in path):
+            what = f"the name {path!r} holds control characters"
+        elif longest := max((part for part in path.split("/") if len(part.encode()) > _NAME_BYTES), default=""):
+            what = f"the name {longest[:40] + '…'!r} has {len(longest.encode())} bytes, more than {_NAME_BYTES}"
+        else:
+            continue
+        problems.append(f"{uri}: {what}: rename it, or {remedies.leave_out(path)}")
     return problems
 
 
@@ -63,43 +114,19 @@ def _is_utf8(path: str) -> bool:
     return path.encode("utf-8", "ignore").decode("utf-8") == path
 
 
-def _missing_shards(files: Iterable[SourceFile], listed: Iterable[str]) -> list[str]:
-    """Tell each shard that a safetensors index names and the image would not hold: left out, or absent."""
-    chosen = {file.path: file for file in files}
-    everything = set(listed)
-    problems: list[str] = []
-    for path, file in chosen.items():
-        if not path.endswith(INDEX_SUFFIX) or file.size > _INDEX_LIMIT_BYTES:
-            continue
-        folder = path.rsplit("/", 1)[0] + "/" if "/" in path else ""
-        try:
-            names = sorted(set(json.loads(b"".join(file.read()))["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            problems.append(f"{path}: not a safetensors index (JSON with a weight_map): fetch it again")
-            continue
-        for name in names:
-            shard = f"{folder}{name}"
-            if shard in chosen:
-                continue
-            why = "--allow or --ignore leaves it out" if shard in everything else "it is not there: fetch it"
-            problems.append(f"{path} names the shard {shard}, but {why}")
-    return problems
-
-
-def pickle_findings(paths: Sequence[str], selection: Selection) -> tuple[list[str], list[str]]:
-    """Problems and notes that a source's pickle files give rise to.
-
-    Pickles beside safetensors are dead weight; pickles alone are refused unless `--allow` asked for them by name.
-    """
-    pickles = [path for path in paths if is_pickle(path)]
+def pickle_findings(pickles: Sequence[str], paths: Sequence[str], selection: Selection) -> tuple[list[str], list[str]]:
+    """Problems and notes that the pickles among the chosen `paths` give rise to."""
     if not pickles:
-        return [], []
-    shown = ", ".join(pickles[:3]) + (f" and {len(pickles) - 3} more" if len(pickles) > 3 else "")
+        return [], ["there are no pickles to convert"] if selection.convert else []
+    shown = remedies.shown(list(pickles))
+    if selection.pickle:
+        return [], [f"pickle files run code when they are loaded ({shown}); packed because pickles are allowed"]
+    if selection.convert:
+        return [], [f"pickle files are converted to safetensors ({shown})"]
+    without = f"{remedies.leave_out(*pickles[:3])}{' and so on' if len(pickles) > 3 else ''}"
     if any(path.endswith((".safetensors", ".gguf")) for path in paths):
-        return [], [f"pickle files are packed too ({shown}); servers load the safetensors: --ignore leaves them out"]
-    if selection.allow:
-        return [], [f"pickle files run code when they are loaded ({shown}); packed because --allow asks for them"]
+        return [f"pickle files run code when they are loaded ({shown}): {without}, or {_ALLOW}"], []
     return [
-        f"the weights are pickle files ({shown}), which run code when they are loaded: convert them to safetensors, "
-        f"or pack them all the same with --allow '*'"
+        f"the weights are pickle files ({shown}), which run code when they are loaded: have them converted with "
+        f"--convert safetensors (a stack: files.convert: safetensors), or {_ALLOW}"
     ], []

@@ -5,30 +5,125 @@ the same files make the same image from any of them.
 """
 
 import fnmatch
+import hashlib
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
+
+from modelimage.errors import ImageError
 
 CHUNK_BYTES = 1 << 20
 """How much is read, hashed and sent at a time: large enough that system calls and thread switches cost nothing."""
+
+
+class Checksum(Protocol):
+    """A running checksum over a file's content, from its first byte on."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take the next bytes."""
+
+    def copy(self) -> "Checksum":
+        """The same at this point, to go on from it a second time."""
+
+    def verify(self) -> None:
+        """Raise ImageError unless what was taken is what the source has listed."""
 
 
 @dataclass(frozen=True)
 class SourceFile:
     """One file of a model: `path` in POSIX form below the model's root and `size` in bytes.
 
-    `read` starts a fresh pass over the content and yields exactly `size` bytes or raises ImageError. `identity`
-    changes whenever the content may have: it is what a remembered digest hangs on. `changed_at` is when the file
-    was last changed (seconds since the epoch), for sources whose identity can lag behind a change; None for sources
-    whose identity is the content's own. `local` is where the file lies, if it is on a disk.
+    `read_range` starts a fresh pass over the bytes from `start` up to `end` and yields exactly those or raises
+    ImageError. `identity` changes whenever the content may have: it is what a remembered digest hangs on. `changed_at`
+    is when the file was last changed (seconds since the epoch), for sources whose identity can lag behind a change;
+    None for sources whose identity is the content's own. `local` is where the file lies, if it is on a disk. `checksum`
+    begins a check of the whole content, where the source has listed what that must be. `part_of` is the file that
+    this one is cut out of, if it is a part that no source has.
     """
 
     path: str
     size: int
     identity: str
-    read: Callable[[], Iterator[bytes]]
+    read_range: Callable[[int, int], Iterator[bytes]]
     changed_at: float | None = None
     local: Path | None = None
+    checksum: Callable[[], Checksum] | None = None
+    part_of: "Whole | None" = None
+
+    @classmethod
+    def of(cls, path: str, content: bytes) -> "SourceFile":
+        """A file of bytes at hand; they are kept compressed."""
+        packed = zlib.compress(content, 1)
+        identity = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        return cls(path, len(content), identity, lambda start, end: iter((zlib.decompress(packed)[start:end],)))
+
+    def read(self) -> Iterator[bytes]:
+        """Start a fresh pass over the whole content, checked at its end: `size` bytes, or ImageError."""
+        checksum = self.checksum() if self.checksum else None
+        for chunk in self.read_range(0, self.size):
+            if checksum:
+                checksum.update(chunk)
+            yield chunk
+        if checksum:
+            checksum.verify()
+
+    def head(self, limit: int) -> bytes:
+        """The first `limit` bytes, or all where there are fewer; the rest is not read, and nothing is checked."""
+        return b"".join(self.read_range(0, min(limit, self.size)))
+
+
+class Whole:
+    """A file that is packed in parts, and the check of its whole content while the parts are read in order.
+
+    Each byte that goes into a part is checked in the pass that packs it. The checksum's state at each part's end is
+    kept, so that a part which is sent a second time is read a second time and nothing else is. What lies before a part
+    and was not read (its own part was packed in an earlier run) is read for the check alone.
+
+    Attributes:
+        file: the file as its source has it.
+        checking: whether passes are checked: not where an earlier run has checked the whole and every part's
+            digest is known from it.
+        passed: called with what is read for the check alone; may raise to end the reading.
+    """
+
+    def __init__(self, file: SourceFile) -> None:
+        self.file = file
+        self.checking = file.checksum is not None
+        self.passed: Callable[[bytes], None] = lambda _: None
+        self._states: dict[int, Checksum] = {}
+
+    def read(self, start: int, end: int) -> Iterator[bytes]:
+        """Yield the bytes from `start` up to `end`."""
+        if not self.checking:
+            yield from self.file.read_range(start, end)
+            return
+        state = self._state_at(start)
+        for chunk in self.file.read_range(start, end):
+            state.update(chunk)
+            yield chunk
+        self._states[end] = state
+
+    def verify(self) -> None:
+        """Read what is left, and raise ImageError unless all that was read is what the source has listed."""
+        if self.checking:
+            self._state_at(self.file.size).verify()
+
+    def _state_at(self, position: int) -> Checksum:
+        known = max((end for end in self._states if end <= position), default=0)
+        if known in self._states:
+            state = self._states[known].copy()
+        elif self.file.checksum:
+            state = self.file.checksum()
+        else:
+            raise ImageError(f"{self.file.path}: its source lists no checksum")
+        if known < position:
+            for chunk in self.file.read_range(known, position):
+                self.passed(chunk)
+                state.update(chunk)
+            self._states[position] = state.copy()
+        return state
 
 
 def _unchanged() -> None:
@@ -40,7 +135,7 @@ class Source:
     """A listed source: its files in order of their paths, its annotations, and what a person should be told.
 
     `verify` raises ImageError when the files are no longer those that were listed; it is asked last, before an
-    image is given its name.
+    image is given its name. `pickles` are the paths of those files that are to be made safetensors of first.
     """
 
     uri: str
@@ -48,6 +143,7 @@ class Source:
     annotations: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     verify: Callable[[], None] = _unchanged
+    pickles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,10 +154,16 @@ class Selection:
     pattern that ends in `/` means all below it), as huggingface_hub's `allow_patterns` and `ignore_patterns`.
     Files and folders whose name begins with a dot are left out in any case: they are a tool's notes (.git, .cache),
     and `.wh.` names would be read as deletions by container runtimes.
+
+    `pickle` lets weights be packed that run code when they are loaded; `convert` makes safetensors of them instead.
+    `adapter` says that the source is a LoRA adapter, which is served on top of another model.
     """
 
     allow: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    pickle: bool = False
+    convert: bool = False
+    adapter: bool = False
 
     def takes(self, path: str) -> bool:
         """Tell whether the file at `path` goes into the image."""
@@ -69,7 +171,11 @@ class Selection:
             return False
         if self.allow and not any(_matches(path, pattern) for pattern in self.allow):
             return False
-        return not any(_matches(path, pattern) for pattern in self.ignore)
+        return not self.ignores(path)
+
+    def ignores(self, path: str) -> bool:
+        """Tell whether one of `ignore` is about the file at `path`."""
+        return any(_matches(path, pattern) for pattern in self.ignore)
 
 
 def _matches(path: str, pattern: str) -> bool:

@@ -42,8 +42,11 @@ class Reader(Protocol):
             NotFoundError: there is none.
         """
 
-    def read_blob(self, digest: str, size: int) -> Iterator[bytes]:
-        """Yield a blob's bytes, `size` of them."""
+    def read_blob(self, digest: str, size: int, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Yield a blob's bytes, `size` of them, or those from `start` to `end` alone."""
+
+    def read_range(self, digest: str, size: int, start: int, end: int) -> bytes | None:
+        """A few bytes out of a blob of `size` bytes; None where the store gives blobs as a whole only."""
 
 
 class Store(Reader, Protocol):

@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from modelimage.errors import ImageError
 from modelimage.patience import Patience, TransientError
@@ -86,6 +87,45 @@ def resumed(patience: Patience, size: int, doing: str, read_from: Callable[[int]
                 raise TransientError(f"{doing}: the answer ended after {done} of {size} bytes")
 
 
+def within(chunks: Iterable[bytes], skip: int, count: int) -> Iterator[bytes]:
+    """Drop the first `skip` bytes and all after the `count` that follow: a server may not know ranges."""
+    for chunk in without_start(chunks, skip):
+        yield chunk[:count]
+        count -= len(chunk)
+        if count <= 0:
+            return
+
+
+class _Running(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+
+    def copy(self) -> "_Running": ...
+
+    def digest(self) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A `source.Checksum`: a running hash, whether a digest `fits` what was listed, and the error where it does not."""
+
+    running: _Running
+    fits: Callable[[bytes], bool]
+    otherwise: str
+
+    def update(self, data: bytes, /) -> None:
+        """Take the next bytes."""
+        self.running.update(data)
+
+    def copy(self) -> "Expected":
+        """The same at this point."""
+        return replace(self, running=self.running.copy())
+
+    def verify(self) -> None:
+        """Raise ImageError where the digest is another one."""
+        if not self.fits(self.running.digest()):
+            raise ImageError(self.otherwise)
+
+
 def without_start(chunks: Iterable[bytes], skip: int) -> Iterator[bytes]:
     """Drop the first `skip` bytes: what a server sends again that knows no ranges."""
     for chunk in chunks:
@@ -93,3 +133,15 @@ def without_start(chunks: Iterable[bytes], skip: int) -> Iterator[bytes]:
         skip -= len(chunk) - len(kept)
         if kept:
             yield kept
+
+
+def at_most(count: int, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The first `count` bytes: of what a server sends beyond those that it was asked for, one chunk is read.
+
+    The end of an answer is read as well, so that its connection serves the next request.
+    """
+    for chunk in chunks:
+        if count <= 0:
+            return
+        yield chunk[:count]
+        count -= len(chunk)

@@ -1,58 +1,91 @@
 """What is done with images that exist: look at one, give it the tag that spells its digest, copy it by digest."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from modelimage.documents import INDEX_TYPES, Descriptor, read_index, read_manifest
 from modelimage.errors import ImageError
-from modelimage.images import Image, LayerRecord, Session, child_manifest, load_image, parse_destination
+from modelimage.fit import Purpose, find_model, misfits
+from modelimage.images import Image, LayerRecord, Session, StoredImage, child_manifest, load_image, parse_destination
+from modelimage.listing import list_files
 from modelimage.patience import RetryPolicy
 from modelimage.progress import Reporter, readable
 from modelimage.registry import Registry
+from modelimage.rootfs import Contents
 from modelimage.stores import Reader, StoredManifest
 from modelimage.streams import Blob, Written
+from modelimage.traits import Traits
 from modelimage.writing import DEFAULT_JOBS, Documents, Draft, Part, write
 from oci_model_serving.errors import InputError
-from oci_model_serving.reference import LayoutReference, RegistryReference, digest_tag, parse, parse_pinned
+from oci_model_serving.reference import (
+    LayoutReference,
+    RegistryReference,
+    digest_tag,
+    former_digest_tag,
+    parse,
+    parse_pinned,
+)
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A file of an image: its path from the image's root, and its size in bytes."""
+
+    path: str
+    size_bytes: int
 
 
 @dataclass(frozen=True)
 class Inspection(Image):
-    """An image that exists, with what its documents say.
+    """An image that exists, with what its documents say and, where it was asked for, what it holds.
 
-    `digest_tag` tells whether the tag `sha256-<hex>` points to it, which serving by tag needs; a layout has none.
+    `digest_tag` tells whether the tag `digest-sha256-<hex>` points to it, which serving by tag needs; a layout has
+    none. `format` and `model_folder` are of the model in it, "" where none was found; `unread` says why
+    `files` may not be all.
     """
 
     annotations: dict[str, str] = field(default_factory=dict)
     platform: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     digest_tag: bool = False
+    format: str = ""
+    model_folder: str = ""
+    files: tuple[FileRecord, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 def inspect(
     reference: str,
     *,
     require_digest_tag: bool = False,
+    files: bool = False,
+    purpose: Purpose | None = None,
     reporter: Reporter | None = None,
     policy: RetryPolicy | None = None,
 ) -> Inspection:
     """Read an image's documents, by digest or by a tag, from a registry or a layout.
 
+    With `files` its files are listed, from the headers of its layers; for a `purpose` they are held against what
+    that needs. What is compressed and too large to be listed is told as a warning and held against nobody.
+
     Raises:
-        InputError: the reference is none.
+        InputError: the reference is none, or the image is not for the `purpose`.
         NotFoundError: there is no such image.
+        ArtifactError: it is no image but an artifact.
         ImageError: it cannot be read, or `require_digest_tag` and the tag does not point to it.
     """
     parsed = parse(reference)
     if isinstance(parsed, RegistryReference) and not (parsed.digest or parsed.tag):
         raise InputError(f"{reference!r} names no image: add @sha256:<64 hex digits> or a tag")
-    with Session.start(reporter, policy).reading(parsed) as store:
+    session = Session.start(reporter, policy)
+    with session.reading(parsed) as store:
         name = parsed.digest or (parsed.tag if isinstance(parsed, RegistryReference) else None)
         image = load_image(store, name, str(parsed))
         tagged = isinstance(store, Registry) and store.digest_of_tag(digest_tag(image.digest)) == image.digest
         if isinstance(parsed, LayoutReference):
             _check_blobs(store, image.manifest.layers)
+        contents = list_files(store, image.manifest.layers, stop=session.stop) if files or purpose else None
     place = parsed.at(image.digest)
     if require_digest_tag and not tagged:
         raise ImageError(
@@ -60,10 +93,11 @@ def inspect(
             + (
                 "a layout has no tags; push the image to a registry"
                 if isinstance(parsed, LayoutReference)
-                else f"`oms image tag {place}` writes it"
+                else f"`oms image tag {place}` writes it (up to version 0.1.0 it was called "
+                f"{former_digest_tag(image.digest)[:14]}…, which is kept for lists of referrers)"
             )
         )
-    return Inspection(
+    found = Inspection(
         image.digest,
         str(place),
         image.manifest.size_bytes,
@@ -73,6 +107,45 @@ def inspect(
         config=image.config.config,
         digest_tag=tagged,
     )
+    if contents is None:
+        return found
+    if purpose:
+        _hold(contents, image, purpose, str(place), session.reporter)
+    return _with_files(found, contents, files=files)
+
+
+def _hold(contents: Contents, image: StoredImage, purpose: Purpose, place: str, reporter: Reporter) -> None:
+    """Refuse an image that is not for a delivery, or no adapter, or say what could not be seen."""
+    problems = misfits(contents, image.config, purpose, place)
+    if problems and (contents.complete or contents.damaged):
+        raise InputError(*problems)
+    for problem in problems:
+        reporter.note(f"warning: as far as its files can be listed ({'; '.join(contents.unread[:3])}), {problem}")
+
+
+def _with_files(found: Inspection, contents: Contents, *, files: bool) -> Inspection:
+    model = find_model(contents)
+    listed = tuple(FileRecord(path, content.size) for path, content in contents.files()) if files else ()
+    unread = (*contents.damaged, *contents.unread)
+    if model is None:
+        return replace(found, files=listed, unread=unread)
+    return replace(
+        found,
+        files=listed,
+        unread=unread,
+        traits=model.traits,
+        format=", ".join(model.formats),
+        model_folder=f"/{model.folder}",
+    )
+
+
+def traits_in(store: Reader, image: StoredImage) -> Traits:
+    """What an image's files say; where they cannot be listed, what those of most models do."""
+    try:
+        model = find_model(list_files(store, image.manifest.layers))
+    except ImageError:
+        model = None  # what is asked for is done all the same
+    return model.traits if model else Traits()
 
 
 def _check_blobs(store: Reader, layers: list[Descriptor]) -> None:
@@ -82,7 +155,7 @@ def _check_blobs(store: Reader, layers: list[Descriptor]) -> None:
 
 
 def tag(reference: str, *, reporter: Reporter | None = None, policy: RetryPolicy | None = None) -> Inspection:
-    """Give an image in a registry the tag `sha256-<hex>`; nothing is written where it has it already.
+    """Give an image in a registry the tag `digest-sha256-<hex>`; nothing is written where it has it already.
 
     Raises:
         InputError: the reference is none of a registry, or has no digest.
@@ -93,7 +166,9 @@ def tag(reference: str, *, reporter: Reporter | None = None, policy: RetryPolicy
         raise InputError(f"{reference!r}: a layout has no tags: give HOST/REPO@sha256:…")
     with Session.start(reporter, policy).registry(parsed) as registry:
         registry.write_tag(registry.manifest(digest), digest_tag(digest))
-    return inspect(reference, require_digest_tag=True, reporter=reporter, policy=policy)
+        traits = traits_in(registry, load_image(registry, digest, str(parsed)))
+    found = inspect(reference, require_digest_tag=True, reporter=reporter, policy=policy)
+    return replace(found, traits=traits)
 
 
 def copy(
@@ -101,6 +176,7 @@ def copy(
     destination: str,
     *,
     jobs: int = DEFAULT_JOBS,
+    purpose: Purpose | None = None,
     cache: Path | None = None,
     reporter: Reporter | None = None,
     policy: RetryPolicy | None = None,
@@ -108,10 +184,11 @@ def copy(
     """Copy an image by its digest, which stays the same; on one host its layers are mounted and not sent.
 
     `reference` carries a digest; `destination` is `HOST/REPO[:TAG]` or `oci:FOLDER`. Images of several
-    platforms are copied whole.
+    platforms are copied whole. For a `purpose` the image's files are held against what that needs, before a byte is
+    copied.
 
     Raises:
-        InputError: an argument is malformed.
+        InputError: an argument is malformed, or the image is not for the `purpose`.
         ImageError: the image cannot be read, or not be written.
     """
     if jobs < 1:
@@ -121,12 +198,15 @@ def copy(
     session = Session.start(reporter, policy, cache)
     with session.reading(source, place) as reader:
         image = load_image(reader, digest, str(source))
+        if purpose:
+            contents = list_files(reader, image.manifest.layers, stop=session.stop)
+            _hold(contents, image, purpose, str(source), session.reporter)
         if isinstance(source, RegistryReference):
             for layer in [image.manifest.config, *image.manifest.layers]:
                 session.cache.seen_in(source.name, layer.digest)
         with session.writing(place) as store:
             draft = _draft(reader, reader.manifest(digest), image.manifest.layers)
-            return write(session, store, place, draft, jobs)
+            return replace(write(session, store, place, draft, jobs), traits=traits_in(reader, image))
 
 
 def _draft(reader: Reader, top: StoredManifest, layers: list[Descriptor]) -> Draft:

@@ -6,21 +6,19 @@ Location or realm says.
 """
 
 import json
-import socket
-import ssl
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
 from modelimage.credentials import Credential, Credentials
 from modelimage.errors import CancelledError, ImageError
-from modelimage.patience import Patience, TransientError
+from modelimage.patience import Patience, TransientError, retry_after
+from modelimage.reach import unreachable
 from oci_model_serving.reference import is_loopback
 
 _RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -55,6 +53,7 @@ class Transport:
             event_hooks={"request": [_refuse_plain_http]},
         )
         self._authorisations = _Authorisations(self._client, host, credentials)
+        self._answered = False
 
     def close(self) -> None:
         """Close all connections."""
@@ -127,13 +126,14 @@ class Transport:
         url = path if isinstance(path, httpx.URL) else self.url(path)
         ours = (url.scheme, url.host, url.port) == (self.base.scheme, self.base.host, self.base.port)
         challenge: str | None = None
-        with _transport_errors(doing, self.host):
+        with _transport_errors(doing, self.host, answered=self._answered):
             for attempt in range(3):
                 sent = dict(headers or {})
                 if ours and (authorisation := self._authorisations.header(scope, challenge, refresh=attempt > 1)):
                     sent["Authorization"] = authorisation
                 request = self._client.build_request(method, url, headers=sent, content=content)
                 response = self._client.send(request, stream=True, follow_redirects=method in {"GET", "HEAD"})
+                self._answered = True
                 try:
                     challenge = response.headers.get("www-authenticate", "")
                     if response.status_code != httpx.codes.UNAUTHORIZED or not challenge or attempt == 2 or not ours:
@@ -223,30 +223,16 @@ def _refuse_plain_http(request: httpx.Request) -> None:
 
 
 @contextmanager
-def _transport_errors(doing: str, host: str) -> Iterator[None]:
+def _transport_errors(doing: str, host: str, *, answered: bool) -> Iterator[None]:
     try:
         yield
     except httpx.TransportError as error:
-        reason = _root_cause(error)
-        if isinstance(reason, ssl.SSLCertVerificationError):
-            raise RegistryError(
-                f"{doing}: {host}'s certificate is not trusted ({reason.verify_message}): "
-                f"point SSL_CERT_FILE at the certificate of its authority"
-            ) from error
-        if isinstance(reason, socket.gaierror) and reason.errno != socket.EAI_AGAIN:
-            raise RegistryError(f"{doing}: {host} cannot be resolved ({reason.strerror}): check the name") from error
-        text = str(reason) or type(reason).__name__
-        raise TransientError(f"{doing}: the connection to {host} failed: {text}") from error
+        found = unreachable(error, doing, host, answered_before=answered)
+        raise (found if isinstance(found, TransientError) else RegistryError(str(found))) from error
     except httpx.RequestError as error:
         raise RegistryError(f"{doing}: {host} answered with what is no answer: {error}: is it a registry?") from error
     except httpx.InvalidURL as error:
         raise RegistryError(f"{doing}: {host} answered with an address that is none: {error}") from error
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    while cause := error.__cause__ or error.__context__:
-        error = cause
-    return error
 
 
 def error_of(response: httpx.Response, doing: str) -> RegistryError | TransientError:
@@ -257,7 +243,7 @@ def error_of(response: httpx.Response, doing: str) -> RegistryError | TransientE
     if said:
         message += f": {said}"
     if status in _RETRIED_STATUSES:
-        return TransientError(message, retry_after=_retry_after(response))
+        return TransientError(message, retry_after=retry_after(response.headers))
     remedies = {
         401: "log in with `docker login`, `gcloud auth application-default login`, or set MODELIMAGE_USERNAME and "
         "MODELIMAGE_PASSWORD",
@@ -285,15 +271,3 @@ def _words(error: Mapping[str, Any]) -> str:
     detail = error.get("detail")
     shown = f" ({detail if isinstance(detail, str) else json.dumps(detail)})" if detail else ""
     return f"{error.get('code', '')}: {error.get('message', '')}{shown}"
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    value = response.headers.get("retry-after", "")
-    try:
-        return max(float(value), 0.0)
-    except ValueError:
-        pass
-    try:
-        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    except (ValueError, TypeError):
-        return None

@@ -5,27 +5,21 @@ and the data (https://github.com/huggingface/safetensors, README, "Format"); the
 above 100 MB, and so does this one.
 """
 
-import fnmatch
 import json
 from collections.abc import Iterator
 from typing import Any
 
+from modelimage import remedies
 from oci_model_serving.errors import InputError
 
 HEADER_LIMIT_BYTES = 100_000_000
 INDEX_SUFFIX = ".safetensors.index.json"
 WEIGHT_SUFFIXES = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".npz", ".h5", ".msgpack")
-_PICKLES = ("pytorch_model*.bin", "consolidated*.pth", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*args.bin")
 
 
 def is_weights(path: str) -> bool:
     """Tell whether a file holds weights by its name: such a file becomes a layer of its own."""
     return path.lower().endswith(WEIGHT_SUFFIXES)
-
-
-def is_pickle(path: str) -> bool:
-    """Tell whether a file is one that PyTorch loads by unpickling, which runs code from the file."""
-    return any(fnmatch.fnmatchcase(path.rsplit("/", 1)[-1], pattern) for pattern in _PICKLES)
 
 
 class HeaderCheck:
@@ -77,7 +71,7 @@ class HeaderCheck:
     def _refuse(self, what: str) -> None:
         raise InputError(
             f"{self._path}: not a whole safetensors file: {what}. Fetch it again (an interrupted download or a git-lfs "
-            f"pointer looks like this), or leave it out with --ignore {self._path!r}"
+            f"pointer looks like this), or {remedies.leave_out(self._path)}"
         )
 
 

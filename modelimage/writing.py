@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 from modelimage.documents import MANIFEST_TYPE, Descriptor, ImageConfig, write_config, write_manifest
 from modelimage.errors import CancelledError, ImageError
@@ -14,6 +15,8 @@ from modelimage.stores import Reader, Store, StoredManifest
 from modelimage.streams import Blob, Written, digest_of
 from oci_model_serving.errors import InputError, OmsError
 from oci_model_serving.reference import Reference, RegistryReference, digest_tag
+
+_T = TypeVar("_T")
 
 DEFAULT_JOBS = 4
 _INTERRUPT_SECONDS = 5.0  # a layer under way ends at its next chunk; one that hangs is not waited for
@@ -46,12 +49,20 @@ class Documents:
         return cls(manifest, layers, Blob.of("the image's configuration", config))
 
 
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """Parts that are stored one after the other, since their content is one stream; `finish` is called after them."""
+
+    finish: Callable[[], None]
+
+
 @dataclass(frozen=True)
 class Part:
     """A blob of an image; `put` stores it, where there is more to that than `Store.write_blob`."""
 
     blob: Blob
     put: Callable[[Store, Blob], Written] = lambda store, blob: store.write_blob(blob)
+    chain: Chain | None = None
 
     @classmethod
     def existing(cls, kind: str, reader: Reader, blob: Descriptor) -> "Part":
@@ -110,8 +121,12 @@ def _content(session: Session, store: Store, place: Reference, draft: Draft, job
     written: list[Written] = []
     if draft.parts:
         store.prepare([(part.blob.digest, part.blob.size) for part in draft.parts])
-        tasks = [(part.blob.size, partial(_put, session, store, place, draft, part)) for part in draft.parts]
-        written = run_all(tasks, jobs, session.stop)
+        tasks = [
+            (sum(part.blob.size for _, part in run), partial(_put_all, session, store, place, draft, run))
+            for run in _runs(draft.parts)
+        ]
+        done = dict(pair for pairs in run_all(tasks, jobs, session.stop) for pair in pairs)
+        written = [done[number] for number in range(len(draft.parts))]
     documents = draft.finish(written)
     if documents.config:
         store.write_blob(documents.config)
@@ -119,6 +134,24 @@ def _content(session: Session, store: Store, place: Reference, draft: Draft, job
     if session.stop.is_set():
         raise CancelledError("stopped before the image got its name")
     return documents, moved | {done.digest for done in written if done.uploaded}
+
+
+_Run = list[tuple[int, Part]]
+
+
+def _runs(parts: Sequence[Part]) -> list[_Run]:
+    """The parts, numbered, with those of one chain together."""
+    runs: dict[Chain | int, _Run] = {}
+    for number, part in enumerate(parts):
+        runs.setdefault(number if part.chain is None else part.chain, []).append((number, part))
+    return list(runs.values())
+
+
+def _put_all(session: Session, store: Store, place: Reference, draft: Draft, run: _Run) -> list[tuple[int, Written]]:
+    done = [(number, _put(session, store, place, draft, part)) for number, part in run]
+    if run[0][1].chain:
+        run[0][1].chain.finish()
+    return done
 
 
 def _put(session: Session, store: Store, place: Reference, draft: Draft, part: Part) -> Written:
@@ -139,7 +172,7 @@ def _put(session: Session, store: Store, place: Reference, draft: Draft, part: P
     return written
 
 
-def run_all(tasks: Sequence[tuple[int, Callable[[], Written]]], jobs: int, stop: threading.Event) -> list[Written]:
+def run_all(tasks: Sequence[tuple[int, Callable[[], _T]]], jobs: int, stop: threading.Event) -> list[_T]:
     """Run tasks (size in bytes, what to do), `jobs` at a time, the largest first; results come in the given order.
 
     The first failure stops the others; a KeyboardInterrupt stops all, and after a few seconds is passed on even while
@@ -149,7 +182,7 @@ def run_all(tasks: Sequence[tuple[int, Callable[[], Written]]], jobs: int, stop:
         ImageError: what failed, all of it.
     """
 
-    def run(task: Callable[[], Written]) -> Written:
+    def run(task: Callable[[], _T]) -> _T:
         try:
             return task()
         except BaseException:
@@ -157,7 +190,7 @@ def run_all(tasks: Sequence[tuple[int, Callable[[], Written]]], jobs: int, stop:
             raise
 
     order = sorted(range(len(tasks)), key=lambda number: -tasks[number][0])
-    futures: dict[int, Future[Written]] = {}
+    futures: dict[int, Future[_T]] = {}
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="layer")
     try:
         for number in order:

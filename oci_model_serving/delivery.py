@@ -13,6 +13,12 @@ from oci_model_serving.reference import ImageReference
 
 IMAGE_ROOT = "models"
 """Folder of the image that holds the weights; at the image's root each of its entries has a link of the same name."""
+ADAPTERS_MOUNT = "/adapters"
+"""Where a server finds its LoRA adapters, a folder each; not below /mnt, where KServe's modelcar has its own volume."""
+ADAPTER_VOLUME = "adapter-"
+"""What the names of the pods' volumes of adapters begin with; the adapter's name follows."""
+SHELL_BASE = "docker.io/library/busybox@sha256:9db7b59979c38555a39def84a31fb98b5296952f9e3afd4f6f11f05b07adfab0"
+"""busybox 1.37.0, the base of images that modelcar can run (it needs `sh`, `ln` and `sleep`)."""
 KSERVE_STOP = "serving.kserve.io/stop"
 """KServe deletes the predictor's Deployment, Service and autoscaler while this annotation is `"true"`."""
 REVISION_LABEL = "oci-model-serving/revision"

@@ -68,16 +68,48 @@ class PlatformOutput(_Output):
     domain: str = ""
 
 
-class ModelOutput(_Output):
-    """A served model: `image` is `host/path@sha256:…`, `size_bytes` what a node downloads, `url` without `/v1`.
+_Task = Literal["generation", "embedding", "reranking", "speech", "pooling"]
 
-    `revision` names what its pods are made of ("" where an older version wrote it), `replicas` is how many there are at
-    least: 0 of a paused model and of one that scales to zero.
-    """
 
+class TraitsOutput(_Output):
+    """What an image's files say to a server (`modelimage.traits`); by default a folder of weights that generates."""
+
+    task: _Task = "generation"
+    architecture: str = ""
+    weights_file: str = ""
+    has_tokenizer: bool = False
+    has_config: bool = False
+    lora_rank: int = 0
+
+
+class _ImageOutput(_Output):
     image: str
     digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
     size_bytes: int
+    traits: TraitsOutput = TraitsOutput()
+
+    @property
+    def reference(self) -> ImageReference:
+        """The image, parsed.
+
+        Raises:
+            InputError: the output is not a reference by digest.
+        """
+        return ImageReference.parse(self.image)
+
+
+class AdapterOutput(_ImageOutput):
+    """A LoRA adapter of a model, an image of its own: `image` is `host/path@sha256:…`."""
+
+
+class ModelOutput(_ImageOutput):
+    """A served model: `image` is `host/path@sha256:…`, `size_bytes` what a node downloads, `url` without `/v1`.
+
+    `revision` names what its pods are made of ("" where an older version wrote it), `replicas` is how many there are at
+    least: 0 of a paused model and of one that scales to zero. `task` is what the server is asked for, `adapters` has
+    its LoRA adapters by the names that requests call them.
+    """
+
     delivery: Literal["modelcar", "native", "fetch", "kubeai"]
     platform: Literal["kserve", "kubeai"]
     name: str
@@ -89,15 +121,9 @@ class ModelOutput(_Output):
     node_pool: str | None = None
     revision: str = ""
     replicas: int = 1
-
-    @property
-    def reference(self) -> ImageReference:
-        """The image, parsed.
-
-        Raises:
-            InputError: the output is not a reference by digest.
-        """
-        return ImageReference.parse(self.image)
+    task: _Task = "generation"
+    # The engine leaves empty maps out of a stack's outputs.
+    adapters: dict[str, AdapterOutput] = {}
 
     @property
     def serving(self) -> Delivery:
@@ -163,8 +189,10 @@ def read(stack: pulumi.StackReference) -> pulumi.Output[StackOutputs]:
     return pulumi.Output.all(values, stack.name).apply(lambda read: parsed(read[0], str(read[1])))
 
 
-def read_image(stack: pulumi.StackReference, key: str) -> pulumi.Output[tuple[ImageReference, int]]:
-    """One model's image and its size in bytes, for promotion: depends on nothing else of the other stack.
+def read_image(
+    stack: pulumi.StackReference, key: str, adapter: str | None = None
+) -> pulumi.Output[tuple[ImageReference, int]]:
+    """The image and the size in bytes of one model or adapter of it, for promotion: depends on nothing else there.
 
     Only two outputs are looked at, so that neither the producer's secrets nor its unknowns (an image that a preview has
     not built) reach the digest.
@@ -174,7 +202,13 @@ def read_image(stack: pulumi.StackReference, key: str) -> pulumi.Output[tuple[Im
         _check_version(version, name)
         if key not in (models or {}):
             raise ContractError(_no_model(name, key, models or {}))
-        return ImageReference.parse(models[key]["image"]), int(models[key]["size_bytes"])  # type: ignore[index]
+        found: Mapping[str, Any] = models[key]  # type: ignore[index]
+        if adapter is not None:
+            adapters = found.get("adapters") or {}
+            if adapter not in adapters:
+                raise ContractError(_none_of(f"{name} serves no adapter {adapter!r} of {key!r}", adapter, adapters))
+            found = adapters[adapter]
+        return ImageReference.parse(found["image"]), int(found["size_bytes"])
 
     return pulumi.Output.all(stack.get_output("contract_version"), stack.get_output("models"), stack.name).apply(
         lambda read: image(read[0], read[1], str(read[2]))
@@ -186,6 +220,7 @@ def describe(
     delivery: Delivery,
     *,
     size_bytes: pulumi.Input[int],
+    traits: pulumi.Input[Mapping[str, Any]],
     storage_uri: pulumi.Output[str],
     name: str,
     namespace: str,
@@ -195,12 +230,12 @@ def describe(
     node_pool: str | None,
     revision: pulumi.Input[str],
     replicas: int,
+    task: pulumi.Input[str],
+    adapters: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Write a `ModelOutput`, some of whose values may be known only after a build."""
+    """Write a `ModelOutput`, some values of which only a build may tell; `adapters` are of `describe_image`."""
     return {
-        "image": reference.apply(str),
-        "digest": reference.apply(lambda known: known.digest),
-        "size_bytes": size_bytes,
+        **describe_image(reference, size_bytes, traits),
         "delivery": delivery.value,
         "platform": delivery.platform.name,
         "name": name,
@@ -212,6 +247,20 @@ def describe(
         "node_pool": node_pool,
         "revision": revision,
         "replicas": replicas,
+        "task": task,
+        "adapters": dict(adapters),
+    }
+
+
+def describe_image(
+    reference: pulumi.Output[ImageReference], size_bytes: pulumi.Input[int], traits: pulumi.Input[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Write what the outputs of models and of adapters have in common; an `AdapterOutput` is nothing else."""
+    return {
+        "image": reference.apply(str),
+        "digest": reference.apply(lambda known: known.digest),
+        "size_bytes": size_bytes,
+        "traits": traits,
     }
 
 
@@ -244,6 +293,10 @@ def _check_version(version: object, stack: str) -> None:
 
 
 def _no_model(stack: str, key: str, models: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(key, models, n=1)
+    return _none_of(f"{stack} serves no model {key!r}", key, models)
+
+
+def _none_of(said: str, key: str, there: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(key, there, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{stack} serves no model {key!r}: it serves {', '.join(sorted(models)) or 'none'}{hint}"
+    return f"{said}: it serves {', '.join(sorted(there)) or 'none'}{hint}"

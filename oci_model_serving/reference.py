@@ -133,14 +133,27 @@ class LayoutReference:
 Reference = RegistryReference | LayoutReference
 
 
+DIGEST_TAG_PREFIX = "digest-"
+"""What the tags that spell digests begin with: cleanup policies keep them."""
+REFERRERS_PREFIX = "sha256-"
+"""What tags begin with that are lists of referrers: the OCI distribution specification v1.1 ("Referrers Tag Schema")
+calls the list of an image's signatures and attestations `sha256-<hex>`, and clients replace it; cosign adds `.sig` and
+`.att`. Up to version 0.1.0 this was our own tag's name too."""
+
+
 def digest_tag(digest: str) -> str:
-    """The tag that spells `digest` out, `sha256-<hex>`: it names its own content, so serving may see it."""
+    """The tag that spells `digest` out, `digest-sha256-<hex>`: it names its own content, so serving may see it."""
+    return DIGEST_TAG_PREFIX + former_digest_tag(digest)
+
+
+def former_digest_tag(digest: str) -> str:
+    """The tag that spelled `digest` out up to version 0.1.0, `sha256-<hex>`; it may be a list of referrers by now."""
     return digest.replace(":", "-", 1)
 
 
 def digest_of(tag: str) -> str:
-    """The digest that such a tag spells out, "" for any other tag."""
-    digest = tag.replace("-", ":", 1)
+    """The digest that such a tag spells out, by its present or its former name; "" for any other tag."""
+    digest = tag.removeprefix(DIGEST_TAG_PREFIX).replace("-", ":", 1)
     return digest if DIGEST.fullmatch(digest) else ""
 
 

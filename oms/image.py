@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from oci_model_serving.delivery import Delivery
 from oms.convention import interruptible, json_option, print_json
 
 _LEFT = (
@@ -19,8 +20,9 @@ _LEFT = (
 
 
 @click.group(
-    epilog="Registries' credentials: MODELIMAGE_USERNAME and MODELIMAGE_PASSWORD, Docker's configuration and "
-    "credential helpers, or Google application default credentials for Google's registries."
+    epilog="Registries' credentials: MODELIMAGE_USERNAME and MODELIMAGE_PASSWORD, the logins of docker, "
+    "podman and skopeo (REGISTRY_AUTH_FILE names a file of them) with their credential helpers, or Google application "
+    "default credentials for Google's registries."
 )
 def image() -> None:
     """Make and handle images of weights, without a daemon.
@@ -58,10 +60,17 @@ def _reported(run: Callable[..., Any], *arguments: Any, **settings: Any) -> dict
 
 
 def _show(result: dict[str, Any]) -> None:
+    from modelimage.fit import shown
     from modelimage.progress import readable
 
     for key, value in result.items():
-        if key == "layers":
+        if key == "files":
+            if not value:
+                continue
+            print(f"files: {len(value)}")
+            for file in value:
+                print(f"  {readable(file['size_bytes']):>10}  {shown(file['path'])}")
+        elif key == "layers":
             print(f"layers: {len(value)}")
             for layer in value:
                 moved = ", uploaded" if layer["uploaded"] else ""
@@ -72,6 +81,9 @@ def _show(result: dict[str, Any]) -> None:
             print(f"{key}:")
             for name, entry in value.items():
                 print(f"  {name}: {entry if isinstance(entry, str) else json.dumps(entry)}")
+        elif isinstance(value, list | tuple):
+            for entry in value:
+                print(f"{key}: {entry}")
         else:
             print(f"{key.replace('_', ' ')}: {str(value).lower() if isinstance(value, bool) else value}")
 
@@ -96,6 +108,56 @@ _cache = _option(
 )
 _allow = _option("--allow", "Take only files that match; may be given several times.", multiple=True, metavar="GLOB")
 _ignore = _option("--ignore", "Leave out files that match; may be given several times.", multiple=True, metavar="GLOB")
+_adapter = _option("--adapter", "The source is a LoRA adapter, to be served on its base model.", is_flag=True)
+_shard_gb = _option(
+    "--shard-gb",
+    "Size in GB above which weights are split: `auto` splits what fits into no layer, and a single file above 5 GB; "
+    "`keep` leaves files as published where they fit.",
+    default="auto",
+    metavar="GB|auto|keep",
+    callback=lambda _, __, text: _size(text),
+)
+_convert = _option(
+    "--convert",
+    "Convert a model that is published as pickles only.",
+    type=click.Choice(["safetensors"]),
+    callback=lambda _, __, form: form is not None,
+)
+_pickle = _option(
+    "--pickle",
+    "Weights that run code when they are loaded.",
+    type=click.Choice(["refuse", "allow"]),
+    default="refuse",
+    callback=lambda _, __, said: said == "allow",
+)
+
+
+def _size(text: str) -> float | str:
+    try:
+        return text if text in {"auto", "keep"} else float(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r}: write a number of GB, auto or keep") from None
+
+
+def _choosing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that choose a source's files and their form."""
+    for option in reversed((_allow, _ignore, _shard_gb, _convert, _pickle, _adapter)):
+        command = option(command)
+    return command
+
+
+_for = click.option(
+    "--for",
+    "purpose",
+    help="Fail unless its files are what this delivery needs, or a LoRA adapter.",
+    type=click.Choice([*(delivery.value for delivery in Delivery), "adapter"]),
+)
+
+
+def _purpose(text: str | None) -> Any:
+    return Delivery(text) if text and text != "adapter" else text
+
+
 _source = click.argument("source", metavar="SRC")
 
 
@@ -106,8 +168,7 @@ _source = click.argument("source", metavar="SRC")
 @_base
 @_jobs
 @_cache
-@_allow
-@_ignore
+@_choosing
 def pack(**given: Any) -> dict[str, Any]:
     """Pack weights as an image into a registry or an image layout folder.
 
@@ -124,14 +185,46 @@ def pack(**given: Any) -> dict[str, Any]:
 @_answers
 @click.argument("reference", metavar="REF")
 @_option("--require-digest-tag", "Fail unless the tag that spells the digest points to it.", is_flag=True)
-def inspect(**given: Any) -> dict[str, Any]:
-    """Show an image that exists.
+@_for
+@click.option("--files/--no-files", help="List its files  [default: unless --for is given].", default=None)
+def inspect(*, purpose: str | None, files: bool | None, **given: Any) -> dict[str, Any]:
+    """Show an image that exists: its layers, its files, and the model in it.
 
     REF: HOST/REPO@sha256:…, HOST/REPO:TAG or oci:FOLDER[@sha256:…]
     """
     from modelimage.transfer import inspect
 
-    return _reported(inspect, **given)
+    wanted = _purpose(purpose)
+    return _reported(inspect, purpose=wanted, files=wanted is None if files is None else files, **given)
+
+
+@image.command()
+@_answers
+@click.argument("reference", metavar="REF")
+@click.argument("destination", metavar="DEST")
+@_option(
+    "--from",
+    "Folder of the model in it  [default: /models, else the root, else the only one that holds a model].",
+    metavar="FOLDER",
+)
+@_base
+@_jobs
+@_cache
+@_allow
+@_ignore
+@_pickle
+def repack(**given: Any) -> dict[str, Any]:
+    """Pack the model of an image or a model artifact in the layout that all deliveries take.
+
+    The weights' bytes stay as they are. Each layer is compared with its digest while it is read.
+
+    \b
+    REF:  HOST/REPO@sha256:…, HOST/REPO:TAG or oci:FOLDER[@sha256:…]; artifacts: ModelPack, KitOps, ORAS
+    DEST: HOST/REPO:TAG, HOST/REPO or oci:FOLDER
+    """
+    from modelimage.repacking import repack
+
+    return _reported(repack, from_folder=given.pop("from"), **given)
 
 
 @image.command()
@@ -153,7 +246,8 @@ def tag(**given: Any) -> dict[str, Any]:
 @click.argument("destination", metavar="DEST")
 @_jobs
 @_cache
-def copy(**given: Any) -> dict[str, Any]:
+@_for
+def copy(*, purpose: str | None, **given: Any) -> dict[str, Any]:
     """Copy an image by digest into another repository.
 
     \b
@@ -162,7 +256,7 @@ def copy(**given: Any) -> dict[str, Any]:
     """
     from modelimage.transfer import copy
 
-    return _reported(copy, **given)
+    return _reported(copy, purpose=_purpose(purpose), **given)
 
 
 @image.command()
@@ -171,8 +265,7 @@ def copy(**given: Any) -> dict[str, Any]:
 @click.argument("folder", metavar="FOLDER")
 @_base
 @_cache
-@_allow
-@_ignore
+@_choosing
 def context(**given: Any) -> dict[str, Any]:
     """Prepare a Docker build context with the same layers.
 
@@ -193,6 +286,7 @@ def context(**given: Any) -> dict[str, Any]:
 @_option("--region", "Region that the build runs in, as us-central1.", required=True)
 @_option("--service-account", "Account of the build  [default: the project's].", metavar="EMAIL")
 @_option("--machine-type", "As E2_HIGHCPU_8  [default: Cloud Build's own].", metavar="TYPE")
+@_option("--disk-gb", "Of the build's machine, which only --convert needs.", type=int, metavar="GB")
 @_option("--timeout", "Longest time of the build.", type=int, default=7200, metavar="SECONDS")
 @_option(
     "--step-image",
@@ -206,16 +300,21 @@ def context(**given: Any) -> dict[str, Any]:
     metavar="VERSION",
 )
 @_base
-@_allow
-@_ignore
+@_choosing
 def cloudbuild(
     *,
     source: str,
     destination: str,
     base: str,
-    allow: tuple[str, ...],
-    ignore: tuple[str, ...],
-    **place: Any,
+    timeout: int,
+    step_image: str,
+    hf_token_secret: str | None,
+    project: str,
+    region: str,
+    service_account: str | None,
+    machine_type: str | None,
+    disk_gb: int | None,
+    **files: Any,
 ) -> dict[str, Any]:
     """Pack in Google Cloud Build, away from this machine.
 
@@ -225,8 +324,17 @@ def cloudbuild(
     """
     from modelimage.cloud_build import BuildPlace, pack_in_cloud_build
 
-    where = BuildPlace(timeout_seconds=place.pop("timeout"), **place)
-    return _reported(pack_in_cloud_build, source, destination, where, base=base, allow=allow, ignore=ignore)
+    where = BuildPlace(
+        project,
+        region,
+        service_account=service_account,
+        machine_type=machine_type,
+        disk_gb=disk_gb,
+        timeout_seconds=timeout,
+        step_image=step_image,
+        hf_token_secret=hf_token_secret,
+    )
+    return _reported(pack_in_cloud_build, source, destination, where, base=base, files=files)
 
 
 @image.command()
@@ -297,3 +405,24 @@ def disk(extra: list[str], /, *, as_json: bool, dry_run: bool, **given: Any) -> 
             return
         name = wanted.make()
     print_json({"image": name}) if as_json else print(name)
+
+
+@image.command()
+@click.argument("model", metavar="MODEL")
+@_choosing
+@json_option
+def resolve(*, as_json: bool, **given: Any) -> None:
+    """Look up a model of the hub: its pinned form, licence and architecture, and what would be packed of it.
+
+    \b
+    MODEL: hf://org/name[@revision], org/name or the address of its page
+    A private model, and the files of a gated one, need HF_TOKEN.
+    """
+    from modelimage.resolve import resolve
+
+    with interruptible("nothing was changed"):
+        found = resolve(**given)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        print("\n".join(found.lines()))

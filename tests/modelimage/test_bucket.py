@@ -74,10 +74,21 @@ def test_a_second_packing_downloads_no_weights_and_a_new_generation_does(bucket:
     pack("gs://bucket/models/qwen/", f"oci:{tmp_path / 'image'}", policy=QUICK)
     bucket.google.requests.clear()
     pack("gs://bucket/models/qwen/", f"oci:{tmp_path / 'image'}", policy=QUICK)
-    assert bucket.downloads == []
+    assert set(bucket.downloads) == {f"{FOLDER}/config.json"}  # judged anew each time
     bucket.put(f"{FOLDER}/{SHARD}", safetensors_bytes(b"new weights"))
     again = pack("gs://bucket/models/qwen/", f"oci:{tmp_path / 'image'}", policy=QUICK)
     assert [layer.uploaded for layer in again.layers] == [True, False]
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.gguf"])
+def test_a_page_that_was_uploaded_in_a_files_place_is_refused_before_anything_is_packed(
+    bucket: Bucket, tmp_path: Path, name: str
+) -> None:
+    bucket.put(f"{FOLDER}/{name}", b"<html><body>Sign in</body></html>")
+    ignore = [SHARD] if name.endswith(".gguf") else []
+    with pytest.raises(InputError, match=f"{name}: is .*an HTML page"):
+        pack("gs://bucket/models/qwen/", f"oci:{tmp_path / 'image'}", ignore=ignore, policy=QUICK)
+    assert not (tmp_path / "image").exists()
 
 
 def test_an_object_that_is_replaced_meanwhile_does_not_mix_in(

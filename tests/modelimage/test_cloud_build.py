@@ -17,7 +17,10 @@ import pytest
 
 from modelimage import ImageError, cloud_build
 from modelimage.cloud_build import BuildPlace, make_build, pack_in_cloud_build
+from modelimage.convert import REQUIREMENTS
 from modelimage.progress import Reporter
+from modelimage.traits import Traits
+from modelimage.transfer import Inspection
 from oci_model_serving.errors import InputError
 from tests.google import clients, faults
 from tests.google.endpoints import Loopback, loopback
@@ -26,6 +29,7 @@ from tests.google.errors import GoogleError
 SOURCE = "hf://org/name@" + "c" * 40
 DIGEST = "sha256:" + "d" * 64
 PLACE = BuildPlace("project", "us-central1")
+FILES = {"allow": ["$x"], "ignore": ["*.bin"], "convert": True, "shard_gb": 4}
 
 
 class Teller(Reporter):
@@ -40,10 +44,10 @@ class Teller(Reporter):
 def inspected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
 
-    def inspect(reference: str, **options: Any) -> str:
+    def inspect(reference: str, **options: Any) -> Inspection:
         assert options["require_digest_tag"] is True
         asked.append(reference)
-        return "the image"
+        return Inspection(DIGEST, "the image", 7, ())
 
     monkeypatch.setattr(cloud_build, "inspect", inspect)
     return asked
@@ -75,10 +79,17 @@ def run(
 
 
 def test_the_digest_of_the_build_is_looked_up_in_the_registry(google: Loopback, inspected: list[str]) -> None:
-    assert run(google) == "the image"
+    assert run(google).reference == "the image"
     assert inspected == [f"us-docker.pkg.dev/p/models/qwen@{DIGEST}"]
     (build,) = google.named("cloudbuild")
     assert build.startswith("projects/project/locations/us-central1/builds/")
+
+
+def test_what_the_build_saw_of_the_files_is_told(google: Loopback, inspected: list[str]) -> None:
+    assert run(google).traits == Traits()  # of an output that has none
+    traits = {"task": "embedding", "weights_file": "m.gguf", "has_config": True}
+    google.script.output = json.dumps({"digest": DIGEST, "size_bytes": 7, "traits": traits}).encode()
+    assert run(google).traits == Traits(task="embedding", weights_file="m.gguf", has_config=True)
 
 
 def test_the_log_is_handed_on_line_by_line_while_it_grows(google: Loopback, inspected: list[str]) -> None:
@@ -95,7 +106,7 @@ def test_a_log_that_may_not_be_read_does_not_stop_the_build(
 ) -> None:
     google.script.log = [b"one\n", b"two\n"]
     google.faults.refusing = {"storage.objects.get": [refusal]}
-    assert run(google) == "the image"
+    assert run(google).reference == "the image"
 
 
 @pytest.mark.parametrize("state", ["FAILURE", "TIMEOUT", "CANCELLED", "INTERNAL_ERROR", "EXPIRED"])
@@ -116,7 +127,7 @@ def test_a_secret_that_the_build_may_not_read_is_told_with_the_role_that_does(
     with pytest.raises(ImageError, match=f"{name}.*: .* the build's account roles/secretmanager.secretAccessor$"):
         run(google, place=place)
     google.state.put("secretmanager", name, {"name": name, "state": "ENABLED"})
-    assert run(google, place=place) == "the image"
+    assert run(google, place=place).reference == "the image"
 
 
 @pytest.mark.parametrize("output", [b"", b"{}", b'{"digest": "latest", "size_bytes": 1}', b"hello"])
@@ -161,7 +172,7 @@ def test_a_service_that_is_busy_for_a_moment_while_one_waits_is_asked_again(
     google: Loopback, inspected: list[str]
 ) -> None:
     google.faults.refusing = {"cloudbuild.projects.locations.builds.get": [faults.busy(), faults.busy()]}
-    assert run(google) == "the image"
+    assert run(google).reference == "the image"
 
 
 @pytest.mark.parametrize("refused", [False, True])
@@ -183,11 +194,12 @@ def test_the_request_carries_what_was_asked_for_within_the_limits() -> None:
         "us-central1",
         service_account="builder@project.iam.gserviceaccount.com",
         machine_type="E2_HIGHCPU_8",
+        disk_gb=500,
         timeout_seconds=600,
         step_image="mirror.example/python@" + DIGEST,
         hf_token_secret="projects/p/secrets/hf/versions/1",
     )
-    build = make_build(SOURCE, "h.example/r:t", place, base="h.example/b@" + DIGEST, allow=["$x"], ignore=["*.bin"])
+    build = make_build(SOURCE, "h.example/r:t", place, base="h.example/b@" + DIGEST, files=FILES)
     step = build.steps[0]
     assert len(step.args) <= 100
     assert max(len(argument) for argument in step.args) <= 10_000
@@ -197,15 +209,21 @@ def test_the_request_carries_what_was_asked_for_within_the_limits() -> None:
         "source": SOURCE,
         "destination": "h.example/r:t",
         "base": "h.example/b@" + DIGEST,
-        "allow": ["$x"],
-        "ignore": ["*.bin"],
+        **FILES,
     }
     assert step.name == place.step_image
     assert step.secret_env == ["HF_TOKEN"]
     assert build.available_secrets.secret_manager[0].version_name == place.hf_token_secret
     assert build.service_account == "projects/project/serviceAccounts/builder@project.iam.gserviceaccount.com"
     assert build.options.machine_type.name == "E2_HIGHCPU_8"
+    assert build.options.disk_size_gb == 500
     assert build.timeout.seconds == 600
+
+
+def test_a_conversion_installs_what_it_needs_and_nothing_else_does() -> None:
+    plain, converting = (make_build(SOURCE, "h.example/r:t", PLACE, files=one).steps[0].args for one in ({}, FILES))
+    assert set(REQUIREMENTS) <= set(converting)
+    assert not set(REQUIREMENTS) & set(plain)
 
 
 def test_the_step_really_packs_when_its_arguments_are_run(tmp_path: Path, model: Path) -> None:

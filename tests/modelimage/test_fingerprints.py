@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 
 import modelimage
-from modelimage import fingerprint, folder_size_bytes, pack
-from modelimage.origins import open_source
-from modelimage.patience import Patience
-from modelimage.source import Selection
+from modelimage import fingerprint, pack
 from oci_model_serving.errors import InputError
 from tests.weights import safetensors_bytes
 
@@ -43,15 +40,13 @@ def test_a_folders_fingerprint_stays_the_one_that_states_of_earlier_versions_hol
     assert fingerprint(str(tmp_path)) == "6e82d21b11eaeeabf22eb5c514fdcea705bed306997030587a29178da90a9e3a"
 
 
-def test_the_fingerprint_and_the_size_are_of_the_very_files_that_are_packed(tmp_path: Path, model: Path) -> None:
+def test_the_fingerprint_is_of_the_very_files_that_are_packed(tmp_path: Path, model: Path) -> None:
     (model / "alias.json").symlink_to("config.json")
-    before, size = fingerprint(str(model)), folder_size_bytes(model)
-    assert size == sum(file.size for file in open_source(str(model), Selection(), Patience()).files)
+    before = fingerprint(str(model))
     (tmp_path / "outside").write_text("not the model's")
     for name, target in (("leaves", "../outside"), ("nowhere", "gone"), ("folder", "nested")):
         (model / name).symlink_to(target)
     assert fingerprint(str(model)) == before
-    assert folder_size_bytes(model) == size
     assert pack(str(model), f"oci:{tmp_path / 'image'}", ignore=["leaves", "nowhere", "folder"]).digest
 
 
@@ -94,16 +89,9 @@ def test_a_pinned_address_is_hashed_as_it_is_written() -> None:
     assert len(fingerprint("gs://bucket/prefix")) == 64
 
 
-def test_the_size_is_that_of_the_visible_files(model: Path) -> None:
-    expected = sum(p.stat().st_size for p in model.rglob("*") if p.is_file() and not p.name.startswith("."))
-    assert folder_size_bytes(model) == expected
-
-
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         fingerprint(str(tmp_path / "nothing"))
-    with pytest.raises(InputError, match="no such folder"):
-        folder_size_bytes(tmp_path / "nothing")
 
 
 def test_importing_the_package_loads_no_heavy_library() -> None:

@@ -81,11 +81,32 @@ def test_a_snapshot_of_the_hubs_cache_may_link_to_its_own_blobs_and_no_others(tm
     (repository / "blobs").mkdir()
     (repository / "blobs" / "abc").write_bytes(safetensors_bytes(b"weights"))
     (snapshot / "model.safetensors").symlink_to("../../blobs/abc")
-    assert [file.path for file in opened(snapshot).files] == ["model.safetensors"]
+    (snapshot / "config.json").write_text("{}")
+    assert [file.path for file in opened(snapshot).files] == ["config.json", "model.safetensors"]
     (tmp_path / "blobs").mkdir()
     (tmp_path / "blobs" / "abc").write_text("another model's")
     (snapshot / "other").symlink_to("../../../blobs/abc")
     assert "leaves the folder" in refused(snapshot)
+
+
+@pytest.mark.parametrize("given", ["models--org--name", "."])
+def test_the_hubs_cache_itself_is_refused_with_the_folder_to_give(tmp_path: Path, given: str) -> None:
+    snapshot = tmp_path / "models--org--name" / "snapshots" / ("a" * 40)
+    write_model(snapshot)
+    (tmp_path / "models--org--name" / "refs").mkdir()
+    (tmp_path / "models--org--name" / "refs" / "main").write_text("a" * 40)
+    message = refused(tmp_path / given)
+    assert message.count("\n") == 0
+    assert f"is the hub's cache, not the folder of a model: give {snapshot}" in message
+    opened(snapshot)
+
+
+def test_a_download_that_huggingface_hub_has_not_ended_is_refused_unless_it_is_ignored(model: Path) -> None:
+    downloads = model / ".cache" / "huggingface" / "download"
+    downloads.mkdir(parents=True)
+    (downloads / "model-00003-of-00003.safetensors.abc.incomplete").write_bytes(b"half")
+    assert "--ignore '.cache/huggingface/download/'" in refused(model)
+    opened(model, ignore=(".cache/huggingface/download/",))
 
 
 def test_what_is_no_regular_file_is_refused(model: Path) -> None:

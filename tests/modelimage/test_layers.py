@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import io
 import tarfile
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelimage import layers
-from modelimage.layers import LAYER_COUNT_LIMIT, LAYER_LIMIT_BYTES, Layer, plan_layers
+from modelimage.layers import LAYER_COUNT_LIMIT, LAYER_LIMIT_BYTES, Layer, notes_on, plan_layers
 from modelimage.source import SourceFile
 from oci_model_serving.errors import InputError
 
@@ -18,13 +17,13 @@ GB = 10**9
 
 
 def file(path: str, content: bytes) -> SourceFile:
-    return SourceFile(path, len(content), "id:" + hashlib.sha256(content).hexdigest(), lambda: iter((content,)))
+    return SourceFile.of(path, content)
 
 
 def sized(path: str, size: int) -> SourceFile:
     """A file of any size that nobody reads."""
 
-    def read() -> Iterator[bytes]:
+    def read(start: int, end: int) -> Iterator[bytes]:
         raise AssertionError("planning must not read")
 
     return SourceFile(path, size, f"id:{path}:{size}", read)
@@ -35,7 +34,10 @@ names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"
 )
 paths = st.lists(names, min_size=1, max_size=4).map("/".join)
 trees = st.dictionaries(paths, st.binary(max_size=3000), min_size=1, max_size=6).filter(
-    lambda tree: not any(one != other and other.startswith(f"{one}/") for one in tree for other in tree)
+    lambda tree: (
+        not any(one != other and other.startswith(f"{one}/") for one in tree for other in tree)
+        and not any(path.split("/")[0] == "models" for path in tree)  # a reserved name: its link would hide the folder
+    )
 )
 
 
@@ -99,15 +101,43 @@ def test_a_model_of_shards_alone_still_gets_its_links() -> None:
     assert [layer.title for layer in planned] == ["model.gguf", "root links"]
 
 
-def test_a_file_that_no_layer_can_hold_is_refused_with_the_remedy() -> None:
+def test_a_file_that_no_layer_can_hold_and_that_cannot_be_split_is_refused_with_the_remedy() -> None:
     with pytest.raises(InputError, match="max_shard_size") as caught:
-        plan_layers([sized("a.safetensors", 10 * GB), sized("b.safetensors", 11 * GB), sized("c.safetensors", 1)])
+        plan_layers([sized("a.bin", 10 * GB), sized("b.npz", 11 * GB), sized("c.safetensors", 1)])
     assert len(caught.value.problems) == 2
 
 
-def test_more_weights_than_sixty_full_layers_are_refused() -> None:
-    with pytest.raises(InputError, match="do not fit into 59 layers"):
-        plan_layers([sized(f"model-{number:05d}.safetensors", 9 * GB) for number in range(60)])
+def shards(count: int, size: int) -> list[SourceFile]:
+    return [sized(f"model-{number:05d}-of-{count:05d}.safetensors", size) for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(
+    ("published", "layers"),
+    [
+        pytest.param(shards(59, 4_900_000_000), 60, id="59 shards of 5 GB"),
+        pytest.param(shards(118, 3_985_000_000), 119, id="Qwen3-235B in bf16"),
+        pytest.param(shards(163, 4_300_000_000), 83, id="DeepSeek-R1, two shards a layer"),
+        pytest.param(shards(191, 4_300_000_000), 97, id="Llama-405B, two shards a layer"),
+        pytest.param(shards(200, 9 * GB), 201, id="more than Docker reads"),
+    ],
+)
+def test_published_shapes_are_planned_without_reading(published: list[SourceFile], layers: int) -> None:
+    planned = plan_layers([*published, sized("config.json", 700)])
+    assert len(planned) == layers
+    assert all(layer.size <= LAYER_LIMIT_BYTES for layer in planned)
+
+
+def test_what_docker_cannot_read_is_said_and_what_it_can_is_not() -> None:
+    assert notes_on(plan_layers(shards(118, 9 * GB)), base_layers=1) == []
+    (note,) = notes_on(plan_layers(shards(118, 9 * GB)), base_layers=2)
+    assert "the image has 121 layers" in note
+    assert "docker" in note
+
+
+def test_more_weights_than_nodes_can_mount_are_refused() -> None:
+    assert len(plan_layers(shards(449, 9 * GB))) == 450
+    with pytest.raises(InputError, match="do not fit into 449 layers"):
+        plan_layers(shards(450, 9 * GB))
 
 
 @given(

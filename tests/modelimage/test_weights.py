@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import struct
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from hypothesis import strategies as st
 
 from modelimage.origins import open_source
 from modelimage.patience import Patience
-from modelimage.rules import pickle_findings
 from modelimage.source import Selection
 from modelimage.weights import HeaderCheck, checked
 from oci_model_serving.errors import InputError
@@ -23,6 +21,14 @@ def judge(content: bytes, size: int | None = None) -> None:
 
 def test_a_whole_file_passes() -> None:
     judge(safetensors_bytes(b"weights"))
+
+
+def test_the_remedy_of_a_truncated_shard_names_the_pattern_that_leaves_it_out(model: Path) -> None:
+    path = model / "part[1].safetensors"
+    path.write_bytes(safetensors_bytes(b"weights")[:-1])
+    with pytest.raises(InputError, match=r"--ignore 'part\[\[]1\]\.safetensors' \(a stack: files\.ignore\)"):
+        open_source(str(model), Selection(), Patience())
+    open_source(str(model), Selection(ignore=("part[[]1].safetensors",)), Patience())
 
 
 @given(payload=st.binary(min_size=1, max_size=200), cut=st.integers(1, 300), step=st.integers(1, 50))
@@ -80,17 +86,3 @@ def test_a_broken_index_is_refused(model: Path) -> None:
     (model / "model.safetensors.index.json").write_text("{")
     with pytest.raises(InputError, match="not a safetensors index"):
         open_source(str(model), Selection(), Patience())
-
-
-def test_pickles_alone_are_refused_unless_they_are_asked_for(tmp_path: Path) -> None:
-    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
-    (tmp_path / "config.json").write_text(json.dumps({}))
-    with pytest.raises(InputError, match="run code when they are loaded: convert them to safetensors"):
-        open_source(str(tmp_path), Selection(), Patience())
-    assert any("run code" in note for note in open_source(str(tmp_path), Selection(("*",)), Patience()).notes)
-
-
-def test_pickles_beside_safetensors_are_only_noted() -> None:
-    assert pickle_findings(["a.safetensors", "pytorch_model.bin"], Selection())[0] == []
-    assert "--ignore" in pickle_findings(["a.safetensors", "pytorch_model.bin"], Selection())[1][0]
-    assert pickle_findings(["a.safetensors"], Selection()) == ([], [])

@@ -37,7 +37,7 @@ def test_every_delivery_names_the_same_content(host: str, path: str, digest: str
     assert Delivery("modelcar").uri(reference) == f"oci://{host}/{path}@{digest}"
     assert Delivery("native").uri(reference) == f"oci+native://{host}/{path}@{digest}"
     kubeai = Delivery("kubeai").uri(reference)
-    assert kubeai == f"oci://{host}/{path}:sha256-{digest[7:]}"
+    assert kubeai == f"oci://{host}/{path}:digest-sha256-{digest[7:]}"
     # The pattern of KubeAI's CRD that added oci:// (commit 0d7de291) has no "@".
     assert "@" not in kubeai
 

@@ -10,7 +10,9 @@ from oci_model_serving.errors import InputError
 from oci_model_serving.reference import (
     LayoutReference,
     RegistryReference,
+    digest_of,
     digest_tag,
+    former_digest_tag,
     is_loopback,
     parse,
     parse_pinned,
@@ -80,8 +82,15 @@ def test_a_layout_folder_may_hold_an_at_sign() -> None:
     assert str(reference.folder) == "/srv/user@host/layout"
 
 
+def test_a_digest_is_read_from_its_tag_by_its_present_and_its_former_name() -> None:
+    for name in (digest_tag(DIGEST), former_digest_tag(DIGEST)):
+        assert digest_of(name) == DIGEST
+    for name in ("v1", "digest-v1", "sha256-abc", f"digest-{digest_tag(DIGEST)}", f"{digest_tag(DIGEST)}.sig"):
+        assert digest_of(name) == ""
+
+
 def test_the_digest_tag_spells_the_digest() -> None:
-    assert digest_tag(DIGEST) == "sha256-" + "0123456789abcdef" * 4
+    assert digest_tag(DIGEST) == "digest-sha256-" + "0123456789abcdef" * 4
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,93 @@
+"""What a server must be told of an image: it follows from the files, so nobody need write it."""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from modelimage import architecture
+from modelimage.architecture import Task
+from modelimage.source import SourceFile
+
+_CONFIG = "config.json"
+_ADAPTER_CONFIG = "adapter_config.json"
+_CONFIG_LIMIT_BYTES = 16 << 20
+_TOKENIZERS = frozenset({"tokenizer.json", "tokenizer.model"})
+_PART = re.compile(r"-(?P<part>\d+)-of-\d+\.gguf$")
+_PROJECTOR = "mmproj"
+"""llama.cpp's name of a vision model's second file, which a server finds beside the first."""
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What the files of an image say to a server; the defaults are those of a version that said nothing.
+
+    Attributes:
+        task: what the model is for (`architecture.Task`).
+        architecture: the first that its `config.json` names; empty where it names none.
+        weights_file: the one file that a server is pointed at, below the model's root: a GGUF, or the first part of one
+            that was split; empty where a server takes the folder.
+        has_tokenizer: whether a tokenizer lies in the model's root, with what tells its kind.
+        has_config: whether a `config.json` does.
+        lora_rank: the largest rank of a LoRA adapter; 0 of anything else.
+    """
+
+    task: str = Task.GENERATION.value
+    architecture: str = ""
+    weights_file: str = ""
+    has_tokenizer: bool = False
+    has_config: bool = False
+    lora_rank: int = 0
+
+
+def traits_of(files: Iterable[SourceFile]) -> Traits:
+    """What the files of a source say.
+
+    Raises:
+        ImageError: a configuration cannot be read.
+    """
+    by_path = {file.path: file for file in files}
+
+    def read(path: str) -> bytes:
+        file = by_path[path]
+        return file.head(_CONFIG_LIMIT_BYTES) if file.size <= _CONFIG_LIMIT_BYTES else b""
+
+    return read_traits(by_path, read)
+
+
+def read_traits(paths: Collection[str], read: Callable[[str], bytes]) -> Traits:
+    """What files say, wherever they lie.
+
+    Args:
+        paths: of all of them, below the model's root.
+        read: the content of one of them, which is a configuration; nothing of one that is too large to be one.
+    """
+
+    def content(path: str) -> bytes:
+        return read(path) if path in paths else b""
+
+    model = architecture.read(content(_CONFIG), paths)
+    return Traits(
+        task=model.task.value,
+        architecture=model.name,
+        weights_file=_weights_file(sorted(paths)),
+        has_tokenizer=not _TOKENIZERS.isdisjoint(paths) and not {"tokenizer_config.json", _CONFIG}.isdisjoint(paths),
+        has_config=_CONFIG in paths,
+        lora_rank=_rank(content(_ADAPTER_CONFIG)),
+    )
+
+
+def _weights_file(paths: Sequence[str]) -> str:
+    """The GGUF that a server is pointed at: the only one, whose parts count as one."""
+    if any(path.endswith(".safetensors") for path in paths):
+        return ""
+    found = [path for path in paths if path.endswith(".gguf") and _PROJECTOR not in path.rpartition("/")[2].lower()]
+    first = [path for path in found if not (part := _PART.search(path)) or int(part["part"]) == 1]
+    return first[0] if len(first) == 1 else ""
+
+
+def _rank(adapter_config: bytes) -> int:
+    """The largest rank that an adapter's modules have (peft, LoraConfig: `r`, raised for some by `rank_pattern`)."""
+    config = architecture.json_object(adapter_config)
+    pattern = config.get("rank_pattern")
+    ranks = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]
+    return max((rank for rank in ranks if isinstance(rank, int) and not isinstance(rank, bool)), default=0)
