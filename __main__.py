@@ -16,10 +16,10 @@ cluster = Cluster("cluster", settings.cluster)
 pools = {key: GpuNodePool(key, pool, cluster) for key, pool in settings.node_pools.items()}
 accounts = {key: pool.service_account for key, pool in pools.items()}
 registry = ModelRegistry("models", settings.registry, {**accounts, **cluster.readers})
-images = {key: ModelImage(key, model, registry.url, registry.first) for key, model in settings.models.items()}
+images = {key: ModelImage(key, image, registry.url, registry.first) for key, image in settings.images.items()}
 admitted, platforms = admit(settings.models, images), install(settings, cluster)
 models = {
-    key: serve(model, images[key], admitted[key], platforms, cluster, after=[registry, *pools.values()])
+    key: serve(model, images, admitted, platforms, cluster, after=[registry, *pools.values()])
     for key, model in settings.models.items()
 }
 outputs.export(

@@ -4,8 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from components.settings.stack import adapter_key
 from components.settings.stack_file import Project, read_config
-from oci_model_serving.outputs import CONTRACT_VERSION, ModelOutput, StackOutputs
+from oci_model_serving.outputs import CONTRACT_VERSION, AdapterOutput, ModelOutput, StackOutputs
 from offline.plan import Plan
 from offline.program import Program
 from offline.recording import COMMAND_TYPE, IMAGE_TYPE, MODEL_IMAGE_TYPE, Resource
@@ -25,24 +26,48 @@ def plan_of_deployed(project: Project, stack: str, outputs: StackOutputs) -> Pla
     """
     references: dict[str, dict[str, Any]] = {}
     for key, settings in read_config(project, stack).models.items():
-        origin, model = settings.get("fromStack"), outputs.models.get(key)
-        if origin and model:
-            promoted = references.setdefault(str(origin), {"contract_version": CONTRACT_VERSION, "models": {}})
-            promoted["models"][settings.get("model") or key] = model.model_dump()
+        model = outputs.models.get(key)
+        if model is None:
+            continue
+        if settings.get("fromStack"):
+            _promoted(references, settings, key).update(model.model_dump(exclude={"adapters"}))
+        for label, adapter in (settings.get("adapters") or {}).items():
+            if adapter.get("fromStack") and label in model.adapters:
+                there = _promoted(references, adapter, key).setdefault("adapters", {})
+                there[adapter.get("adapter") or label] = model.adapters[label].model_dump()
     return Program(project, references).plan(stack, answer=lambda resource: _answer(resource, outputs))
+
+
+def _promoted(references: dict[str, dict[str, Any]], settings: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """What the stack that an image is promoted from would say of its model there."""
+    empty: dict[str, Any] = {"contract_version": CONTRACT_VERSION, "models": {}}
+    outputs = references.setdefault(str(settings["fromStack"]), empty)
+    models: dict[str, dict[str, Any]] = outputs["models"]
+    return models.setdefault(settings.get("model") or key, {})
 
 
 def _answer(resource: Resource, outputs: StackOutputs) -> Mapping[str, Any] | None:
     kind, _, key = resource.parent.rpartition("::")
-    model = outputs.models.get(key) if kind.endswith(MODEL_IMAGE_TYPE) else None
-    if model is None:
+    image = _images(outputs).get(key) if kind.endswith(MODEL_IMAGE_TYPE) else None
+    if image is None:
         return None
     if resource.type == IMAGE_TYPE:
-        return {"repoDigest": model.image}
+        return {"repoDigest": image.image}
     if resource.type == COMMAND_TYPE and resource.name in {f"{key}-{step}" for step in _STEPS}:
-        return {"stdout": json.dumps(_result(model)), "stderr": ""}
+        return {"stdout": json.dumps(_result(image)), "stderr": ""}
     return None
 
 
-def _result(model: ModelOutput) -> dict[str, Any]:
-    return {"digest": model.digest, "reference": model.image, "size_bytes": model.size_bytes, "layers": []}
+def _images(outputs: StackOutputs) -> dict[str, ModelOutput | AdapterOutput]:
+    """The images that the outputs have, by the keys that name their resources."""
+    adapters = {
+        adapter_key(key, label): adapter
+        for key, model in outputs.models.items()
+        for label, adapter in model.adapters.items()
+    }
+    return {**outputs.models, **adapters}
+
+
+def _result(image: ModelOutput | AdapterOutput) -> dict[str, Any]:
+    found = {"digest": image.digest, "reference": image.image, "size_bytes": image.size_bytes, "layers": []}
+    return {**found, **image.traits.model_dump()}

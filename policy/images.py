@@ -9,7 +9,7 @@ Props = Mapping[str, Any]
 _DIGEST = r"sha256:[0-9a-f]{64}"
 _BY_DIGEST = re.compile(rf".+@{_DIGEST}")
 _OCI_BY_DIGEST = re.compile(rf"oci(\+native)?://[^@:/]+(:[0-9]+)?/[^@:]+@{_DIGEST}")
-_OCI_DIGEST_TAG = re.compile(r"oci://[^@:/]+(:[0-9]+)?/[^@:]+:sha256-[0-9a-f]{64}")
+_OCI_DIGEST_TAG = re.compile(r"oci://[^@:/]+(:[0-9]+)?/[^@:]+:digest-sha256-[0-9a-f]{64}")
 _SERVING = ("InferenceService", "InferenceGraph", "TrainedModel", "LLMInferenceService")
 _COMPONENTS = ("predictor", "transformer", "explainer", "model")
 

@@ -102,7 +102,7 @@ def serving_by_digest(type_: str, _name: str, props: Props) -> Iterator[str]:
         if in_form or is_unknown(uri):
             continue
         if kind_of(type_) == "Model":
-            wanted = "oci://host/path:sha256-<64 hex>, the digest spelled as a tag"
+            wanted = "oci://host/path:digest-sha256-<64 hex>, the digest spelled as a tag"
         elif path.endswith("reference"):
             wanted = "host/path@sha256:<64 hex>"
         else:
@@ -169,7 +169,7 @@ def disk_holds_images(resources: Sequence[Declared], _stack: str) -> Iterator[tu
             continue
         models = [mapping(model) for model in mapping(stack.props.get("models")).values()]
         for pool, settings in mapping(stack.props.get("node_pools")).items():
-            sizes = [model.get("size_bytes") for model in models if model.get("node_pool") == pool]
+            sizes = [size for model in models if model.get("node_pool") == pool for size in _image_sizes(model)]
             size = mapping(settings).get("disk_size_gb")
             threshold = thresholds.get(pool, {}).get("imageGcHighThresholdPercent")
             need = disk.needed_gb(
@@ -182,6 +182,12 @@ def disk_holds_images(resources: Sequence[Declared], _stack: str) -> Iterator[tu
                     f"pool {pool!r} has {size:g} GB, and the images of its models, each on the disk twice, need "
                     f"{need}: set bootDisk.sizeGb to {need} or more, or spread the models over pools",
                 )
+
+
+def _image_sizes(model: Props) -> list[Any]:
+    """The sizes of a model's image and of its adapters', as the stack's outputs have them."""
+    adapters = mapping(model.get("adapters")).values()
+    return [image.get("size_bytes") for image in (model, *map(mapping, adapters))]
 
 
 def no_authoritative_iam(type_: str, _name: str, _props: Props) -> Iterator[str]:

@@ -103,7 +103,7 @@ def _first_answer(
 
         def answers() -> bool:
             try:
-                return model.output.served_name in served_names(endpoint)
+                return model.output.served_name in served_names(endpoint, model.output)
             except (NotHeldError, httpx.HTTPError):
                 return False  # the route or the Service does not know the new pod yet
 

@@ -20,7 +20,7 @@ from watch.diagnosis import container_statuses, empty_mount
 from watch.image import files_of
 from watch.kube import JSON, KubeApi
 from watch.pods import events_of, find_causes, is_ready, list_files, nodes_of, object_path
-from watch.running import reads_root, running_digest
+from watch.running import Running, reads_root, running_adapter, running_digest
 
 STEP = "deployed"
 
@@ -33,6 +33,8 @@ def deployed(api: KubeApi, outputs: StackOutputs, models: list[ServedModel]) -> 
         yield one("objects", partial(_unless_paused, check_objects, api, outputs, model.output))
         yield one("ready", partial(_check_ready, api, model))
         yield one("digest", partial(_check_digest, api, model.output))
+        for name in sorted(model.output.adapters):
+            yield one(f"digest of adapter {name}", partial(_check_adapter, api, model.output, name))
         yield one("restarts", partial(_check_restarts, api, model))
         yield one("files", partial(_check_files, api, model.output))
 
@@ -94,18 +96,29 @@ def _running(api: KubeApi, model: ModelOutput) -> list[JSON]:
 
 
 def _check_digest(api: KubeApi, model: ModelOutput) -> str:
+    return _check_running(api, model, "the model", model.digest, running_digest)
+
+
+def _check_adapter(api: KubeApi, model: ModelOutput, name: str) -> str:
+    digest = model.adapters[name].digest
+    return _check_running(api, model, f"adapter {name}", digest, partial(running_adapter, name=name))
+
+
+def _check_running(
+    api: KubeApi, model: ModelOutput, what: str, digest: str, running: Callable[[KubeApi, JSON, ModelOutput], Running]
+) -> str:
     pods = _running(api, model)
     shown = set()
     for pod in pods:
-        found = running_digest(api, pod, model)
-        if found.digests != {model.digest}:
+        found = running(api, pod, model)
+        if found.digests != {digest}:
             raise NotHeldError(
-                f"pod {pod['metadata']['name']} runs {', '.join(sorted(found.digests)) or 'no image of the model'} "
-                f"(by {found.evidence}), the stack says {model.digest}",
+                f"pod {pod['metadata']['name']} runs {', '.join(sorted(found.digests)) or f'no image of {what}'} "
+                f"(by {found.evidence}), the stack says {digest}",
                 "a rollout is under way, or the pod was changed by hand: `pulumi up --refresh`, and delete the pod",
             )
         shown.add(found.evidence)
-    return f"{len(pods)} pods run {model.digest}, by {', '.join(sorted(shown))}"
+    return f"{len(pods)} pods run {digest}, by {', '.join(sorted(shown))}"
 
 
 def _check_restarts(api: KubeApi, model: ServedModel) -> str:

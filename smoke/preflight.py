@@ -41,11 +41,11 @@ def preflight(
     """Run the checks that cost nothing, in the order in which their failures would show."""
     policies = policies or RegistryPolicies()
     yield run(STEP, "api-server", partial(_check_reachable, api))
-    if any(model.output.serving.needs_image_volume for model in models):
+    if any(_needs_image_volume(model.output) for model in models):
         yield run(STEP, "image-volume", partial(_check_image_volume, api))
     for model in models:
         one = partial(run, STEP, model=model.key)
-        if model.output.serving.needs_image_volume:
+        if _needs_image_volume(model.output):
             yield one("node-runtime", partial(_check_nodes, api, outputs, model.output))
         if model.output.serving.platform is KSERVE:
             yield one("inferenceservice-schema", partial(_check_inference_service, api, model.output))
@@ -53,7 +53,13 @@ def preflight(
         else:
             yield one("kubeai-schema", partial(_check_kubeai, api, model.output))
         yield one("image", partial(check_image, model.output.reference))
+        for name, adapter in sorted(model.output.adapters.items()):
+            yield one(f"image of adapter {name}", partial(check_image, adapter.reference))
         yield one("node-account", partial(_check_account, model, policies))
+
+
+def _needs_image_volume(model: ModelOutput) -> bool:
+    return model.serving.needs_image_volume or bool(model.adapters)
 
 
 def _check_reachable(api: KubeApi) -> str:

@@ -1,18 +1,20 @@
-"""Whether the endpoint answers as an OpenAI API: the model's name, a chat completion, a stream."""
+"""Whether the endpoint answers as an OpenAI API: the names it serves, and a small question of the model's task."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-import httpx
-
-from oci_model_serving.outputs import StackOutputs
+from components.serving.features import features
+from modelimage.architecture import Task
+from oci_model_serving.delivery import KUBEAI
+from oci_model_serving.outputs import ModelOutput, StackOutputs
+from smoke.answers import NOT_OPENAI, json_of, object_of
 from smoke.checks import Check, run
 from smoke.endpoint import Endpoint, open_endpoint
 from smoke.presence import pods_to_check
+from smoke.questions import QUESTIONS
 from smoke.stack import ServedModel
 from watch.causes import NotHeldError, short
 from watch.kube import ApiError, KubeApi
@@ -27,15 +29,27 @@ def validate(
 ) -> Iterator[Check]:
     """Check each model's endpoint with requests that cost a few tokens."""
     for model in models:
-        stream = partial(_check_stream, seconds=timeout)
-        for name, check in (("models", _check_models), ("chat", _check_chat), ("stream", stream)):
+        for name, check in _checks(model.output, timeout):
 
-            def evidence(model: ServedModel = model, check: Callable[[Endpoint, str], str] = check) -> str:
+            def evidence(model: ServedModel = model, check: Callable[[Endpoint], str] = check) -> str:
                 _check_pods(api, model)
                 with open_endpoint(api, outputs, model, address=address, timeout=timeout) as endpoint:
-                    return check(endpoint, model.output.served_name)
+                    return check(endpoint)
 
             yield run(STEP, name, evidence, model=model.key)
+
+
+def _checks(model: ModelOutput, timeout: float) -> Iterator[tuple[str, Callable[[Endpoint], str]]]:
+    """The checks of a model by name: those of its task, and the first of them for each of its adapters."""
+    served = model.served_name
+    yield "models", partial(_check_models, model=model)
+    ask: Callable[..., str] = QUESTIONS.get(model.task, _check_chat)
+    name = "chat" if model.task == "generation" else model.task
+    yield name, partial(ask, served_name=served)
+    if model.task == "generation":
+        yield "stream", partial(_check_stream, served_name=served, seconds=timeout)
+    for adapter in sorted(model.adapters):
+        yield f"adapter {adapter}", partial(ask, served_name=adapter)
 
 
 def _check_pods(api: KubeApi, model: ServedModel) -> None:
@@ -47,38 +61,50 @@ def _check_pods(api: KubeApi, model: ServedModel) -> None:
             raise
 
 
-def served_names(endpoint: Endpoint) -> list[str]:
-    """Return the names of the models that an endpoint lists.
+def served_names(endpoint: Endpoint, model: ModelOutput) -> list[str]:
+    """Return the names that an endpoint lists of models of this one's task.
 
     Raises:
         NotHeldError: the answer is not a list of models.
         httpx.HTTPError: there is no answer.
     """
-    answer = _json(endpoint.client.get("/v1/models", extensions=endpoint.extensions), endpoint)
+    answer = json_of(
+        endpoint.client.get("/v1/models", params=_listing(model), extensions=endpoint.extensions), endpoint
+    )
     listed = answer.get("data")
     if not isinstance(listed, list):
-        raise NotHeldError(f"/v1/models of {endpoint.route} is no list: {short(str(answer))}", _NOT_OPENAI)
-    return [str(model.get("id")) for model in listed]
+        raise NotHeldError(f"/v1/models of {endpoint.route} is no list: {short(str(answer))}", NOT_OPENAI)
+    return [str(one.get("id")) for one in listed]
 
 
-def _check_models(endpoint: Endpoint, served_name: str) -> str:
-    names = served_names(endpoint)
-    if served_name not in names:
+def _listing(model: ModelOutput) -> dict[str, str]:
+    """KubeAI lists models that generate unless it is asked for others (internal/openaiserver/models.go)."""
+    if model.serving.platform is not KUBEAI or model.task == "generation":
+        return {}
+    return {"feature": features(Task(model.task))[0]}
+
+
+def _check_models(endpoint: Endpoint, model: ModelOutput) -> str:
+    names, wanted = served_names(endpoint, model), [model.served_name, *sorted(model.adapters)]
+    missing = [name for name in wanted if name not in names]
+    if missing:
         raise NotHeldError(
-            f"{endpoint.route} serves {', '.join(names) or 'nothing'}, not {served_name}",
-            "set `models.NAME.servedName` (vLLM's --served-model-name), or see which pods the route leads to",
+            f"{endpoint.route} serves {', '.join(names) or 'nothing'}, not {', '.join(missing)}",
+            "set `models.NAME.servedName` (vLLM's --served-model-name), or see which pods the route leads to"
+            if model.served_name in missing
+            else "the server has not loaded the adapter: see its log, and that it is a LoRA of this model",
         )
-    return f"{endpoint.route} serves {served_name}"
+    return f"{endpoint.route} serves {', '.join(wanted)}"
 
 
 def _check_chat(endpoint: Endpoint, served_name: str) -> str:
     start = time.monotonic()
     response = endpoint.client.post("/v1/chat/completions", json=_request(served_name), extensions=endpoint.extensions)
     took = time.monotonic() - start
-    answer = _json(response, endpoint)
+    answer = json_of(response, endpoint)
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices or "message" not in choices[0]:
-        raise NotHeldError(f"the answer has no choice with a message: {short(str(answer))}", _NOT_OPENAI)
+        raise NotHeldError(f"the answer has no choice with a message: {short(str(answer))}", NOT_OPENAI)
     tokens = (answer.get("usage") or {}).get("completion_tokens", "?")
     fingerprint = answer.get("system_fingerprint") or "none"
     return f"200 in {took * 1000:.0f} ms, {tokens} tokens, system_fingerprint {fingerprint}"
@@ -90,7 +116,7 @@ def _check_stream(endpoint: Endpoint, served_name: str, *, seconds: float) -> st
     with endpoint.client.stream("POST", "/v1/chat/completions", json=body, extensions=endpoint.extensions) as response:
         if response.is_error:
             response.read()
-            _json(response, endpoint)
+            json_of(response, endpoint)
         kind = response.headers.get("content-type", "")
         if not kind.startswith("text/event-stream"):
             raise NotHeldError(
@@ -112,18 +138,10 @@ def _check_stream(endpoint: Endpoint, served_name: str, *, seconds: float) -> st
 
 
 def _chunk(data: str) -> dict[str, Any]:
-    chunk = _object(data)
+    chunk = object_of(data)
     if chunk is None:
-        raise NotHeldError(f"the stream holds {data[:100]!r}, which is no JSON object", _NOT_OPENAI)
+        raise NotHeldError(f"the stream holds {data[:100]!r}, which is no JSON object", NOT_OPENAI)
     return chunk
-
-
-def _object(text: str | bytes) -> dict[str, Any] | None:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _lines(chunks: Iterator[str], seconds: float) -> Iterator[str]:
@@ -143,24 +161,3 @@ def _lines(chunks: Iterator[str], seconds: float) -> Iterator[str]:
 
 def _request(served_name: str) -> dict[str, Any]:
     return {"model": served_name, "messages": [{"role": "user", "content": "ping"}], "max_tokens": _MAX_TOKENS}
-
-
-def _json(response: httpx.Response, endpoint: Endpoint) -> dict[str, Any]:
-    if response.is_error:
-        raise NotHeldError(
-            f"{endpoint.route} answered {response.status_code}: {short(response.text)}",
-            _REMEDIES.get(response.status_code, "see the server's log"),
-        )
-    answer = _object(response.content)
-    if answer is None:
-        raise NotHeldError(f"{endpoint.route} answered no JSON object: {short(response.text)}", _NOT_OPENAI)
-    return answer
-
-
-_NOT_OPENAI = "what answers is not an OpenAI API: see where the route leads (`kubectl describe httproute`)"
-_REMEDIES = {
-    404: "no route for that host or path: see the HTTPRoute's conditions, and that the model's name is right",
-    502: "the gateway reaches no server: see the step `deployed`",
-    503: "the gateway or the Service has no ready pod behind it: see the step `deployed`",
-    504: "the server did not answer in time: see its log, and the gateway's timeout",
-}

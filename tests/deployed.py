@@ -22,10 +22,14 @@ def deploy(
     digest: str = DIGEST,
     size_bytes: int = 1_000_000_000,
     stack_outputs: Mapping[str, Mapping[str, Any]] | None = None,
+    traits: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Recording:
-    """Run `__main__.py` for a stack, each image built with this digest and size; the working directory is the root."""
+    """Run `__main__.py` for a stack, each image built with this digest and size; the working directory is the root.
+
+    `traits` has what an image's files say, by the last part of its repository.
+    """
     config = read_config(find_project(ROOT), stack, config_file)
-    image = built(digest, size_bytes)
+    image = built(digest, size_bytes, traits=traits)
 
     def answer(resource: Resource) -> Mapping[str, Any] | None:
         if resource.type == CLUSTER:

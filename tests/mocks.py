@@ -13,8 +13,14 @@ __all__ = ["DIGEST", "KnownAfter", "Recording", "Resource", "Secret", "built", "
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
-def built(digest: str = DIGEST, size_bytes: int = 1_000_000) -> Answer:
-    """Answers each step of a model image, by `modelimage` or Docker, as if it had gone well with this digest."""
+def built(
+    digest: str = DIGEST, size_bytes: int = 1_000_000, *, traits: Mapping[str, Mapping[str, Any]] | None = None
+) -> Answer:
+    """Answers each step of a model image, by `modelimage` or Docker, as if it had gone well with this digest.
+
+    `traits` has what an image's files say, by the last part of its repository; without it the packer of an earlier
+    version answers, which said nothing.
+    """
 
     def answer(resource: Resource) -> Mapping[str, Any] | None:
         if resource.type == IMAGE_TYPE:
@@ -28,9 +34,10 @@ def built(digest: str = DIGEST, size_bytes: int = 1_000_000) -> Answer:
         if verb == "context":
             return {"context": rest[0], "fingerprint": digest.partition(":")[2], "size_bytes": size_bytes}
         target = first if verb in {"tag", "inspect"} else rest[0]
-        own = first.partition("@")[2] or digest if verb != "pack" else digest
+        own = digest if verb in {"pack", "cloudbuild"} else first.partition("@")[2] or digest
         reference = f"{_repository(target)}@{own}"
-        return {"digest": own, "reference": reference, "size_bytes": size_bytes, "layers": []}
+        said = (traits or {}).get(_repository(target).rpartition("/")[2], {})
+        return {"digest": own, "reference": reference, "size_bytes": size_bytes, "layers": [], **said}
 
     return answer
 

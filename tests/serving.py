@@ -165,6 +165,10 @@ class Case:
                     warm, hardware = list(WARM.items())[(at + paused) % len(WARM)]
                     key = f"{delivery}-{name}-{warm}-{'paused' if paused else 'live'}"
                     yield key, {"digest": IMAGE, "delivery": delivery, "paused": paused, **scaling, **hardware}
+        adapters = {"sql": {"digest": IMAGE.replace("qwen", "lora")}}
+        for delivery in deliveries:
+            of = {"task": "embedding"} if delivery == "kubeai" else {"adapters": adapters, **WARM["prepull"]}
+            yield f"{delivery}-told", {"digest": IMAGE, "delivery": delivery, **of}
 
 
 MATRIX = [

@@ -84,7 +84,7 @@ def test_every_model_is_served_from_one_digest_in_every_place(stack: Recording) 
             r"^oci(\+native)?://\S+@sha256:[0-9a-f]{64}$", body["spec"]["predictor"]["model"]["storageUri"]
         )
     for body in serving.of_kind(stack, "Model"):
-        assert re.search(r"^oci://[^@]+:sha256-[0-9a-f]{64}$", body["spec"]["url"])
+        assert re.search(r"^oci://[^@]+:digest-sha256-[0-9a-f]{64}$", body["spec"]["url"])
 
 
 def test_every_engine_is_offline(stack: Recording) -> None:

@@ -116,7 +116,7 @@ def test_a_copied_image_is_served_from_prods_own_registry_with_devs_digest(dev_o
     uri = service["spec"]["predictor"]["model"]["storageUri"]
     assert uri == f"oci://{OWN}/qwen2-5-0-5b-instruct@{DIGEST}"
     assert commands(prod, MODEL) == [
-        ["copy", dev_outputs["models"][MODEL]["image"], f"{OWN}/qwen2-5-0-5b-instruct", "--json"]
+        ["copy", dev_outputs["models"][MODEL]["image"], f"{OWN}/qwen2-5-0-5b-instruct", "--for", "modelcar", "--json"]
     ]
     url = prod.only(KUBEAI_MODEL).inputs["spec"]["url"]
     assert url == Delivery.KUBEAI.uri(ImageReference(f"{OWN}/qwen2-5-0-5b-openai", DIGEST))
@@ -130,7 +130,7 @@ def test_without_a_copy_prod_serves_devs_image_and_checks_that_it_exists(
     prod = deploy("prod", config_file=prod_settings(tmp_path, copy=False), stack_outputs={DEV: dev_outputs})
     image = dev_outputs["models"][MODEL]["image"]
     assert prod.only(ISVC).inputs["spec"]["predictor"]["model"]["storageUri"] == f"oci://{image}"
-    assert commands(prod, MODEL) == [["inspect", image, "--json"]]
+    assert commands(prod, MODEL) == [["inspect", image, "--for", "modelcar", "--json"]]
 
 
 @pytest.mark.parametrize("copied", [True, False])

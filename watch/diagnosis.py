@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.google import disk, refusals
+from oci_model_serving.delivery import ADAPTER_VOLUME
 from oci_model_serving.reference import google_repository, split
 from watch.causes import Cause, short
 
@@ -75,8 +76,19 @@ def empty_mount(path: str, node: JSON | None) -> Cause:
 
 
 def image_volumes(pod: JSON) -> list[dict[str, Any]]:
-    """The images that a pod mounts as volumes, as its spec has them."""
-    return [volume["image"] for volume in pod.get("spec", {}).get("volumes") or () if "image" in volume]
+    """The images that a pod mounts as volumes, as its spec has them, but for those of adapters."""
+    return [image for name, image in _image_volumes(pod) if not name.startswith(ADAPTER_VOLUME)]
+
+
+def adapter_volumes(pod: JSON) -> dict[str, dict[str, Any]]:
+    """The images of LoRA adapters that a pod mounts as volumes, by the adapters' names."""
+    found = _image_volumes(pod)
+    return {name.removeprefix(ADAPTER_VOLUME): image for name, image in found if name.startswith(ADAPTER_VOLUME)}
+
+
+def _image_volumes(pod: JSON) -> list[tuple[str, dict[str, Any]]]:
+    volumes = pod.get("spec", {}).get("volumes") or ()
+    return [(volume["name"], volume["image"]) for volume in volumes if "image" in volume]
 
 
 def containerd_version(node: JSON) -> tuple[int, int] | None:
@@ -151,7 +163,7 @@ def _larger_disk(_text: str, case: Case) -> str:
 def _run_again(text: str, _case: Case) -> str:
     return (
         f"the digest is not in {_repository(text) or 'the repository'}: see `oms image inspect REF`; build it again "
-        "with `pulumi up`, and see whether a cleanup policy without a keep rule for tags sha256-… deleted it"
+        "with `pulumi up`, and see whether a cleanup policy without a keep rule for tags digest-… deleted it"
     )
 
 
@@ -368,7 +380,7 @@ def _node_causes(case: Case) -> Iterator[Cause]:
                 evidence = f"node {node_name} has disk pressure"
                 yield Cause("disk-too-small", evidence, _larger_disk(evidence, case))
         version = containerd_version(node)
-        if image_volumes(case.pod) and version and version < IMAGE_VOLUME_CONTAINERD:
+        if _image_volumes(case.pod) and version and version < IMAGE_VOLUME_CONTAINERD:
             yield empty_mount("the image volume", node)
 
 

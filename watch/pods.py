@@ -130,11 +130,12 @@ def find_causes(
         told = {"type": "Warning", "reason": "Refused", "message": complaint, "involvedObject": {"name": model.name}}
         events.append(told)
     names = {pod["metadata"]["name"] for pod in pods}
+    size = model.size_bytes + sum(adapter.size_bytes for adapter in model.adapters.values())
     causes: dict[str, Cause] = {}
     for pod in pods or [{}]:
         others = names - {pod.get("metadata", {}).get("name")}
         own = [event for event in events if event["involvedObject"].get("name") not in others]
-        for cause in diagnose(Case(pod, own, nodes, model.size_bytes, account, model.node_pool or "")):
+        for cause in diagnose(Case(pod, own, nodes, size, account, model.node_pool or "")):
             causes.setdefault(cause.code, cause)
     return tuple(causes.values())
 

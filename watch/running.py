@@ -11,13 +11,14 @@
 KServe in `ociModelMode: native` delivers `oci://` as an image volume: what a pod has decides, not the delivery.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from oci_model_serving.delivery import ADAPTERS_MOUNT
 from oci_model_serving.outputs import ModelOutput
-from oci_model_serving.reference import digest_of, split
+from oci_model_serving.reference import ImageReference, digest_of, split
 from watch.causes import NotHeldError, short
-from watch.diagnosis import MODELCAR, container_statuses, image_volumes
+from watch.diagnosis import MODELCAR, adapter_volumes, container_statuses, image_volumes
 from watch.image import checksums_of, is_same_content
 from watch.kube import JSON, KubeApi
 from watch.pods import nodes_of
@@ -47,19 +48,38 @@ def running_digest(api: KubeApi, pod: JSON, model: ModelOutput) -> Running:
     references = [reference for reference in volumes if split(reference)[0] == repository]
     if not references:
         return _of_modelcar(pod)
+    return _of_volume(api, pod, references, model.reference) or _by_checksum(api, pod, model)
+
+
+def running_adapter(api: KubeApi, pod: JSON, model: ModelOutput, name: str) -> Running:
+    """What a pod runs of an adapter's image, which is a volume whatever the model's is.
+
+    Raises:
+        NotHeldError: nothing shows it, or the files in the pod are not the image's.
+    """
+    wanted, volume = model.adapters[name].reference, adapter_volumes(pod).get(name)
+    if volume is None:
+        return Running(frozenset(), "the volumes in its spec")
+    found = _of_volume(api, pod, [volume["reference"]], wanted)
+    return found or _by_checksum(api, pod, model, wanted, f"{ADAPTERS_MOUNT}/{name}")
+
+
+def _of_volume(api: KubeApi, pod: JSON, references: Sequence[str], image: ImageReference) -> Running | None:
+    """What shows the digest of a volume: the pod's status, or its node's; None where neither does."""
     # A reference that spells another digest is enough to say no; one that spells ours shows nothing.
     asked = frozenset(digest or digest_of(tag) or tag for _, tag, digest in map(split, references))
-    if model.digest not in asked:
+    if image.digest not in asked:
         return Running(asked, "the reference of its volume")
-    told = frozenset(digest for name, _, digest in map(split, _volume_statuses(pod)) if name == repository and digest)
+    statuses = map(split, _volume_statuses(pod, set(references)))
+    told = frozenset(digest for name, _, digest in statuses if name == image.repository and digest)
     if told:
         return Running(told, "the pod's status of its image volume")
     listed = frozenset(_listed(api, pod, references[0]))
     if listed:
         # Images with the same layers are one to a node, which then has the names of all.
-        wanted = frozenset({model.digest}) if model.digest in listed else listed
+        wanted = frozenset({image.digest}) if image.digest in listed else listed
         return Running(wanted, f"the images of node {pod['spec'].get('nodeName')}")
-    return _by_checksum(api, pod, model)
+    return None
 
 
 def reads_root(pod: JSON, model: ModelOutput) -> bool:
@@ -90,9 +110,14 @@ def _pulled(image_id: str, asked: str) -> str:
     return wanted if shown != wanted and is_same_content(image_id, asked) else shown
 
 
-def _volume_statuses(pod: JSON) -> Iterator[str]:
+def _volume_statuses(pod: JSON, references: Collection[str]) -> Iterator[str]:
+    """The images that the statuses of the volumes of these references name."""
+    volumes = pod["spec"].get("volumes") or ()
+    names = {volume["name"] for volume in volumes if (volume.get("image") or {}).get("reference") in references}
     for status in container_statuses(pod):
         for mount in status.get("volumeMounts") or ():
+            if mount.get("name") not in names:
+                continue
             image = (mount.get("volumeStatus") or {}).get("image") or {}
             if image.get("imageRef"):
                 yield str(image["imageRef"])
@@ -106,11 +131,15 @@ def _listed(api: KubeApi, pod: JSON, reference: str) -> Iterator[str]:
                 yield from (digest for _, _, digest in map(split, names) if digest)
 
 
-def _by_checksum(api: KubeApi, pod: JSON, model: ModelOutput) -> Running:
-    platform, wanted = model.serving.platform, checksums_of(model.reference, _COMPARED_BYTES)
+def _by_checksum(
+    api: KubeApi, pod: JSON, model: ModelOutput, image: ImageReference | None = None, mount: str = ""
+) -> Running:
+    """Compare the files of an image (the model's own) with those that are mounted (where the server finds them)."""
+    platform, image = model.serving.platform, image or model.reference
+    wanted, mount = checksums_of(image, _COMPARED_BYTES), mount or platform.mount
     names = sorted(wanted)
     what = f"the first {_COMPARED_BYTES >> 20} MiB of each of its {len(names)} files"
-    command = ["sh", "-c", _CHECKSUMS, str(_COMPARED_BYTES), *(f"{platform.mount}/{name}" for name in names)]
+    command = ["sh", "-c", _CHECKSUMS, str(_COMPARED_BYTES), *(f"{mount}/{name}" for name in names)]
     done = api.execute(model.namespace, pod["metadata"]["name"], platform.container, command)
     found = [line.partition(" ")[0] for line in done.stdout.splitlines()]
     if done.code or len(found) != len(names) or not names:
@@ -122,7 +151,7 @@ def _by_checksum(api: KubeApi, pod: JSON, model: ModelOutput) -> Running:
     other = [name for name, checksum in zip(names, found, strict=True) if checksum != wanted[name]]
     if other:
         raise NotHeldError(
-            f"{short(', '.join(other))} in {pod['metadata']['name']} is not as in {model.digest}",
+            f"{short(', '.join(other))} in {pod['metadata']['name']} is not as in {image.digest}",
             "the pod mounts another image: `pulumi up --refresh`, and delete the pod",
         )
-    return Running(frozenset({model.digest}), f"{what}, which are the image's")
+    return Running(frozenset({image.digest}), f"{what}, which are the image's")

@@ -13,7 +13,7 @@ from components.google import google_apis, replacement
 from components.google import sdk as gcp
 from components.settings.google import RegistryCleanup, RegistryCreate
 from components.settings.places import StackRegistry
-from oci_model_serving.reference import google_repository
+from oci_model_serving.reference import DIGEST_TAG_PREFIX, REFERRERS_PREFIX, google_repository
 
 READER = "roles/artifactregistry.reader"
 WRITER = "roles/artifactregistry.writer"
@@ -27,7 +27,7 @@ class ModelRegistry(pulumi.ComponentResource):
 
     Deliberately binds roles on the repository only, one member at a time (additive): a binding on the project would
     open every repository in it, and an authoritative one would remove what others have granted. The clean-up policies
-    never delete what carries a tag `sha256-…`: that is what serving refers to, and Artifact Registry cannot see it.
+    never delete what carries a tag `digest-…`: that is what serving refers to, and Artifact Registry cannot see it.
     """
 
     url: pulumi.Output[str]
@@ -128,7 +128,12 @@ class _Target:
 def _cleanup(cleanup: RegistryCleanup) -> list[gcp.artifactregistry.RepositoryCleanupPolicyArgsDict]:
     """Keep wins over delete in Artifact Registry, whatever the order ("Configure cleanup policies")."""
     return [
-        {"id": "keep-digest-tags", "action": "KEEP", "condition": {"tag_state": "TAGGED", "tag_prefixes": ["sha256-"]}},
+        {
+            "id": "keep-digest-tags",
+            "action": "KEEP",
+            # The second is the tags' former name, which images in use may still have alone.
+            "condition": {"tag_state": "TAGGED", "tag_prefixes": [DIGEST_TAG_PREFIX, REFERRERS_PREFIX]},
+        },
         {"id": "keep-newest", "action": "KEEP", "most_recent_versions": {"keep_count": cleanup.keep_newest}},
         {
             "id": "delete-untagged",

@@ -20,7 +20,7 @@ class DiskError(OmsError, pulumi.RunError):
 def admit(
     models: Mapping[str, StackModel], images: Mapping[str, ModelImage]
 ) -> dict[str, pulumi.Output[ImageReference]]:
-    """The images that may be served, those of a pool once its disk is known to hold all of them.
+    """The images that may be served, adapters' too, those of a pool once its disk is known to hold all of them.
 
     Sizes of the settings are checked before anything runs; here are those that only builds, copies and other stacks
     tell. Models without a pool run on nodes whose disks are not this program's.
@@ -34,7 +34,8 @@ def admit(
         key: pulumi.Output.all(images[key].reference, held[model.pool.key]).apply(_first)
         if model.pool
         else images[key].reference
-        for key, model in models.items()
+        for model in models.values()
+        for key in (model.key, *(adapter.key for adapter in model.adapters))
     }
 
 

@@ -1,15 +1,17 @@
 """InferenceService: one model on KServe, wired to its image's digest."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
 
 from components.serving import kserve, objects, predictor, rollout, vllm, warm
+from components.serving.adapters import ServedAdapter
 from components.serving.objects import described
 from components.settings.models import StackModel
 from components.settings.serving import KServeSettings
+from modelimage.traits import Traits
 from oci_model_serving.delivery import REVISION_LABEL
 from oci_model_serving.reference import ImageReference
 
@@ -32,7 +34,9 @@ class InferenceService(pulumi.ComponentResource):
         *,
         reference: pulumi.Output[ImageReference],
         size_bytes: pulumi.Input[int],
+        traits: pulumi.Output[Traits],
         kubeconfig: pulumi.Input[str] | None,
+        adapters: Sequence[ServedAdapter] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("oci-model-serving:index:InferenceService", name, None, opts)
@@ -47,13 +51,20 @@ class InferenceService(pulumi.ComponentResource):
         before: list[pulumi.Resource] = [account, denied]
         if model.settings.warm == "prepull":
             after = pulumi.ResourceOptions(parent=self, depends_on=[account])
-            before.append(warm.prepull(model, namespace, reference, after))
+            before.append(warm.prepull(model, namespace, reference, adapters, after))
         storage_uri = reference.apply(model.delivery.uri)
-        spec = predictor.spec(model, platform, storage_uri)
+        spec = predictor.spec(model, platform, storage_uri, traits, adapters)
         annotations = predictor.annotations(model, platform)
         revision = predictor.revision(spec, annotations, platform)
         self.described = described(
-            model, reference, size_bytes, self._url(), storage_uri=storage_uri, revision=revision
+            model,
+            reference,
+            size_bytes,
+            self._url(),
+            storage_uri=storage_uri,
+            revision=revision,
+            traits=traits,
+            adapters=adapters,
         )
         service = k8s.apiextensions.CustomResource(
             model.name,

@@ -6,8 +6,10 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.serving import objects, rollout, vllm, warm
+from components.serving.features import features
 from components.serving.objects import described
 from components.settings.models import StackModel
+from modelimage.traits import Traits
 from oci_model_serving.delivery import REVISION_ENV
 from oci_model_serving.reference import ImageReference
 
@@ -28,6 +30,7 @@ class KubeAIModel(pulumi.ComponentResource):
         *,
         reference: pulumi.Output[ImageReference],
         size_bytes: pulumi.Input[int],
+        traits: pulumi.Output[Traits],
         kubeconfig: pulumi.Input[str] | None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -38,12 +41,14 @@ class KubeAIModel(pulumi.ComponentResource):
         if model.settings.warm == "prepull":
             account = objects.service_account(own, namespace, model.pull_secrets, mine)
             after = pulumi.ResourceOptions(parent=self, depends_on=[account])
-            before.append(warm.prepull(model, namespace, reference, after))
+            before.append(warm.prepull(model, namespace, reference, (), after))
         url = f"http://kubeai.{namespace}.svc.cluster.local/openai"
         storage_uri = reference.apply(model.delivery.uri)
-        spec = _spec(model, storage_uri)
+        spec = _spec(model, storage_uri, traits)
         revision = _revision(model, spec)
-        self.described = described(model, reference, size_bytes, url, storage_uri=storage_uri, revision=revision)
+        self.described = described(
+            model, reference, size_bytes, url, storage_uri=storage_uri, revision=revision, traits=traits
+        )
         served = k8s.apiextensions.CustomResource(
             own,
             api_version=platform.api_version,
@@ -56,17 +61,25 @@ class KubeAIModel(pulumi.ComponentResource):
         self.register_outputs(self.described)
 
 
-def _spec(model: StackModel, url: pulumi.Output[str]) -> dict[str, Any]:
+def _spec(model: StackModel, url: pulumi.Output[str], traits: pulumi.Output[Traits]) -> dict[str, Any]:
     """What makes a pod of a Model; `owner` is only shown, so it says who deploys the model."""
     settings = model.settings
     return {
-        "features": ["TextGeneration"],
+        "features": traits.apply(lambda known: features(model.task_of(known))),
         "owner": "oci-model-serving",
         "url": url,
         "engine": "VLLM",
         "image": model.server_image,
         "resourceProfile": model.resource_profile,
-        "args": [*vllm.parallel(model.scheduling.gpus), *settings.args],
+        # Behind KubeAI's own --model, which the last one overrules.
+        "args": traits.apply(
+            lambda known: [
+                *vllm.parallel(model.scheduling.gpus),
+                *vllm.runner(model.task_of(known), asked=settings.task is not None),
+                *vllm.weights(known, model.delivery.platform.mount),
+                *settings.args,
+            ]
+        ),
         "env": {**vllm.QUIET_ENV, **settings.env, **vllm.OFFLINE_ENV},
     }
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components.serving.adapters import ServedAdapter
 from components.settings.models import StackModel
 from components.settings.serving import PullSecret
+from modelimage.traits import Traits
 from oci_model_serving import outputs
 from oci_model_serving.reference import ImageReference
 
@@ -38,12 +41,15 @@ def described(
     *,
     storage_uri: pulumi.Output[str],
     revision: pulumi.Output[str],
+    traits: pulumi.Output[Traits],
+    adapters: Sequence[ServedAdapter] = (),
 ) -> dict[str, Any]:
     """A model as the stack's outputs show it; `url` is where its server answers, without `/v1`."""
     return outputs.describe(
         reference,
         model.delivery,
         size_bytes=size_bytes,
+        traits=traits.apply(asdict),
         storage_uri=storage_uri,
         name=model.name,
         namespace=model.namespace,
@@ -53,6 +59,11 @@ def described(
         node_pool=model.settings.node_pool,
         revision=revision,
         replicas=model.live_replicas,
+        task=traits.apply(lambda known: model.task_of(known).value),
+        adapters={
+            adapter.label: outputs.describe_image(adapter.reference, adapter.size_bytes, adapter.traits.apply(asdict))
+            for adapter in adapters
+        },
     )
 
 

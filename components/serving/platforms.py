@@ -7,6 +7,7 @@ import pulumi
 
 from components.google.cluster import Cluster
 from components.model_image import ModelImage
+from components.serving.adapters import ServedAdapter
 from components.serving.inference_service import InferenceService
 from components.serving.kserve import KServe
 from components.serving.kubeai import KubeAI
@@ -32,26 +33,37 @@ def install(settings: Settings, cluster: Cluster) -> dict[str, KServe | KubeAI]:
 
 def serve(
     model: StackModel,
-    image: ModelImage,
-    admitted: pulumi.Output[ImageReference],
+    images: Mapping[str, ModelImage],
+    admitted: Mapping[str, pulumi.Output[ImageReference]],
     platforms: Mapping[str, pulumi.Resource],
     cluster: Cluster,
     *,
     after: Sequence[pulumi.Resource],
 ) -> InferenceService | KubeAIModel:
-    """Serve a model on its platform, after its image.
+    """Serve a model on its platform, after its images.
 
     Args:
         model: the model.
-        image: its image.
-        admitted: the same, once it may be served.
+        images: the stack's images, its own and its adapters' among them.
+        admitted: the same, once they may be served.
         platforms: what `install` made.
         cluster: where.
         after: what else must be there before.
     """
     kubeconfig = cluster.kubeconfig if cluster.settings.exists else None
-    known: dict[str, Any] = {"reference": admitted, "size_bytes": image.size_bytes, "kubeconfig": kubeconfig}
-    opts = cluster.inside(image, platforms[model.delivery.platform.name], *after)
+    image = images[model.key]
+    known: dict[str, Any] = {
+        "reference": admitted[model.key],
+        "size_bytes": image.size_bytes,
+        "traits": image.traits,
+        "kubeconfig": kubeconfig,
+    }
+    beside = [images[adapter.key] for adapter in model.adapters]
+    opts = cluster.inside(image, platforms[model.delivery.platform.name], *beside, *after)
     if isinstance(model.platform, KServeSettings):
-        return InferenceService(model.key, model, model.platform, **known, opts=opts)
+        adapters = [
+            ServedAdapter(adapter.label, admitted[adapter.key], mounted.size_bytes, mounted.traits)
+            for adapter, mounted in zip(model.adapters, beside, strict=True)
+        ]
+        return InferenceService(model.key, model, model.platform, **known, adapters=adapters, opts=opts)
     return KubeAIModel(model.key, model, **known, opts=opts)

@@ -4,15 +4,17 @@ KServe copies the annotations onto the pods: they are the same whatever the numb
 waits, so that no change of scale replaces a pod.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
 
-from components.serving import kserve, rollout, vllm
+from components.serving import adapters, kserve, rollout, vllm
+from components.serving.adapters import ServedAdapter
 from components.serving.objects import SERVING_ANNOTATIONS
 from components.settings.models import StackModel
 from components.settings.serving import KServeSettings
+from modelimage.traits import Traits
 from oci_model_serving.delivery import KSERVE_STOP
 
 # How many pods there are and how they come (KServe v0.20.0, ComponentExtensionSpec); the rest makes the pod itself.
@@ -21,7 +23,13 @@ _NOT_OF_THE_POD = frozenset(
 )
 
 
-def spec(model: StackModel, platform: KServeSettings, storage_uri: pulumi.Input[str]) -> dict[str, Any]:
+def spec(
+    model: StackModel,
+    platform: KServeSettings,
+    storage_uri: pulumi.Input[str],
+    traits: pulumi.Output[Traits],
+    loras: Sequence[ServedAdapter] = (),
+) -> dict[str, Any]:
     """The predictor: how many pods, of what and where."""
     settings, scheduling, replicas = model.settings, model.scheduling, model.settings.replicas
     predictor: dict[str, Any] = {
@@ -30,8 +38,11 @@ def spec(model: StackModel, platform: KServeSettings, storage_uri: pulumi.Input[
         "serviceAccountName": model.name,
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": vllm.grace(model.drain_timeout, _settle(platform)),
-        "model": _server(model, platform, storage_uri),
-        "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": settings.resources.shm}}],
+        "model": _server(model, platform, storage_uri, traits, loras),
+        "volumes": [
+            {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": settings.resources.shm}},
+            *adapters.volumes(loras),
+        ],
     }
     if platform.deployment_mode == "Standard":
         predictor["deploymentStrategy"] = _strategy(model)
@@ -93,14 +104,29 @@ def _scaling(model: StackModel, platform: KServeSettings) -> dict[str, Any]:
     return {"autoScaling": {"metrics": [{"type": "External", "external": external}]}}
 
 
-def _server(model: StackModel, platform: KServeSettings, storage_uri: pulumi.Input[str]) -> dict[str, Any]:
+def _server(
+    model: StackModel,
+    platform: KServeSettings,
+    storage_uri: pulumi.Input[str],
+    traits: pulumi.Output[Traits],
+    loras: Sequence[ServedAdapter],
+) -> dict[str, Any]:
     settings, scheduling = model.settings, model.scheduling
     amounts = scheduling.amounts
     made: dict[str, Any] = {
         "modelFormat": {"name": kserve.MODEL_FORMAT},
         "runtime": kserve.RUNTIME,
         "storageUri": storage_uri,
-        "args": [f"--served-model-name={model.served_name}", *vllm.parallel(scheduling.gpus), *settings.args],
+        "args": pulumi.Output.all(traits, adapters.ranks(loras)).apply(
+            lambda known: [
+                f"--served-model-name={model.served_name}",
+                *vllm.parallel(scheduling.gpus),
+                *vllm.runner(model.task_of(known[0]), asked=settings.task is not None),
+                *vllm.weights(known[0], model.delivery.platform.mount),
+                *vllm.lora(known[1]),
+                *settings.args,
+            ]
+        ),
         "env": vllm.env(dict(settings.env)),
         # Both, for both: KServe fills what is left out with 1 CPU and 2 GiB.
         "resources": {"requests": amounts, "limits": amounts},
@@ -109,6 +135,8 @@ def _server(model: StackModel, platform: KServeSettings, storage_uri: pulumi.Inp
     }
     if not scheduling.gpus:
         made["image"] = model.server_image
+    if loras:
+        made["volumeMounts"] = adapters.mounts(loras)  # beside the runtime's own: they are merged by their paths
     return made
 
 

@@ -18,6 +18,8 @@ from components import commands
 from components.settings.models import StackModel
 
 _DIGITS = 16
+_NOT_ASKED = frozenset({"task", "traits", "adapters"})
+"""Outputs that say nothing of pods which the revision does not say: without them an earlier version's text stays."""
 
 
 def revision(pod: Mapping[str, Any]) -> pulumi.Output[str]:
@@ -45,12 +47,13 @@ def watch(
     """
     if kubeconfig is None or not model.awaited:
         return
+    asked = {key: value for key, value in described.items() if key not in _NOT_ASKED}
     commands.local(
         f"{model.name}-rollout",
         commands.ROLLOUT,
         ["--timeout", model.settings.startup_timeout],
         # Another text is an update of the command, which runs it again (pulumi-command, `update`).
-        stdin=pulumi.Output.all(**described).apply(lambda known: json.dumps(known, sort_keys=True)),
+        stdin=pulumi.Output.all(**asked).apply(lambda known: json.dumps(known, sort_keys=True)),
         environment={"SMOKE_KUBECONFIG": pulumi.Output.secret(kubeconfig)},
         triggers=[described["image"]],
         opts=opts,

@@ -1,8 +1,11 @@
 """How vLLM is started on the mounted weights, for KServe's runtime. Pure."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from oci_model_serving.delivery import KSERVE
+from modelimage.architecture import Task
+from modelimage.traits import Traits
+from oci_model_serving.delivery import ADAPTERS_MOUNT, KSERVE
 
 PORT = 8080
 OFFLINE_ENV = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
@@ -40,6 +43,63 @@ ARGS = [f"--model={_MOUNT}", f"--port={PORT}"]
 def parallel(gpus: int) -> list[str]:
     """The argument that spreads a model over several GPUs."""
     return [f"--tensor-parallel-size={gpus}"] if gpus > 1 else []
+
+
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What `--max-lora-rank` may be (vLLM v0.23.0, vllm/config/lora.py, MaxLoRARanks)."""
+_DEFAULT_RANK = 16
+
+
+def runner(task: Task, *, asked: bool) -> list[str]:
+    """The argument that says whether the model generates.
+
+    The server finds that out by itself, but for some classes without a head (MistralModel), which it takes for
+    generating ones (v0.23.0, ModelConfig._get_default_runner_type); and it cannot know what the settings ask for.
+
+    Args:
+        task: what the model is for.
+        asked: whether the settings say so, and not its files.
+    """
+    if task.pools:
+        return ["--runner=pooling"]
+    return ["--runner=generate"] if asked and task is Task.GENERATION else []
+
+
+def weights(traits: Traits, mount: str) -> list[str]:
+    """The arguments that point the server at a GGUF, which it does not look for in a folder (kserve #5039).
+
+    They come after an earlier `--model`, and the last one counts. A tokenizer and a configuration beside the file are
+    taken, since what the server makes of the file's own is slow and knows fewer models (vLLM documentation, "GGUF").
+    """
+    if not traits.weights_file:
+        return []
+    beside = [("--tokenizer", traits.has_tokenizer), ("--hf-config-path", traits.has_config)]
+    return [f"--model={mount}/{traits.weights_file}", *(f"{name}={mount}" for name, there in beside if there)]
+
+
+def lora(ranks: Mapping[str, int]) -> list[str]:
+    """The arguments that have the server load adapters: all at once, of their largest rank.
+
+    Args:
+        ranks: adapter -> its rank, which the server must take (`too_high`); 0 where nothing has told it.
+    """
+    if not ranks:
+        return []
+    modules = [f"{name}={ADAPTERS_MOUNT}/{name}" for name in ranks]
+    known = [rank for rank in ranks.values() if rank]
+    # The server takes as many words for modules as there are before the next option.
+    made = ["--enable-lora", "--lora-modules", *modules, f"--max-loras={len(ranks)}"]
+    if not known:
+        return made
+    wanted = max(known if len(known) == len(ranks) else [*known, _DEFAULT_RANK])
+    return [*made, f"--max-lora-rank={next(rank for rank in LORA_RANKS if rank >= wanted)}"]
+
+
+def too_high(rank: int) -> str:
+    """What is wrong with an adapter of this rank; empty where the server takes it."""
+    if rank <= LORA_RANKS[-1]:
+        return ""
+    return f"the adapter has rank {rank}, and vLLM takes {LORA_RANKS[-1]} at most: merge it into the model's weights"
 
 
 def env(extra: dict[str, str]) -> list[dict[str, str]]:

@@ -3,12 +3,14 @@
 # Annotations stay text: pulumi_kubernetes loads a group's classes when one is first named.
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.serving import objects, vllm
+from components.serving import adapters, objects, vllm
+from components.serving.adapters import ServedAdapter
 from components.settings.models import StackModel
 from oci_model_serving.reference import ImageReference
 
@@ -19,9 +21,10 @@ def prepull(
     model: StackModel,
     namespace: pulumi.Input[str],
     reference: pulumi.Output[ImageReference],
+    loras: Sequence[ServedAdapter],
     opts: pulumi.ResourceOptions,
 ) -> k8s.apps.v1.DaemonSet:
-    """Pull the model's and the server's image, by digest, on each node of the model's pool as soon as it appears.
+    """Pull the images of the model, its adapters and the server, by digest, on each new node of the model's pool.
 
     The pods ask for no GPU and next to no CPU, so they neither start nodes nor keep them; while they run, the kubelet's
     image collection leaves both images alone. A new digest is on the nodes before the model's pods are replaced, since
@@ -37,12 +40,15 @@ def prepull(
     }
     server: dict[str, Any] = {"name": "server-image", "image": model.server_image, **hold}
     containers: list[dict[str, Any]] = [server]
-    volumes: list[dict[str, Any]] = []
+    volumes, mounted = adapters.volumes(loras), adapters.mounts(loras)
     if model.delivery.needs_image_volume:
-        volumes = [{"name": "weights", "image": {"reference": reference.apply(str), "pullPolicy": "IfNotPresent"}}]
-        server["volumeMounts"] = [{"name": "weights", "mountPath": "/weights", "readOnly": True}]
+        image = {"reference": reference.apply(str), "pullPolicy": "IfNotPresent"}
+        volumes = [{"name": "weights", "image": image}, *volumes]
+        mounted = [{"name": "weights", "mountPath": "/weights", "readOnly": True}, *mounted]
     else:
         containers.append({"name": "model-image", "image": reference.apply(str), **hold})
+    if mounted:
+        server["volumeMounts"] = mounted
     labels = {"app.kubernetes.io/name": f"{name}-prepull"}
     # Plain Kubernetes keys, as in the custom resources; the SDK types only its own spelling.
     spec: Any = {

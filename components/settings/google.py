@@ -19,7 +19,7 @@ from components.settings.types import (
 
 
 class RegistryCleanup(Section):
-    """What Artifact Registry may delete by itself. Tags `sha256-*` (images in use) are always kept."""
+    """What Artifact Registry may delete by itself. Tags `digest-*` (images in use) are always kept."""
 
     keep_newest: Annotated[int, Field(ge=1, le=100, description="newest versions of each image to keep")] = 5
     delete_untagged_after_days: Annotated[Days, Field(description="age in days at which untagged versions go")] = 30

@@ -1,13 +1,25 @@
-"""A model of a stack, with all that the stack's other settings say of it."""
+"""The models of a stack and their images, with all that the stack's other settings say of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+
+from pydantic import SecretStr
 
 from components.google import pool_names
 from components.serving.scheduling import Scheduling, schedule
+from components.settings.building import CloudBuildSettings, in_secret_manager
 from components.settings.places import LOCAL, StackPool, StackRegistry
-from components.settings.serving import BUSYBOX, KServeSettings, KubeAISettings, ModelSettings
+from components.settings.serving import (
+    BUSYBOX,
+    AdapterSettings,
+    ImageSettings,
+    KServeSettings,
+    KubeAISettings,
+    ModelSettings,
+)
 from components.settings.types import Target, kubernetes_name
+from modelimage.architecture import Task
+from modelimage.traits import Traits
 from oci_model_serving.delivery import Delivery
 
 CPU_PROFILE = "cpu"
@@ -15,32 +27,28 @@ CPU_PROFILE = "cpu"
 
 
 @dataclass(frozen=True)
-class StackModel:
-    """A model of a stack.
+class StackImage:
+    """An image of a stack.
 
     Attributes:
-        key: as in the settings.
-        settings: what they say of it.
+        key: names its resources.
+        settings: where it comes from.
         target: where the stack lives.
-        registry: where its image goes.
-        platform: settings of what serves it.
-        pool: the node pool that it runs on; None on CPU.
-        size_gb: size of its image in GB, where it is known before a build.
-        pull_secrets: names of the secrets with which its pods pull.
-        drain_timeout: seconds that its pods may take to finish their answers; on KubeAI the longest of all its models.
-        gpus_of_others: what the pool's other models take of it at most.
+        registry: where it goes.
+        size_gb: its size in GB, where it is known before a build.
+        traits: what its files say to a server, as far as that is known before a build; None where nothing is.
+        hub_token: the stack's, of a source on the hub.
+        cloud_build: where builder cloudbuild packs.
     """
 
     key: str
-    settings: ModelSettings
+    settings: ImageSettings
     target: Target
     registry: StackRegistry
-    platform: KServeSettings | KubeAISettings
-    pool: StackPool | None = None
-    size_gb: float | None = None
-    pull_secrets: tuple[str, ...] = ()
-    gpus_of_others: int = 0
-    drain_timeout: int = 600
+    size_gb: float | None = field(default=None, kw_only=True)
+    traits: Traits | None = field(default=None, kw_only=True)
+    hub_token: SecretStr | None = field(default=None, kw_only=True)
+    cloud_build: CloudBuildSettings = field(default_factory=CloudBuildSettings, kw_only=True)
 
     @property
     def name(self) -> str:
@@ -48,27 +56,23 @@ class StackModel:
         return kubernetes_name(self.key)
 
     @property
-    def delivery(self) -> Delivery:
-        """How the weights reach the server."""
-        return self.settings.delivery
-
-    @property
-    def namespace(self) -> str:
-        """Of its objects."""
-        return self.platform.namespace if isinstance(self.platform, KubeAISettings) else self.platform.model_namespace
-
-    @property
     def base(self) -> str:
         """Base of an image that is built here: `scratch`, `oci:FOLDER` or a reference by digest."""
-        return self.settings.base or (BUSYBOX if self.target is Target.GKE else "scratch")
+        return "scratch"
 
     @property
     def image_host(self) -> str:
-        """Host of the registry that its image is pulled from; empty where another stack decides on it, or none."""
+        """Host of the registry that it is pulled from; empty where another stack decides on it, or none."""
         settings = self.settings
         if settings.digest:
             return settings.digest.split("/")[0]
         return "" if settings.from_stack and not settings.copy_image else self.registry.host
+
+    @property
+    def token(self) -> SecretStr | None:
+        """The token with which this machine asks the hub for its source; None where another machine does, or nobody."""
+        named = self.hub_token is not None and in_secret_manager(self.hub_token.get_secret_value())
+        return None if named or self.settings.builder == "cloudbuild" else self.hub_token
 
     @property
     def layout(self) -> str | None:
@@ -79,6 +83,92 @@ class StackModel:
     def context(self) -> str:
         """Folder of its Docker context."""
         return f"{LOCAL}/contexts/{self.name}"
+
+    @property
+    def meant_for(self) -> str:
+        """What an image that exists is held against: a delivery, or `adapter`."""
+        return "adapter"
+
+    @property
+    def by_digest_tag(self) -> bool:
+        """Whether it is pulled by the tag that spells its digest."""
+        return False
+
+    @property
+    def promoted(self) -> tuple[str, str | None]:
+        """The model, and the adapter of it if it is one, that it is in the stack which it comes from."""
+        return self.settings.model or self.key, None
+
+
+@dataclass(frozen=True)
+class StackAdapter(StackImage):
+    """A LoRA adapter: `label` is what requests call it, `of` the key of its model."""
+
+    settings: AdapterSettings
+    label: str
+    of: str
+
+    @property
+    def promoted(self) -> tuple[str, str | None]:
+        """The model, and the adapter of it if it is one, that it is in the stack which it comes from."""
+        return self.settings.model or self.of, self.settings.adapter or self.label
+
+
+@dataclass(frozen=True)
+class StackModel(StackImage):
+    """A model of a stack.
+
+    Attributes:
+        settings: what they say of it.
+        platform: settings of what serves it.
+        pool: the node pool that it runs on; None on CPU.
+        pull_secrets: names of the secrets with which its pods pull.
+        gpus_of_others: what the pool's other models take of it at most.
+        drain_timeout: seconds that its pods may take to finish their answers; on KubeAI the longest of all its models.
+        adapters: its LoRA adapters.
+    """
+
+    settings: ModelSettings
+    platform: KServeSettings | KubeAISettings
+    pool: StackPool | None = None
+    pull_secrets: tuple[str, ...] = ()
+    gpus_of_others: int = 0
+    drain_timeout: int = 600
+    adapters: tuple[StackAdapter, ...] = ()
+
+    @property
+    def delivery(self) -> Delivery:
+        """How the weights reach the server."""
+        return self.settings.delivery
+
+    @property
+    def meant_for(self) -> str:
+        """What an image that exists is held against."""
+        return self.delivery.value
+
+    @property
+    def needs_image_volume(self) -> bool:
+        """Whether its pods mount an image as a volume: the model's own, or an adapter's."""
+        return self.delivery.needs_image_volume or bool(self.adapters)
+
+    def task_of(self, traits: Traits) -> Task:
+        """What it is asked for: what the settings say, or else its files."""
+        return self.settings.task or Task(traits.task)
+
+    @property
+    def namespace(self) -> str:
+        """Of its objects."""
+        return self.platform.namespace if isinstance(self.platform, KubeAISettings) else self.platform.model_namespace
+
+    @property
+    def base(self) -> str:
+        """Base of an image that is built here: the one of the settings, or what modelcar needs."""
+        return self.settings.base or (BUSYBOX if self.target is Target.GKE else "scratch")
+
+    @property
+    def by_digest_tag(self) -> bool:
+        """Whether it is pulled by the tag that spells its digest."""
+        return self.delivery is Delivery.KUBEAI
 
     @property
     def served_name(self) -> str:

@@ -6,21 +6,19 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pulumi
 from pydantic import TypeAdapter, ValidationError
 
-import modelimage
-from components.settings import checks
+from components.settings import checks, foretelling
+from components.settings.building import CloudBuildSettings, HubToken, in_secret_manager
 from components.settings.google import ClusterSettings, NodePoolSettings, RegistrySettings
 from components.settings.remedies import key_path, remedy, shape, unknown
 from components.settings.serving import ModelSettings, Platforms, PullSecret
 from components.settings.stack import Sections, Settings
-from components.settings.types import GB, NAMESPACE, Target
-from modelimage.origins import Origin
-from oci_model_serving.errors import InputError, OmsError
+from components.settings.types import NAMESPACE, Target
+from oci_model_serving.errors import InputError
 
 KINDS: Mapping[str, Any] = {
     "target": Target,
@@ -29,10 +27,13 @@ KINDS: Mapping[str, Any] = {
     "nodePools": dict[str, NodePoolSettings],
     "platforms": Platforms,
     "pullSecrets": dict[str, PullSecret],
+    "hubToken": HubToken,
+    "cloudBuild": CloudBuildSettings,
     "models": dict[str, ModelSettings],
 }
 """What each key of the configuration holds."""
 KEYS = tuple(KINDS)
+
 
 _T = TypeVar("_T")
 _F = TypeVar("_F")
@@ -58,13 +59,15 @@ def load() -> Settings:
     values = {key[len(prefix) :]: value for key, value in known.items() if key.startswith(prefix)}
     secret = {key for key in values if pulumi.runtime.config.is_config_secret(prefix + key)}
     google = pulumi.Config("gcp")
-    return parse(
+    settings = parse(
         {key: _structured(value) for key, value in values.items()},
         stack=pulumi.get_stack(),
         project=google.get("project") or "",
         region=google.get("region") or "",
         secret=secret,
     )
+    foretelling.say(settings.forecasts)
+    return settings
 
 
 def parse(
@@ -92,15 +95,19 @@ def parse(
         platforms=reader.one("platforms", Platforms, values.get("platforms", {}), Platforms()),
         node_pools=reader.each("nodePools", NodePoolSettings, values.get("nodePools", {})),
         pull_secrets=reader.each("pullSecrets", PullSecret, values.get("pullSecrets", {})),
+        hub_token=reader.one("hubToken", HubToken, values["hubToken"], None) if values.get("hubToken") else None,
+        cloud_build=reader.one("cloudBuild", CloudBuildSettings, values.get("cloudBuild", {}), CloudBuildSettings()),
         models=reader.each("models", ModelSettings, values.get("models", {})),
     )
+    told = foretelling.forecasts_of(sections, reader.add)
     settings = Settings(
         stack=stack,
         target=reader.one("target", Target, values.get("target", Target.LOCAL.value), Target.LOCAL),
         project=project,
         region=region,
         sections=sections,
-        image_sizes_gb=_sizes(sections.models, reader),
+        image_sizes_gb=foretelling.sizes_gb(sections.models, told),
+        forecasts=told,
     )
     if values.get("pullSecrets") and "pullSecrets" not in secret:
         reader.add(
@@ -108,27 +115,18 @@ def parse(
             "is plain text in the stack's file: remove it there, change the passwords, and set each with "
             "`pulumi config set --secret --path 'pullSecrets.NAME.password'`",
         )
+    token = sections.hub_token
+    if token and "hubToken" not in secret and not in_secret_manager(token.get_secret_value()):
+        reader.add(
+            "hubToken",
+            "is plain text in the stack's file: remove it there, revoke the token, and set a new one with "
+            "`pulumi config set --secret hubToken`",
+        )
     for path, problem in checks.problems(settings, unread=reader.paths):
         reader.add(path, problem)
     if reader.problems:
         raise SettingsError(reader.problems)
     return settings
-
-
-def _sizes(models: Mapping[str, ModelSettings], reader: "_Reader") -> dict[str, float]:
-    sizes: dict[str, float] = {}
-    for key, model in models.items():
-        if model.size_gb is not None:
-            sizes[key] = model.size_gb
-        elif model.source and model.origin is Origin.FOLDER:
-            if not Path(model.source).is_dir():
-                reader.add(f"models.{key}.source", f"no folder {model.source!r}: write the path of a folder of weights")
-                continue
-            try:
-                sizes[key] = modelimage.folder_size_bytes(model.source) / GB
-            except (OmsError, OSError) as error:
-                reader.add(f"models.{key}.source", str(error))
-    return sizes
 
 
 def _structured(value: object) -> object:

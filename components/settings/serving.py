@@ -1,16 +1,19 @@
 """The keys of what serves: platforms, credentials and models; types, bounds, defaults and what each means."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
+from components.settings.building import Files
 from components.settings.types import BaseImage, DigestReference, DnsLabel, Quantity, Section, Variables
+from modelimage.architecture import Task
 from modelimage.origins import Origin, origin_of
-from oci_model_serving.delivery import Delivery
+from modelimage.source import Selection
+from oci_model_serving.delivery import SHELL_BASE, Delivery
 from oci_model_serving.errors import InputError
 
-BUSYBOX = "docker.io/library/busybox@sha256:9db7b59979c38555a39def84a31fb98b5296952f9e3afd4f6f11f05b07adfab0"
-"""busybox 1.37.0, the base of images that modelcar can run (it needs `sh`, `ln` and `sleep`)."""
+BUSYBOX = SHELL_BASE
 VLLM_IMAGE = "docker.io/vllm/vllm-openai:v0.23.0"
 """The runbook's engine. A tag, for want of a registry to resolve it against: set the digest in your own stack."""
 VLLM_CPU_IMAGE = "public.ecr.aws/q9t5s3a7/vllm-cpu-release-repo:v0.23.0"
@@ -149,8 +152,8 @@ class Scaling(Section):
     ] = None
 
 
-class ModelSettings(Section):
-    """A model to serve. Its image comes from exactly one of `source`, `digest` and `fromStack`."""
+class ImageSettings(Section):
+    """Where an image comes from: exactly one of `source`, `digest` and `fromStack`."""
 
     source: Annotated[str | None, Field(description="folder, hf://org/name@<commit> or gs://bucket/prefix")] = None
     digest: Annotated[DigestReference | None, Field(description="an image that exists: host/path@sha256:…")] = None
@@ -163,6 +166,38 @@ class ModelSettings(Section):
         None
     )
     builder: Annotated[Literal["docker", "direct", "cloudbuild"], Field(description="of source")] = "direct"
+    files: Files = Files()
+
+    @property
+    def selection(self) -> Selection:
+        """Which files of `source` are packed."""
+        return self.files.selection
+
+    @property
+    def origin(self) -> Origin | None:
+        """What kind of place `source` names; None without a source, and for one of no kind that there is."""
+        try:
+            return origin_of(self.source) if self.source else None
+        except InputError:
+            return None
+
+
+class AdapterSettings(ImageSettings):
+    """A LoRA adapter of a model: an image of its own, of which pods mount the files."""
+
+    adapter: Annotated[
+        str | None, Field(description="of fromStack: the adapter's name there; default: the same name")
+    ] = None
+
+    @property
+    def selection(self) -> Selection:
+        """Which files of `source` are packed."""
+        return replace(self.files.selection, adapter=True)
+
+
+class ModelSettings(ImageSettings):
+    """A model to serve. Its image comes from exactly one of `source`, `digest` and `fromStack`."""
+
     base: Annotated[
         BaseImage | None, Field(description="image by digest, oci:FOLDER or scratch; default: busybox, local: scratch")
     ] = None
@@ -174,6 +209,12 @@ class ModelSettings(Section):
     replicas: Replicas = Replicas()
     paused: Annotated[bool, Field(description="no pods, until it is false again")] = False
     served_name: Annotated[str | None, Field(min_length=1, max_length=253, description="default: the key")] = None
+    task: Annotated[
+        Task | None, Field(strict=False, description="what it is asked for; default: what its config.json says")
+    ] = None
+    adapters: Annotated[
+        dict[str, AdapterSettings], Field(description="LoRA adapters by the name that requests call them")
+    ] = {}  # noqa: RUF012 - pydantic copies it
     args: Annotated[tuple[str, ...], Field(strict=False, description="further arguments of the server")] = ()
     env: Annotated[Variables, Field(description="further environment of the server")] = {}  # noqa: RUF012 - pydantic copies it
     resources: Resources = Resources()
@@ -190,11 +231,3 @@ class ModelSettings(Section):
     await_ready: Annotated[
         bool | None, Field(description="`pulumi up` waits until the model is ready; default: on GKE only")
     ] = None
-
-    @property
-    def origin(self) -> Origin | None:
-        """What kind of place `source` names; None without a source, and for one of no kind that there is."""
-        try:
-            return origin_of(self.source) if self.source else None
-        except InputError:
-            return None

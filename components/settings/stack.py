@@ -4,12 +4,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from pydantic import SecretStr
+
 from components.serving.scheduling import Scheduling, most_replicas
+from components.settings.building import CloudBuildSettings
 from components.settings.google import ClusterSettings, NodePoolSettings, RegistrySettings
-from components.settings.models import StackModel
+from components.settings.models import StackAdapter, StackImage, StackModel
 from components.settings.places import StackCluster, StackPool, StackRegistry
-from components.settings.serving import KServeSettings, KubeAISettings, ModelSettings, Platforms, PullSecret
+from components.settings.serving import (
+    AdapterSettings,
+    ImageSettings,
+    KServeSettings,
+    KubeAISettings,
+    ModelSettings,
+    Platforms,
+    PullSecret,
+)
 from components.settings.types import Target
+from modelimage.forecast import Forecast
+from modelimage.origins import Origin
+from modelimage.traits import Traits
 from oci_model_serving.delivery import KSERVE, KUBEAI, Delivery, Platform
 
 PULL_SECRET = "oci-pull"  # noqa: S105 - its name
@@ -25,6 +39,8 @@ class Sections:
     platforms: Platforms = field(default_factory=Platforms)
     node_pools: Mapping[str, NodePoolSettings] = field(default_factory=dict)
     pull_secrets: Mapping[str, PullSecret] = field(default_factory=dict)
+    hub_token: SecretStr | None = None
+    cloud_build: CloudBuildSettings = field(default_factory=CloudBuildSettings)
     models: Mapping[str, ModelSettings] = field(default_factory=dict)
 
 
@@ -32,8 +48,8 @@ class Sections:
 class Settings:
     """A stack's settings.
 
-    `project` and `region` are Google's (empty for the local target); `image_sizes_gb` holds the sizes of the models'
-    images in GB where they are known before a build.
+    `project` and `region` are Google's (empty for the local target); `image_sizes_gb` and `forecasts` hold, by the keys
+    of `images`, the sizes of images in GB and what sources will become, where that is known before a build.
     """
 
     stack: str = ""
@@ -42,6 +58,7 @@ class Settings:
     region: str = ""
     sections: Sections = field(default_factory=Sections)
     image_sizes_gb: Mapping[str, float] = field(default_factory=dict)
+    forecasts: Mapping[str, Forecast] = field(default_factory=dict)
 
     @cached_property
     def registry(self) -> StackRegistry:
@@ -57,8 +74,9 @@ class Settings:
             settings,
             project=settings.project or self.project,
             location=(create.location if create else settings.location) or self.region,
-            needs_image_volume=any(model.delivery.needs_image_volume for model in models),
-            needs_subpath=any(model.delivery.needs_subpath for model in models),
+            needs_image_volume=any(model.delivery.needs_image_volume or model.adapters for model in models),
+            # An adapter's files are in the folder `models` of its image as well.
+            needs_subpath=any(model.delivery.needs_subpath or model.adapters for model in models),
             needs_gateway=self.kserve.gateway == "gke" and any(model.delivery.platform is KSERVE for model in models),
             runs_models=any(model.node_pool is None for model in models),
         )
@@ -67,7 +85,12 @@ class Settings:
     def node_pools(self) -> Mapping[str, StackPool]:
         """The pools of GPU nodes."""
         return {
-            key: StackPool(key, pool, self.cluster, {name: self.image_sizes_gb.get(name) for name in self._on(key)})
+            key: StackPool(
+                key,
+                pool,
+                self.cluster,
+                {image: self.image_sizes_gb.get(image) for name in self._on(key) for image in self._images_of(name)},
+            )
             for key, pool in self.sections.node_pools.items()
         }
 
@@ -75,6 +98,12 @@ class Settings:
     def models(self) -> Mapping[str, StackModel]:
         """The models."""
         return {key: self._model(key, model) for key, model in self.sections.models.items()}
+
+    @property
+    def images(self) -> dict[str, StackImage]:
+        """The images that pods need, by the keys that name their resources: those of models and of their adapters."""
+        adapters = (adapter for model in self.models.values() for adapter in model.adapters)
+        return {**self.models, **{adapter.key: adapter for adapter in adapters}}
 
     @cached_property
     def kserve(self) -> KServeSettings:
@@ -131,14 +160,54 @@ class Settings:
             platform=(on_kubeai and self.kubeai) or self.kserve,
             pool=pool,
             size_gb=self.image_sizes_gb.get(key),
+            traits=self._traits(key, model) or _presumed(model),
             pull_secrets=secrets if self.pull_secrets else (),
+            hub_token=self._hub_token(model),
+            cloud_build=self.sections.cloud_build,
             drain_timeout=self.kubeai_drain_timeout if on_kubeai else model.drain_timeout,
             gpus_of_others=sum(
                 (pool.settings.count if other.gpus is None else other.gpus) * most_replicas(other)
                 for other in others
                 if pool
             ),
+            adapters=tuple(self._adapter(key, label, adapter) for label, adapter in model.adapters.items()),
         )
+
+    def _adapter(self, model: str, label: str, settings: AdapterSettings) -> StackAdapter:
+        key = adapter_key(model, label)
+        return StackAdapter(
+            key,
+            settings,
+            self.target,
+            self.registry,
+            label,
+            model,
+            size_gb=self.image_sizes_gb.get(key),
+            traits=self._traits(key, settings),
+            hub_token=self._hub_token(settings),
+            cloud_build=self.sections.cloud_build,
+        )
+
+    def _traits(self, key: str, image: ImageSettings) -> Traits | None:
+        """What a folder's files say. The hub may be out of reach: what it says may not change what a plan shows."""
+        told = self.forecasts.get(key)
+        return told.traits if told and image.origin is Origin.FOLDER else None
+
+    def _hub_token(self, image: ImageSettings) -> SecretStr | None:
+        return self.sections.hub_token if image.origin is Origin.HUB else None
+
+    def _images_of(self, model: str) -> list[str]:
+        return [model, *(adapter_key(model, label) for label in self.sections.models[model].adapters)]
 
     def _on(self, pool: str | None) -> dict[str, ModelSettings]:
         return {key: model for key, model in self.sections.models.items() if model.node_pool == pool}
+
+
+def adapter_key(model: str, label: str) -> str:
+    """The key that names the resources of a model's adapter, and its image below the registry's URL."""
+    return f"{model}/{label}"
+
+
+def _presumed(model: ModelSettings) -> Traits | None:
+    """What a plan takes an image's files to say where only the build can tell: nothing, unless a GGUF is hinted at."""
+    return None if "gguf" in (model.source or "").lower() else Traits()

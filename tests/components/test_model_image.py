@@ -5,21 +5,24 @@ import re
 import shlex
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pulumi
 import pytest
+from pydantic import SecretStr
 
 import modelimage
 from components import model_image
 from components.model_image import ModelImage
+from components.settings.building import CloudBuildSettings
 from components.settings.google import RegistryCreate, RegistrySettings
-from components.settings.models import StackModel
+from components.settings.models import StackAdapter, StackModel
 from components.settings.places import StackRegistry
-from components.settings.serving import BUSYBOX, KServeSettings, ModelSettings
+from components.settings.serving import BUSYBOX, AdapterSettings, KServeSettings, ModelSettings
 from components.settings.types import Target
+from modelimage.traits import Traits
 from oci_model_serving.errors import InputError
 from oci_model_serving.outputs import CONTRACT_VERSION, ContractError
 from offline.values import dumps
@@ -30,6 +33,7 @@ from tests.serving import IMAGE
 COMMAND = "command:local:Command"
 DOCKER = "docker:index/image:Image"
 HUB = "hf://Qwen/Qwen2.5-0.5B-Instruct@7ae557604adf67be50417f59c2c2f167def9a775"
+HUB_SECRET = "projects/demo/secrets/hub/versions/latest"
 REGISTRY = "us-central1-docker.pkg.dev/demo/models"
 STACK = "acme/oci-model-serving/dev"
 PRODUCER = {
@@ -308,13 +312,13 @@ def test_a_context_that_is_gone_is_made_again_by_an_update(in_a_folder: Path, mo
 def test_an_image_by_digest_is_looked_for_and_taken_as_it_is() -> None:
     recording = run(args(digest=IMAGE))
 
-    assert steps(recording) == {"qwen2.5-check": ["inspect", IMAGE, "--json"]}
+    assert steps(recording) == {"qwen2.5-check": ["inspect", IMAGE, "--for", "modelcar", "--json"]}
     assert recording.outputs == {"reference": IMAGE, "size_bytes": 42}
 
 
 def test_kubeai_needs_the_tag_that_spells_the_digest() -> None:
     assert steps(run(args(digest=IMAGE, delivery="kubeai"))) == {
-        "qwen2.5-check": ["inspect", IMAGE, "--require-digest-tag", "--json"]
+        "qwen2.5-check": ["inspect", IMAGE, "--for", "kubeai", "--require-digest-tag", "--json"]
     }
 
 
@@ -326,14 +330,14 @@ def test_a_promoted_image_is_the_other_stacks_digest() -> None:
     recording = run(args(from_stack=STACK), stack_outputs={STACK: PRODUCER})
 
     assert recording.outputs == {"reference": IMAGE, "size_bytes": 7}
-    assert steps(recording) == {"qwen2.5-check": ["inspect", IMAGE, "--json"]}
+    assert steps(recording) == {"qwen2.5-check": ["inspect", IMAGE, "--for", "modelcar", "--json"]}
 
 
 def test_a_copy_keeps_the_digest_and_changes_the_repository() -> None:
     recording = run(args(from_stack=STACK, copy=True), stack_outputs={STACK: PRODUCER})
 
     assert recording.outputs["reference"] == f"{REGISTRY}/qwen2-5@{DIGEST}"
-    assert steps(recording) == {"qwen2.5-copy": ["copy", IMAGE, f"{REGISTRY}/qwen2-5", "--json"]}
+    assert steps(recording) == {"qwen2.5-copy": ["copy", IMAGE, f"{REGISTRY}/qwen2-5", "--for", "modelcar", "--json"]}
 
 
 def test_another_stacks_tag_is_refused() -> None:
@@ -387,6 +391,11 @@ def test_every_setting_has_an_effect() -> None:
                 "model": With("tagged", {**promoted, "copy_image": False}),
                 "copy_image": With(value=True, others=existing),
                 "builder": "docker",
+                "files.allow": ("*.safetensors",),
+                "files.ignore": ("onnx/*",),
+                "files.shard_gb": 4,
+                "files.convert": "safetensors",
+                "files.pickle": "allow",
                 "delivery": With(ModelSettings.model_validate({"delivery": "kubeai"}).delivery, existing),
             },
             exempt={
@@ -394,6 +403,7 @@ def test_every_setting_has_an_effect() -> None:
                 **dict.fromkeys(
                     (
                         *("node_pool", "gpus", "replicas.min", "replicas.max", "paused", "served_name", "args", "env"),
+                        *("task", "adapters"),
                         *("resources.cpu", "resources.memory", "resources.shm", "scaling.query", "scaling.target"),
                         *("scaling.target_requests", "scaling.scale_down_delay", "drain_timeout"),
                         *("warm", "startup_timeout", "await_ready"),
@@ -425,6 +435,67 @@ def test_cloud_build_runs_in_the_stacks_project_and_region(project: str, region:
     assert words[-5:] == ["--project", project, "--region", region, "--json"]
 
 
+@pytest.mark.parametrize("builder", ["direct", "docker", "cloudbuild"])
+def test_every_builder_takes_the_same_choice_of_files_and_a_new_choice_builds_again(builder: str) -> None:
+    plain = run(args(source=HUB, builder=builder))
+    files = {"allow": ["*.json", "*.bin"], "ignore": ["onnx/*"], "shardGb": 4, "convert": "safetensors"}
+    chosen = run(args(source=HUB, builder=builder, files={**files, "pickle": "allow"}))
+
+    options = ["--allow", "*.json", "--allow", "*.bin", "--ignore", "onnx/*", "--shard-gb", "4"]
+    options += ["--convert", "safetensors", "--pickle", "allow"]
+    step = "qwen2.5-context" if builder == "docker" else "qwen2.5-build"
+    said = steps(chosen)[step]
+    assert [word for word in said if word not in steps(plain)[step] or word in options] == options
+    first, second = (next(one for one in each.of_type(COMMAND) if one.name == step) for each in (plain, chosen))
+    assert second.inputs["triggers"] == [*first.inputs["triggers"], *options]
+
+
+def test_cloud_build_is_told_its_place() -> None:
+    place = CloudBuildSettings(
+        region="europe-west4",
+        service_account="builder@demo.iam.gserviceaccount.com",
+        machine_type="E2_HIGHCPU_32",
+        disk_gb=500,
+        timeout=36000,
+        step_image="mirror.example/python@" + DIGEST,
+    )
+    made = args(source=HUB, builder="cloudbuild")
+    words = steps(run(replace(made, cloud_build=place, hub_token=SecretStr(HUB_SECRET))))["qwen2.5-build"]
+
+    assert words[words.index("--project") :] == [
+        *["--project", "demo", "--region", "europe-west4"],
+        *["--service-account", "builder@demo.iam.gserviceaccount.com", "--machine-type", "E2_HIGHCPU_32"],
+        *["--disk-gb", "500", "--timeout", "36000", "--step-image", f"mirror.example/python@{DIGEST}"],
+        *["--hf-token-secret", HUB_SECRET, "--json"],
+    ]
+
+
+@pytest.mark.parametrize("builder", ["direct", "docker"])
+def test_the_hubs_token_reaches_a_build_by_its_environment_alone_and_as_a_secret(builder: str) -> None:
+    recording = run(replace(args(source=HUB, builder=builder), hub_token=SecretStr("hf_not-a-real-one")))
+
+    told = [one for one in recording.of_type(COMMAND) if one.inputs.get("environment")]
+    assert [one.name for one in told] == ["qwen2.5-context" if builder == "docker" else "qwen2.5-build"]
+    assert told[0].inputs["environment"] == {"HF_TOKEN": Secret("hf_not-a-real-one")}
+    others = [{**one.inputs, "environment": None} for one in recording.resources]
+    assert "hf_not-a-real-one" not in dumps(others)
+
+
+@pytest.mark.parametrize("builder", ["direct", "docker"])
+def test_a_version_in_secret_manager_is_no_token_of_this_machine(builder: str) -> None:
+    recording = run(replace(args(source=HUB, builder=builder), hub_token=SecretStr(HUB_SECRET)))
+
+    assert "environment" not in recording.of_type(COMMAND)[0].inputs
+    assert HUB_SECRET not in dumps([one.inputs for one in recording.resources])
+
+
+def test_the_machines_of_the_settings_are_cloud_builds_own() -> None:
+    from modelimage.cloud_build import MACHINE_TYPES
+
+    (names, _) = get_args(get_type_hints(CloudBuildSettings)["machine_type"])
+    assert set(get_args(names)) == set(MACHINE_TYPES)
+
+
 @pytest.mark.parametrize("enable", [True, False])
 def test_cloud_builds_api_is_enabled_unless_told(enable: bool) -> None:
     create = RegistryCreate(repository="models", enable_apis=enable)
@@ -433,3 +504,128 @@ def test_cloud_builds_api_is_enabled_unless_told(enable: bool) -> None:
 
     services = [one.inputs["service"] for one in recording.of_type("gcp:projects/service:Service")]
     assert services == (["cloudbuild.googleapis.com"] if enable else [])
+
+
+# Adapters.
+
+
+def adapter(**fields: Any) -> StackAdapter:
+    settings = AdapterSettings.model_validate({} if "digest" in fields or "from_stack" in fields else {"source": HUB})
+    return StackAdapter("qwen2.5/sql", settings.model_copy(update=fields), Target.GKE, REPOSITORY, "sql", "qwen2.5")
+
+
+def run_adapter(**fields: Any) -> Recording:
+    def program() -> None:
+        image = ModelImage("qwen2.5/sql", adapter(**fields), REGISTRY)
+        pulumi.export("reference", image.reference.apply(str))
+        pulumi.export("rank", image.traits.apply(lambda traits: traits.lora_rank))
+
+    answer = built(traits={"qwen2-5-sql": {"lora_rank": 32}})
+    return record(program, answer=answer, stack_outputs={STACK: PROMOTED})
+
+
+PROMOTED = {
+    "contract_version": 1,
+    "models": {
+        "qwen2.5": {
+            "image": IMAGE,
+            "digest": DIGEST,
+            "size_bytes": 1,
+            "adapters": {"sql": {"image": IMAGE.replace("qwen", "lora"), "digest": DIGEST, "size_bytes": 1}},
+        }
+    },
+}
+
+
+def test_an_adapter_is_packed_as_one_upon_nothing_below_its_models_name() -> None:
+    recording = run_adapter()
+
+    words = ["pack", HUB, f"{REGISTRY}/qwen2-5-sql", "--base", "scratch", "--adapter", "--json"]
+    assert steps(recording) == {"qwen2.5/sql-build": words}
+    assert recording.outputs["reference"] == f"{REGISTRY}/qwen2-5-sql@{DIGEST}"
+    assert recording.outputs["rank"] == 32
+
+
+def test_an_adapter_of_another_stack_is_that_models_adapter() -> None:
+    recording = run_adapter(from_stack=STACK)
+
+    assert recording.outputs["reference"] == IMAGE.replace("qwen", "lora")
+
+
+def test_an_adapter_that_the_other_stack_does_not_serve_is_named_with_those_that_it_does() -> None:
+    with pytest.raises(ContractError, match=r"serves no adapter 'sq' of 'qwen2\.5': it serves sql; did you mean"):
+        run_adapter(from_stack=STACK, adapter="sq")
+
+
+@pytest.mark.parametrize("builder", ["docker", "cloudbuild"])
+def test_every_builder_is_told_of_an_adapter(builder: str, in_a_folder: Path) -> None:
+    recording = run_adapter(builder=builder)
+
+    first = next(iter(steps(recording).values()))
+    assert first[0] in {"context", "cloudbuild"}
+    assert "--adapter" in first
+
+
+# What the files say.
+
+
+def traits_of(preview: bool = False, presumed: Traits | None = None, **said: Any) -> Any:
+    model = replace(args(source=HUB), traits=presumed)
+
+    def program() -> None:
+        pulumi.export("traits", ModelImage("qwen2.5", model, REGISTRY).traits.apply(asdict))
+
+    answer = None if preview else built(traits={"qwen2-5": said})
+    return record(program, preview=preview, answer=answer).outputs["traits"]
+
+
+def test_what_the_packer_says_of_the_files_is_what_counts() -> None:
+    found = traits_of(presumed=Traits(), task="embedding", weights_file="m.gguf", a_key_of_a_later_version=1)
+
+    assert found == asdict(Traits(task="embedding", weights_file="m.gguf"))
+
+
+def test_a_state_of_a_packer_that_said_nothing_means_a_folder_that_generates() -> None:
+    assert traits_of() == asdict(Traits())
+
+
+def test_a_plan_takes_what_only_a_build_can_tell_to_be_as_presumed_or_unknown() -> None:
+    assert traits_of(preview=True, presumed=Traits()) == asdict(Traits())
+    assert isinstance(traits_of(preview=True), KnownAfter)
+
+
+def test_every_setting_of_an_adapter_has_an_effect() -> None:
+    existing = {"source": None, "digest": IMAGE}
+    promoted = {"source": None, "from_stack": STACK}
+    other = "acme/oci-model-serving/stage"
+    adapters = {
+        name: {"image": IMAGE.replace("qwen", name), "digest": DIGEST, "size_bytes": 1} for name in ("sql", "x")
+    }
+    models = {"qwen2.5": {"adapters": adapters}, "y": {"adapters": {"sql": adapters["x"]}}}
+    there = {"contract_version": CONTRACT_VERSION, "models": models}
+
+    without = unreached(
+        lambda settings: ModelImage(
+            "qwen2.5/sql", StackAdapter("qwen2.5/sql", settings, Target.GKE, REPOSITORY, "sql", "qwen2.5"), REGISTRY
+        ),
+        AdapterSettings(source=HUB),
+        {
+            "source": "gs://weights/lora",
+            "digest": With(IMAGE.replace("qwen", "other"), existing),
+            "from_stack": With(other, promoted),
+            "model": With("y", promoted),
+            "adapter": With("x", promoted),
+            "copy_image": With(value=True, others=existing),
+            "builder": "docker",
+            "files.allow": ("*.safetensors",),
+            "files.ignore": ("onnx/*",),
+            "files.shard_gb": 4,
+            "files.convert": "safetensors",
+            "files.pickle": "allow",
+        },
+        exempt={"size_gb": "is an output; tested above"},
+        answer=built(),
+        stack_outputs={STACK: there, other: there},
+    )
+
+    assert without == []

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, TypeAdapter
 
+from components.settings.building import CloudBuildSettings, HubToken
 from components.settings.google import ClusterSettings, NodePoolSettings, RegistrySettings
 from components.settings.serving import ModelSettings, Platforms, PullSecret
 from components.settings.types import Target
@@ -39,6 +40,8 @@ SECTIONS: Mapping[str, tuple[str, Any]] = {
     "nodePools": (".NAME", NodePoolSettings),
     "platforms": ("", Platforms),
     "pullSecrets": (".NAME", PullSecret),
+    "hubToken": ("", HubToken),
+    "cloudBuild": ("", CloudBuildSettings),
     "models": (".NAME", ModelSettings),
 }
 _WORDS = {"integer": "number", "string": "text", "boolean": "true or false", "number": "number"}
@@ -67,6 +70,9 @@ def _rows(whole: JSON, part: JSON, path: str, defaults: JSON | None = None) -> I
         if "properties" in inner:
             yield f"`{below}`", "a map of the keys below", "-", _cell(field.get("description") or inner["description"])
             yield from _rows(whole, inner, below, default)
+        elif "properties" in (one := _named(whole, inner)):
+            yield f"`{below}.NAME`", "a map of the keys below", "-", _cell(field["description"])
+            yield from _rows(whole, one, f"{below}.NAME")
         else:
             shown = "required" if name in required and default is None else _default(default)
             yield f"`{below}`", _takes(whole, field), shown, _cell(field.get("description", ""))
@@ -80,7 +86,16 @@ def _resolved(whole: JSON, field: JSON) -> JSON:
     return found
 
 
+def _named(whole: JSON, field: JSON) -> JSON:
+    """What each name of a map of the user's own names holds; empty for other fields."""
+    values = field.get("additionalProperties")
+    return _resolved(whole, values) if isinstance(values, Mapping) else {}
+
+
 def _takes(whole: JSON, field: JSON) -> str:
+    alternatives = [one for one in field.get("anyOf", []) if one.get("type") != "null"]
+    if len(alternatives) > 1:
+        return " or ".join(_takes(whole, one) for one in alternatives)
     inner = _resolved(whole, field)
     if "enum" in inner or "const" in inner:
         return " or ".join(f"`{value}`" for value in inner.get("enum", [inner.get("const")]))

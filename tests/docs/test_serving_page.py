@@ -30,7 +30,8 @@ def test_settings_on_the_page_are_taken(block: str) -> None:
 
 def test_mirrored_charts_are_taken_from_the_mirror() -> None:
     models = {"qwen": {"digest": serving.IMAGE}, "openai": {"digest": serving.IMAGE, "delivery": "kubeai"}}
-    recording = serving.run({**read(BLOCKS[0]), "models": models})
+    (block,) = [text for text in BLOCKS if "chartRepository" in text]
+    recording = serving.run({**read(block), "models": models})
 
     charts = {one.inputs["chart"] for one in recording.of_type("kubernetes:helm.sh/v3:Release")}
     assert charts == {
@@ -42,7 +43,7 @@ def test_mirrored_charts_are_taken_from_the_mirror() -> None:
 def test_every_delivery_is_in_the_truth_table_with_its_uri() -> None:
     (header,) = re.findall(r"^\| \| `modelcar` \|.*$", PAGE, re.MULTILINE)
     assert re.findall(r"`(\w+)`", header) == ["modelcar", "native", "fetch", "kubeai"]
-    for scheme in ("`oci://…@sha256:…`", "`oci+native://…@sha256:…`", "`oci://…:sha256-<hex>`"):
+    for scheme in ("`oci://…@sha256:…`", "`oci+native://…@sha256:…`", "`oci://…:digest-sha256-<hex>`"):
         assert scheme in PAGE
 
 

@@ -1,6 +1,9 @@
 """The suite's fixtures: one node, one base, one server image, two stacks; and the word on what was skipped."""
 
 import contextlib
+import ctypes
+import json
+import math
 import os
 import secrets
 import shutil
@@ -11,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors
 
 from tests.e2e import leftovers, server_image
 from tests.e2e.stack import Stack, modelimage
@@ -113,10 +117,37 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def volumes(node: Node, server: str, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA adapter of that model, of a higher rank than the server takes unless it is told."""
+    folder = tmp_path_factory.mktemp("adapter") / "lora"
+    folder.mkdir()
+    config = {"peft_type": "LORA", "r": 32, "lora_alpha": 64, "target_modules": ["q_proj"], "task_type": "CAUSAL_LM"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    layer = "base_model.model.model.layers.0.self_attn.q_proj"
+    shapes = {f"{layer}.lora_A.weight": [32, 128], f"{layer}.lora_B.weight": [128, 32]}
+    buffers = {name: ctypes.create_string_buffer(2 * math.prod(shape)) for name, shape in shapes.items()}
+    specs = {
+        name: safetensors.TensorSpec(
+            dtype="bfloat16", shape=shape, data_ptr=ctypes.addressof(buffers[name]), data_len=2 * math.prod(shape)
+        )
+        for name, shape in shapes.items()
+    }
+    safetensors.serialize_file(specs, folder / "adapter_model.safetensors", {"format": "pt"})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def volumes(
+    node: Node, server: str, weights: Path, adapter: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
     """A stack with both deliveries by image volume: KServe's native and KubeAI's; images without any base."""
     models = {
-        "tiny.native": {"source": ".local/model", "delivery": "native", "resources": _RESOURCES},
+        "tiny.native": {
+            "source": ".local/model",
+            "delivery": "native",
+            "resources": _RESOURCES,
+            "adapters": {"sql": {"source": str(adapter)}},
+        },
         "tiny.kubeai": {"source": ".local/model", "delivery": "kubeai", "resources": _RESOURCES},
     }
     own = tmp_path_factory.mktemp("volumes-weights") / "model"
@@ -128,11 +159,17 @@ def volumes(node: Node, server: str, weights: Path, tmp_path_factory: pytest.Tem
 
 @pytest.fixture(scope="session")
 def modelcar(
-    node: Node, server: str, base: str, weights: Path, tmp_path_factory: pytest.TempPathFactory
+    node: Node, server: str, base: str, weights: Path, adapter: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     """A stack with a modelcar, on a base with a shell."""
     models = {
-        "tiny": {"source": ".local/model", "delivery": "modelcar", "base": base, "resources": _RESOURCES},
+        "tiny": {
+            "source": ".local/model",
+            "delivery": "modelcar",
+            "base": base,
+            "resources": _RESOURCES,
+            "adapters": {"sql": {"source": str(adapter)}},
+        },
     }
     folder = tmp_path_factory.mktemp("modelcar") / "project"
     stack = Stack.create(folder, settings_of(node, "modelcar", server, models), weights, node.kubeconfig)

@@ -1,6 +1,7 @@
 """What a container sees of the image, in each of the three ways in which platforms deliver it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.integration.cluster import client, wait_for
 from watch.diagnosis import container_statuses
 from watch.kube import KubeApi, namespaced
 from watch.pods import is_ready, object_path, pods_of
+from watch.running import running_adapter, running_digest
 
 pytestmark = [pytest.mark.node, pytest.mark.xdist_group("cluster")]
 
@@ -42,6 +44,51 @@ def test_every_file_is_there_byte_for_byte(node: Node, served: tuple[Stack, Mode
     assert found == digests_of(deployed.weights)
 
 
+@pytest.fixture(params=["tiny.native", "tiny"])
+def adapted(request: pytest.FixtureRequest) -> tuple[Stack, ModelOutput]:
+    key = request.param
+    deployed: Stack = request.getfixturevalue("modelcar" if key == "tiny" else "volumes")
+    return deployed, deployed.outputs.models[key]
+
+
+def test_an_adapter_is_beside_the_model_byte_for_byte_and_read_only(
+    node: Node, adapted: tuple[Stack, ModelOutput], adapter: Path
+) -> None:
+    _, model = adapted
+    pod = ready_pod(node.api, model)
+    name, container = pod["metadata"]["name"], model.serving.platform.container
+
+    found = mounted(node.api, model.namespace, name, container, "/adapters/sql")
+    written = node.api.execute(model.namespace, name, container, ["touch", "/adapters/sql/x"])
+
+    assert found == digests_of(adapter)
+    assert "Read-only file system" in written.stderr
+    assert running_adapter(node.api, pod, model, "sql").digests == {model.adapters["sql"].digest}
+    assert running_digest(node.api, pod, model).digests == {model.digest}
+
+
+def test_a_request_by_the_adapters_name_is_answered_by_the_adapter(
+    node: Node, adapted: tuple[Stack, ModelOutput], adapter: Path
+) -> None:
+    deployed, model = adapted
+    name = ready_pod(node.api, model)["metadata"]["name"]
+    proxy = f"{namespaced('v1', model.namespace, 'pods', f'{name}:{vllm.PORT}')}/proxy"
+    messages = [{"role": "user", "content": "ping"}]
+
+    with client(node.admin) as api:
+        listed = {one["id"] for one in api.get(f"{proxy}/v1/models").json()["data"]}
+        answers = {
+            asked: api.post(f"{proxy}/v1/chat/completions", json={"model": asked, "messages": messages}).json()
+            for asked in (model.served_name, "sql")
+        }
+
+    assert listed == {model.served_name, "sql"}
+    assert {asked: answer["system_fingerprint"] for asked, answer in answers.items()} == {
+        model.served_name: fingerprint(deployed.weights),
+        "sql": fingerprint(adapter),
+    }
+
+
 def test_a_write_to_the_weights_fails(node: Node, served: tuple[Stack, ModelOutput]) -> None:
     _, model = served
     pod = ready_pod(node.api, model)["metadata"]["name"]
@@ -64,7 +111,7 @@ def test_kubeai_mounts_the_tag_that_spells_the_digest_and_its_links_lead_to_the_
 
     listed = node.api.execute(model.namespace, pod["metadata"]["name"], "server", ["ls", "-l", "/model"]).stdout
 
-    assert image["reference"].endswith(model.digest.replace("sha256:", ":sha256-"))
+    assert image["reference"].endswith(model.digest.replace("sha256:", ":digest-sha256-"))
     assert "config.json -> models/config.json" in listed
 
 
@@ -130,7 +177,7 @@ def test_ten_of_ten_modelcar_starts_serve_the_weights_without_a_restart(
         with client(node.admin) as api:
             listed = api.get(f"{proxy}/v1/models").json()
             answers.append(api.post(f"{proxy}/v1/chat/completions", json=question).json()["system_fingerprint"])
-        assert [one["id"] for one in listed["data"]] == ["tiny"]
+        assert [one["id"] for one in listed["data"]] == ["tiny", "sql"]
 
     assert len(restarts) == 3 * STARTS
     assert {name: count for name, count in restarts.items() if count} == {}

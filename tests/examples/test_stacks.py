@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from oci_model_serving.reference import digest_tag
 from oms.main import main
 from policy.rules import check
 from tests import crds, serving
@@ -65,7 +66,7 @@ def test_opt_is_the_pages_model_by_digest(opt: Recording) -> None:
 
     expected: dict[str, Any] = {
         "features": ["TextGeneration"],
-        "url": f"oci://docker.io/myorg/opt-125m-cpu:{DIGEST.replace(':', '-')}",
+        "url": f"oci://docker.io/myorg/opt-125m-cpu:{digest_tag(DIGEST)}",
         "engine": "VLLM",
         "resourceProfile": "cpu:1",
         "minReplicas": 1,

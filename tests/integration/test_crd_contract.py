@@ -120,7 +120,7 @@ def test_a_service_that_is_wrong_is_refused_so_that_the_other_tests_can_fail(
 @pytest.mark.parametrize(
     ("url", "taken"),
     [
-        (f"oci://registry.example/models/qwen:sha256-{'a' * 64}", True),
+        (f"oci://registry.example/models/qwen:digest-sha256-{'a' * 64}", True),
         (f"oci://registry.example/models/qwen@sha256:{'a' * 64}", False),
         (f"oci://registry.example/models/qwen:v1@sha256:{'a' * 64}", False),
     ],

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import modelimage
+from oci_model_serving.reference import digest_tag
 
 ROOT = Path(__file__).parents[2]
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -83,7 +84,7 @@ def test_prod_waits_for_dev_and_serves_its_digest_when_that_is_known(dev: dict[s
     (service,) = inputs(promoted, "kubernetes:serving.kserve.io/v1beta1:InferenceService")
     (model,) = inputs(promoted, "kubernetes:kubeai.org/v1:Model")
     assert service["spec"]["predictor"]["model"]["storageUri"].endswith(f"@{DIGEST}")
-    assert model["spec"]["url"].endswith(f":{DIGEST.replace(':', '-')}")
+    assert model["spec"]["url"].endswith(f":{digest_tag(DIGEST)}")
 
 
 def test_the_local_stack_builds_and_its_manifests_serve_the_digest_that_was_built(tmp_path: Path) -> None:

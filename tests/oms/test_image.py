@@ -6,11 +6,13 @@ import pty
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from modelimage.progress import Lines, readable
+from modelimage.traits import Traits
 from oms.main import main
 
 
@@ -22,7 +24,8 @@ def test_json_is_one_object_on_stdout_and_all_else_is_on_stderr(tmp_path: Path, 
     done = run("pack", str(model), f"oci:{tmp_path / 'image'}", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert set(result) == {"digest", "reference", "size_bytes", "layers"}
+    traits = {part.name for part in fields(Traits)}
+    assert set(result) == {"digest", "reference", "size_bytes", "layers", *traits}
     assert all(set(layer) == {"digest", "size_bytes", "uploaded"} for layer in result["layers"])
     assert "model-00001-of-00003.safetensors: stored" in done.stderr
     assert "\x1b" not in done.stderr

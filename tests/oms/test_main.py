@@ -18,7 +18,7 @@ from tests.workflows import install
 ROOT = Path(__file__).parents[2]
 COMMANDS = ["up", "preview", "plan", "diff", "policy", "stacks", "schema"]
 COMMANDS += ["check", "pause", "resume", "coldstart", "image", "completion"]
-VERBS = {"pack", "inspect", "copy", "tag", "base", "context", "cloudbuild", "tiny", "disk"}
+VERBS = {"pack", "repack", "resolve", "inspect", "copy", "tag", "base", "context", "cloudbuild", "tiny", "disk"}
 
 
 def run(*words: str, **more: object) -> "subprocess.CompletedProcess[str]":

@@ -66,6 +66,41 @@ def test_objects_of_models_that_are_not_asked_for_are_left_out() -> None:
     )
 
 
+def test_what_the_files_say_and_adapters_are_those_that_are_deployed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())
+    (model,) = settings["config"]["oci-model-serving:models"].values()
+    model["adapters"] = {
+        "sql": {"source": "hf://org/lora@7ae557604adf67be50417f59c2c2f167def9a775"},
+        "up": {"fromStack": "acme/oci-model-serving/stage", "model": "other"},
+    }
+    file = tmp_path / "Pulumi.dev.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    for name in ("Pulumi.yaml", "__main__.py"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    lora = f"registry.example/lora@{OTHER}"
+    there = {"other": {"adapters": {"up": {"image": lora, "digest": OTHER, "size_bytes": 1}}}}
+    stage = {"acme/oci-model-serving/stage": {"contract_version": 1, "models": there}}
+    name = "qwen2-5-0-5b-instruct"
+    traits: dict[str, dict[str, Any]] = {
+        name: {"weights_file": "m.gguf"},
+        f"{name}-sql": {"lora_rank": 64},
+        "lora": {"lora_rank": 8},
+    }
+    recording = deploy("dev", config_file=file, stack_outputs=stage, traits=traits)
+    outputs = parse(outputs_of(recording))
+    monkeypatch.chdir(tmp_path)
+
+    found = wanted_objects("dev", outputs, list(outputs.models.values()))
+
+    assert all(not one.unknown for one in found)
+    (predictor,) = [one.body["spec"]["predictor"] for one in found if one.body["kind"] == "InferenceService"]
+    assert {"--model=/mnt/models/m.gguf", "--max-lora-rank=64"} <= set(predictor["model"]["args"])
+    assert lora in [volume["image"]["reference"] for volume in predictor["volumes"] if "image" in volume]
+    assert predictor["labels"] == {"oci-model-serving/revision": outputs.models["qwen2.5-0.5b-instruct"].revision}
+
+
 def test_of_a_secret_the_keys_are_wanted_and_no_value_leaves_the_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ ACCOUNT = "oci-l4@demo.iam.gserviceaccount.com"
 URIS = {
     "modelcar": f"oci://{IMAGE}",
     "native": f"oci+native://{IMAGE}",
-    "kubeai": f"oci://{REPOSITORY}:sha256-{'a' * 64}",
+    "kubeai": f"oci://{REPOSITORY}:digest-sha256-{'a' * 64}",
 }
 JSON = dict[str, Any]
 

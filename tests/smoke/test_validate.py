@@ -13,6 +13,10 @@ from watch.kube import KubeApi
 HOST = f"{stacks.NAME}-models.example.com"
 
 
+TASKS = ["embedding", "reranking", "pooling", "speech"]
+ADAPTERS = {"sql": {"image": stacks.IMAGE, "digest": stacks.DIGEST, "size_bytes": 1}}
+
+
 def checks(api: KubeApi, address: str | None, *, timeout: float = 5, **model: Any) -> dict[str, Check]:
     outputs = stacks.outputs(**model)
     found = validate(api, outputs, [stacks.model(**model)], address=address, timeout=timeout)
@@ -129,3 +133,68 @@ def test_a_url_inside_of_the_cluster_goes_through_the_api_servers_proxy(api: Kub
 
     assert found["models"].status is Status.PASS
     assert "kubeai/kubeai through the API server" in found["models"].evidence
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [("embedding", "2 dimensions"), ("reranking", "2 scores"), ("pooling", "2 values"), ("speech", "1 characters")],
+)
+def test_a_model_is_asked_what_it_is_for(api: KubeApi, task: str, said: str) -> None:
+    with openai_server.serve(stacks.KEY, task=task) as server:
+        found = checks(api, server.address, task=task)
+
+    assert set(found) == {"models", task}
+    assert {check.status for check in found.values()} == {Status.PASS}
+    assert found[task].evidence.endswith(said)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_server_that_was_started_for_another_task_is_told(api: KubeApi, task: str) -> None:
+    with openai_server.serve(stacks.KEY, task="generation") as server:
+        found = checks(api, server.address, task=task)[task]
+
+    assert found.status is Status.FAIL
+    assert "404" in found.evidence
+    assert "models.NAME.task" in found.remedy
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_an_answer_of_another_form_is_none(api: KubeApi, task: str) -> None:
+    with openai_server.serve(stacks.KEY, task=task, fault="odd") as server:
+        found = checks(api, server.address, task=task)[task]
+
+    assert found.status is Status.FAIL
+    assert "models.NAME.task" in found.remedy
+
+
+def test_a_server_without_a_library_for_sound_is_told_what_its_image_lacks(api: KubeApi) -> None:
+    with openai_server.serve(stacks.KEY, task="speech", fault="deaf") as server:
+        found = checks(api, server.address, task="speech")["speech"]
+
+    assert found.status is Status.FAIL
+    assert "extra `audio`" in found.remedy
+
+
+def test_kubeai_is_asked_to_list_models_of_the_task(api: KubeApi) -> None:
+    with openai_server.serve(stacks.KEY, task="embedding", listed="feature=TextEmbedding") as server:
+        found = checks(api, server.address, delivery="kubeai", task="embedding")
+
+    assert {check.status for check in found.values()} == {Status.PASS}
+
+
+def test_each_adapter_is_listed_and_answers(api: KubeApi) -> None:
+    with openai_server.serve(stacks.KEY, adapters=("sql",)) as server:
+        found = checks(api, server.address, adapters=ADAPTERS)
+
+    assert found["adapter sql"].status is Status.PASS
+    assert "sql" in found["models"].evidence
+    assert "sql" in {body.get("model") for _, _, body in server.requests}
+
+
+def test_an_adapter_that_the_server_has_not_loaded_is_told(api: KubeApi) -> None:
+    with openai_server.serve(stacks.KEY) as server:
+        found = checks(api, server.address, adapters=ADAPTERS)
+
+    assert {found["models"].status, found["adapter sql"].status} == {Status.FAIL}
+    assert "adapter" in found["models"].remedy
+    assert found["chat"].status is Status.PASS

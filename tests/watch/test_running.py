@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
+from oci_model_serving.outputs import AdapterOutput, ModelOutput
 from tests.recorded_api import RecordedApi
 from tests.smoke import stacks
 from watch import running
 from watch.causes import NotHeldError
 from watch.kube import Executed, KubeApi
-from watch.running import running_digest
+from watch.running import running_adapter, running_digest
 
 OTHER = "sha256:" + "b" * 64
 NODE = "/api/v1/nodes/n-1"
@@ -110,3 +111,67 @@ def test_a_pod_without_any_image_of_the_model_runs_none(api: KubeApi) -> None:
     pod["spec"]["volumes"] = []
 
     assert running_digest(api, pod, stacks.model("native").output).digests == frozenset()
+
+
+# Adapters.
+
+ADAPTER = "us-central1-docker.pkg.dev/demo/models/qwen-sql"
+
+
+def with_adapter(delivery: str, reference: str = f"{ADAPTER}@{OTHER}") -> tuple[dict[str, Any], ModelOutput]:
+    pod = stacks.pod(delivery)
+    pod["spec"].setdefault("volumes", []).append({"name": "adapter-sql", "image": {"reference": reference}})
+    image = {"image": f"{ADAPTER}@{OTHER}", "digest": OTHER, "size_bytes": 1}
+    return pod, stacks.model(delivery, adapters={"sql": image}).output
+
+
+@pytest.mark.parametrize("delivery", ["modelcar", "native"])
+def test_an_adapters_volume_is_told_by_its_node(api: KubeApi, cluster: RecordedApi, delivery: str) -> None:
+    cluster.objects[NODE] = stacks.node([f"{ADAPTER}@{OTHER}"])
+    pod, model = with_adapter(delivery)
+
+    assert running_adapter(api, pod, model, "sql").digests == {OTHER}
+
+
+def test_another_adapter_in_the_volume_is_enough_to_say_no(api: KubeApi) -> None:
+    pod, model = with_adapter("modelcar", f"{ADAPTER}@{stacks.DIGEST}")
+
+    assert running_adapter(api, pod, model, "sql").digests == {stacks.DIGEST}
+
+
+def test_a_pod_without_the_adapters_volume_runs_none(api: KubeApi) -> None:
+    _, model = with_adapter("native")
+
+    assert running_adapter(api, stacks.pod("native"), model, "sql").digests == frozenset()
+
+
+def test_the_status_of_one_volume_says_nothing_of_another(api: KubeApi, cluster: RecordedApi) -> None:
+    pod, model = with_adapter("native", f"{stacks.REPOSITORY}@{OTHER}")  # in the model's own repository
+    image = {"image": f"{stacks.REPOSITORY}@{OTHER}", "digest": OTHER, "size_bytes": 1}
+    model = model.model_copy(update={"adapters": {"sql": AdapterOutput.model_validate(image)}})
+    names = [volume["name"] for volume in pod["spec"]["volumes"] if "image" in volume]
+    digests = [stacks.DIGEST, OTHER]
+    pod["status"]["containerStatuses"][0]["volumeMounts"] = [
+        {**volume_status(f"{stacks.REPOSITORY}@{digest}"), "name": name}
+        for name, digest in zip(names, digests, strict=True)
+    ]
+
+    assert running_digest(api, pod, model).digests == {stacks.DIGEST}
+    assert running_adapter(api, pod, model, "sql").digests == {OTHER}
+
+
+@pytest.mark.usefixtures("unlisted")
+def test_else_an_adapters_files_are_compared_where_the_server_finds_them(
+    api: KubeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def execute(_namespace: str, _pod: str, _container: str, command: list[str], **_: object) -> Executed:
+        asked.append(command)
+        return Executed(0, f"{'0' * 64}  -\n{SHA}  -\n", "")
+
+    monkeypatch.setattr(api, "execute", execute)
+    pod, model = with_adapter("modelcar")
+
+    assert running_adapter(api, pod, model, "sql").digests == {OTHER}
+    assert asked[0][-2:] == ["/adapters/sql/a.json", "/adapters/sql/b.safetensors"]

@@ -4,32 +4,44 @@ import re
 from collections.abc import Collection, Iterator
 
 from components.serving import vllm
-from components.settings.checks import serving
+from components.serving.features import FEATURES, NO_FEATURE
+from components.settings.building import in_secret_manager
+from components.settings.checks import adapters, serving
 from components.settings.checks.unread import Problem, touches
-from components.settings.models import StackModel
+from components.settings.models import StackImage, StackModel
 from components.settings.stack import Settings
 from components.settings.types import NAMESPACE, Target
+from modelimage import hub_address
+from modelimage.architecture import Task
 from modelimage.origins import Origin
 from oci_model_serving.delivery import Delivery
 
 _SERVER_ARGS = ("--model", "--served-model-name", "--host", "--port")
+_LORA_ARGS = ("--enable-lora", "--lora-modules")
 _STACK = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
-_HUB = re.compile(r"hf://[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+@[0-9a-f]{40}")
+_A = {"model": "a model", "adapter": "an adapter"}
 
 
 def problems(settings: Settings, made: StackModel, own: Collection[str], unread: Collection[str]) -> Iterator[Problem]:
     """Check one model; `own` are its key paths that were refused already, relative to it as those returned."""
     model = made.settings
     yield from _image(settings, made, own)
+    for adapter in made.adapters:
+        below = f".adapters.{adapter.label}"
+        inside = {path[len(below) :] for path in own if path.startswith(f"{below}.")}
+        for path, problem in _image(settings, adapter, inside):
+            yield f"{below}{path}", problem
     if ".delivery" not in own:
         yield from serving.delivery(settings, made, unread)
+        yield from adapters.problems(settings, made)
+        yield from _task(made)
     yield from _scheduling(settings, made, unread)
     if ".delivery" not in own:
         yield from serving.replicas(settings, made)
         yield from serving.scaling(settings, made)
     for argument in model.args:
         name = argument.partition("=")[0]
-        if name in _SERVER_ARGS:
+        if name in _SERVER_ARGS or (made.adapters and name in _LORA_ARGS):
             yield ".args", f"has {name}, which the program sets itself: remove it"
     for name in vllm.OFFLINE_ENV:
         if name in model.env:
@@ -38,15 +50,23 @@ def problems(settings: Settings, made: StackModel, own: Collection[str], unread:
         yield ".env", "has PYTHONPATH, which KServe's webhook refuses: put what the server needs into its image"
 
 
-def _image(settings: Settings, made: StackModel, own: Collection[str]) -> Iterator[Problem]:
+def _task(made: StackModel) -> Iterator[Problem]:
+    """A task that the platform has no path for, where it is known before a build."""
+    task = made.settings.task or (Task(made.traits.task) if made.traits else None)
+    if made.delivery is Delivery.KUBEAI and task and task not in FEATURES:
+        yield ".task", f"is {task.value}: {NO_FEATURE.format(task=task.value)}"
+
+
+def _image(settings: Settings, made: StackImage, own: Collection[str]) -> Iterator[Problem]:
     model = made.settings
     origins = {"source": model.source, "digest": model.digest, "fromStack": model.from_stack}
     given = [name for name, value in origins.items() if value or f".{name}" in own]
     if len(given) != 1:
         said = f"has {' and '.join(given)}" if given else "has no image"
         yield "", f"{said}: write exactly one of source, digest and fromStack"
-    if model.model and not model.from_stack:
-        yield ".model", "names a model of another stack: write fromStack as well, or remove it"
+    for name in ("model", "adapter"):
+        if getattr(model, name, None) and not model.from_stack:
+            yield f".{name}", f"names {_A[name]} of another stack: write fromStack as well, or remove it"
     if model.from_stack and not _STACK.fullmatch(model.from_stack):
         yield ".fromStack", f"is {model.from_stack!r}: write organization/project/stack"
     if model.from_stack and model.from_stack.split("/")[1:] == [NAMESPACE, settings.stack]:
@@ -57,20 +77,19 @@ def _image(settings: Settings, made: StackModel, own: Collection[str]) -> Iterat
         yield ".copy", "needs a registry to copy into: set oci-model-serving:registry"
     if model.source:
         yield from _source(made, model.source)
-        if not {".delivery", ".base"} & set(own):
+        if isinstance(made, StackModel) and not {".delivery", ".base"} & set(own):
             yield from _base(made)
-    for name in ("builder", "base"):
+    for name in ("builder", "base", "files"):
         if given != ["source"] and not model.source and name in model.model_fields_set:
             yield f".{name}", "is for source: remove it, this image exists already"
 
 
-def _source(made: StackModel, source: str) -> Iterator[Problem]:
+def _source(made: StackImage, source: str) -> Iterator[Problem]:
     builder, local, origin = made.settings.builder, made.target is Target.LOCAL, made.settings.origin
-    if origin is Origin.HUB and not _HUB.fullmatch(source):
-        yield (
-            ".source",
-            f"is {source!r}: write hf://organization/name@<40 hexadecimal digits of a commit>: a branch or tag moves",
-        )
+    named = hub_address.read(source) if origin is not Origin.FOLDER else None
+    if (origin is Origin.HUB or named) and not hub_address.is_pinned(source):
+        form = "hf://organization/name@<40 hexadecimal digits of a commit>: a branch or tag moves"
+        yield ".source", f"is {source!r}: {hub_address.mistake(source) if named else f'write {form}'}"
     elif origin is Origin.BUCKET and not re.fullmatch(r"gs://[a-z0-9._-]{3,222}(/\S*)?", source):
         yield ".source", f"is {source!r}: write gs://bucket/prefix"
     elif origin is None:
@@ -79,6 +98,13 @@ def _source(made: StackModel, source: str) -> Iterator[Problem]:
         yield ".builder", "cloudbuild needs Google: write direct"
     elif builder == "cloudbuild" and origin not in {Origin.HUB, Origin.BUCKET}:
         yield ".builder", "cloudbuild cannot see a folder of this machine: write direct, or an hf:// or gs:// source"
+    token = made.hub_token.get_secret_value() if made.hub_token else None
+    if builder == "cloudbuild" and token and not in_secret_manager(token):
+        yield (
+            ".builder",
+            "cloudbuild reads hubToken from Secret Manager only: write hubToken: projects/P/secrets/S/versions/V, or "
+            "builder: direct",
+        )
     if builder == "docker" and local and made.registry.layouts:
         yield ".builder", "docker pushes to a registry: set oci-model-serving:registry {url: …}, or write direct"
 
@@ -118,5 +144,5 @@ def _scheduling(settings: Settings, made: StackModel, unread: Collection[str]) -
             ".warm",
             f"is disk, but nodePools.{model.node_pool}.secondaryBootDisks is empty: name the disk image there",
         )
-    if model.delivery.needs_image_volume and pool.sandbox == "gvisor":
+    if made.needs_image_volume and pool.sandbox == "gvisor":
         yield ".nodePool", f"{model.node_pool!r} is sandboxed by gVisor, which has no image volumes: another pool"

@@ -152,7 +152,7 @@ def is_pinned(image: str) -> bool:
 
 
 def names(settings: Settings) -> Iterator[Problem]:
-    """Whether each model has a name of its own that Kubernetes, the platforms and DNS take."""
+    """Whether each model has a name of its own that Kubernetes, the platforms and DNS take, and each image one."""
     taken: dict[str, str] = {}
     for key, model in settings.models.items():
         path = f"models.{key}"
@@ -160,12 +160,15 @@ def names(settings: Settings) -> Iterator[Problem]:
             yield path, f"its Kubernetes name would be {model.name!r}: write a key that begins with a letter"
         yield from _length(settings, path, model)
         # Whatever their platforms: a model's image, layout folder and Docker context are called by this name as well.
-        other = taken.setdefault(model.name, key)
-        if other != key:
-            yield (
-                path,
-                f"has the same name in Kubernetes and in the registry as models.{other} ({model.name}): rename one",
-            )
+        other = taken.setdefault(model.name, path)
+        if other != path:
+            yield path, f"has the same name in Kubernetes and in the registry as {other} ({model.name}): rename one"
+    for key, model in settings.models.items():
+        for adapter in model.adapters:
+            path = f"models.{key}.adapters.{adapter.label}"
+            other = taken.setdefault(adapter.name, path)
+            if other != path:
+                yield path, f"has the same name in the registry as {other} ({adapter.name}): rename one"
 
 
 def _length(settings: Settings, path: str, model: StackModel) -> Iterator[Problem]:

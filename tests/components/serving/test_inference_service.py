@@ -1,11 +1,13 @@
 """A model on KServe: the fields that its webhook honours, scaling as it really is, pause, rollout, route, egress."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from components.serving import admission
+from modelimage.traits import Traits
 from oci_model_serving.delivery import REVISION_LABEL
 from tests import serving
 from tests.mocks import DIGEST, Recording, built, plain
@@ -399,4 +401,7 @@ def test_the_outputs_describe_the_model() -> None:
         "node_pool": "l4",
         "revision": made["revision"],
         "replicas": 1,
+        "task": "generation",
+        "traits": asdict(Traits()),
+        "adapters": {},
     }

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from components.serving import admission
+from components.serving.unservable import UnservableError
+from oci_model_serving.reference import digest_tag
 from tests import crds, serving
 from tests.mocks import DIGEST, Recording, built, plain
 
@@ -30,24 +32,36 @@ def spec(**fields: Any) -> dict[str, Any]:
 
 
 def test_the_url_is_the_tag_that_spells_the_digest() -> None:
-    assert spec()["url"] == f"oci://registry.example/models/qwen:{DIGEST.replace(':', '-')}"
+    assert spec()["url"] == f"oci://registry.example/models/qwen:{digest_tag(DIGEST)}"
 
 
 def test_that_tag_is_looked_for_in_the_registry_before_the_model_is_made() -> None:
     recording = run()
     check = recording.only(ROLLOUT, "qwen2.5-check")
 
-    assert f"inspect {serving.IMAGE} --require-digest-tag --json" in str(plain(check.inputs["create"]))
+    assert f"inspect {serving.IMAGE} --for kubeai --require-digest-tag --json" in str(plain(check.inputs["create"]))
     assert check.name in serving.after(recording, recording.only("kubernetes:kubeai.org/v1:Model"))
 
 
-def test_a_built_images_tag_is_written_by_the_build() -> None:
+@pytest.mark.parametrize("builder", ["direct", "docker"])
+def test_a_built_images_tag_is_there_before_the_model_is_made_whoever_has_built_it(builder: str) -> None:
+    source = "hf://Qwen/Qwen2.5-0.5B-Instruct@7ae557604adf67be50417f59c2c2f167def9a775"
+    models = {"qwen": {"source": source, "delivery": "kubeai", "base": "scratch", "builder": builder}}
+
+    recording = serving.run(serving.gke(models))
+    step = recording.only(ROLLOUT, "qwen-tag")
+
+    assert f"tag us-central1-docker.pkg.dev/demo/models/qwen@{DIGEST} --json" in str(plain(step.inputs["create"]))
+    assert step.name in serving.after(recording, recording.only("kubernetes:kubeai.org/v1:Model"))
+
+
+def test_the_url_of_a_built_image_is_its_tag_as_well() -> None:
     source = "hf://Qwen/Qwen2.5-0.5B-Instruct@7ae557604adf67be50417f59c2c2f167def9a775"
     models = {"qwen": {"source": source, "delivery": "kubeai", "base": "scratch"}}
 
     made = serving.one(serving.run(serving.gke(models)), "Model")
 
-    assert made["spec"]["url"] == (f"oci://us-central1-docker.pkg.dev/demo/models/qwen:{DIGEST.replace(':', '-')}")
+    assert made["spec"]["url"] == (f"oci://us-central1-docker.pkg.dev/demo/models/qwen:{digest_tag(DIGEST)}")
 
 
 def test_the_name_and_the_namespace_are_kubeais() -> None:
@@ -167,3 +181,37 @@ def test_the_output_is_the_one_endpoint_and_the_name_to_ask_for() -> None:
     assert made["url"] == "http://kubeai.llms.svc.cluster.local/openai"
     assert made["served_name"] == made["name"] == "qwen2-5"
     assert (made["platform"], made["delivery"], made["namespace"]) == ("kubeai", "kubeai", "llms")
+
+
+# What the model is for.
+
+
+def told(**traits: Any) -> dict[str, Any]:
+    models = {"qwen": {"digest": serving.IMAGE, "delivery": "kubeai"}}
+    recording = serving.run(serving.gke(models), answer=built(traits={"qwen": traits}))
+    made: dict[str, Any] = serving.one(recording, "Model")["spec"]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("task", "feature", "args"),
+    [
+        ("generation", "TextGeneration", []),
+        ("embedding", "TextEmbedding", ["--runner=pooling"]),
+        ("reranking", "Reranking", ["--runner=pooling"]),
+        ("speech", "SpeechToText", []),
+    ],
+)
+def test_kubeai_is_told_what_the_models_files_say(task: str, feature: str, args: list[str]) -> None:
+    made = told(task=task)
+
+    assert (made["features"], made["args"]) == ([feature], args)
+
+
+def test_a_task_that_kubeai_has_no_path_for_is_refused_with_what_would_do() -> None:
+    with pytest.raises(UnservableError, match="no path for pooling: write delivery: native or modelcar"):
+        told(task="pooling")
+
+
+def test_a_gguf_overrules_the_folder_that_kubeai_names() -> None:
+    assert told(weights_file="Q4/m-00001-of-00002.gguf")["args"] == ["--model=/model/Q4/m-00001-of-00002.gguf"]

@@ -5,17 +5,21 @@ from typing import Any
 import pulumi
 import pytest
 
+from components.serving.adapters import ServedAdapter
 from components.serving.inference_service import InferenceService
 from components.serving.kubeai_model import KubeAIModel
 from components.settings.google import NodePoolSettings
-from components.settings.serving import KServeSettings, KubeAISettings, ModelSettings, Platforms
+from components.settings.serving import AdapterSettings, KServeSettings, KubeAISettings, ModelSettings, Platforms
 from components.settings.stack import Sections, Settings
 from components.settings.types import Target
+from modelimage.architecture import Task
+from modelimage.traits import Traits
 from oci_model_serving.reference import ImageReference
 from tests.fields import unreached
 from tests.serving import IMAGE
 
-OF_THE_IMAGE = ("source", "from_stack", "model", "copy_image", "size_gb", "builder", "base", "digest")
+OF_THE_IMAGE: tuple[str, ...] = ("source", "from_stack", "model", "copy_image", "size_gb", "builder", "base", "digest")
+OF_THE_IMAGE += tuple(f"files.{name}" for name in ("allow", "ignore", "shard_gb", "convert", "pickle"))
 POOL = NodePoolSettings.model_validate({"accelerator": "nvidia-l4", "count": 2, "max_nodes": 9})
 KSERVE = KServeSettings(gateway="none", keda=True, prometheus="http://prometheus:9090")
 
@@ -27,10 +31,20 @@ def serve(given: ModelSettings) -> None:
     known: dict[str, Any] = {
         "reference": pulumi.Output.from_input(ImageReference.parse(IMAGE)),
         "size_bytes": 1,
+        "traits": pulumi.Output.from_input(Traits()),
         "kubeconfig": "text",
     }
     if isinstance(model.platform, KServeSettings):
-        InferenceService("qwen", model, model.platform, **known)
+        adapters = [
+            ServedAdapter(
+                adapter.label,
+                pulumi.Output.from_input(ImageReference.parse(IMAGE.replace("qwen", "lora"))),
+                pulumi.Output.from_input(1),
+                pulumi.Output.from_input(Traits(lora_rank=8)),
+            )
+            for adapter in model.adapters
+        ]
+        InferenceService("qwen", model, model.platform, **known, adapters=adapters)
     else:
         KubeAIModel("qwen", model, **known)
 
@@ -44,6 +58,8 @@ def test_every_setting_of_a_model_has_an_effect(delivery: str) -> None:
         "node_pool": "t4",
         "gpus": 1,
         "served_name": "other",
+        "task": Task.EMBEDDING,
+        "adapters": {"sql": AdapterSettings(digest=IMAGE)},
         "args": ("--max-model-len=1",),
         "env": {"A": "b"},
         "resources.cpu": "3",
@@ -58,7 +74,7 @@ def test_every_setting_of_a_model_has_an_effect(delivery: str) -> None:
     }
     exempt = dict.fromkeys(OF_THE_IMAGE, "is of the image (test_model_image.py)")
     if delivery == "kubeai":
-        of_kserve = ("served_name", "resources.shm", "scaling.query", "scaling.target")
+        of_kserve = ("served_name", "adapters", "resources.shm", "scaling.query", "scaling.target")
         exempt |= dict.fromkeys(of_kserve, "is KServe's, and refused for KubeAI (test_checks.py)")
     else:
         of_kubeai = ("scaling.target_requests", "scaling.scale_down_delay")

@@ -1,6 +1,7 @@
 """What one key says about another: each contradiction by its own, with key path and remedy."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from components.settings.checks.serving import is_pinned
 from tests.components.settings.reading import problems, read
 from tests.serving import IMAGE, gke, local
+from tests.weights import write_model
 
 HUB = "hf://Qwen/Qwen2.5-0.5B-Instruct@7ae557604adf67be50417f59c2c2f167def9a775"
 KEDA = {"keda": True, "prometheus": "http://prometheus:9090"}
@@ -52,6 +54,20 @@ GOOD: dict[str, dict[str, Any]] = {
         ),
         "nodePools": {"safe": {"accelerator": "nvidia-l4", "sandbox": "gvisor"}, "l4": {"accelerator": "nvidia-l4"}},
     },
+    "adapters of every origin": with_model(
+        adapters={
+            "sql": {"source": HUB},
+            "chat-2": {"digest": IMAGE},
+            "up": {"fromStack": "acme/oci-model-serving/stage", "model": "other", "adapter": "down", "copy": True},
+        }
+    ),
+    "the same adapter name of two models": gke(
+        {
+            "a": {"digest": IMAGE, "adapters": {"x": {"digest": IMAGE}}},
+            "b": {"digest": IMAGE, "adapters": {"x": {"digest": IMAGE}}},
+        }
+    ),
+    "an embedding model on KubeAI": with_model(delivery="kubeai", task="embedding"),
     "nothing": {},
     "a local model": local({"qwen": {"digest": IMAGE, "delivery": "native"}}),
 }
@@ -66,7 +82,12 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
     # Where the image comes from.
     ("two images", with_model(source=HUB, digest=IMAGE), "models.qwen", "has source and digest: write exactly one"),
     ("no image", gke({"qwen": {"nodePool": "l4"}}), "models.qwen", "has no image: write exactly one of source, digest"),
-    ("a branch", with_model(source="hf://Qwen/Qwen@main"), "models.qwen.source", "<40 hexadecimal digits of a commit>"),
+    (
+        "a branch",
+        with_model(source="hf://Qwen/Qwen@main"),
+        "models.qwen.source",
+        "write hf://Qwen/Qwen@<40-hex commit>",
+    ),
     ("another scheme", with_model(source="s3://weights/qwen"), "models.qwen.source", "write a folder, hf://"),
     ("a bucket of wrong form", with_model(source="gs://A/x"), "models.qwen.source", "write gs://bucket/prefix"),
     ("no such folder", with_model(source="nowhere"), "models.qwen.source", "no folder 'nowhere'"),
@@ -88,12 +109,24 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
         "models.qwen.base",
         "which Docker cannot build on",
     ),
+    ("files of an image", with_model(files={"ignore": ["onnx/*"]}), "models.qwen.files", "is for source: remove it"),
     (
-        "Cloud Build of a folder",
-        with_model(source="tests", builder="cloudbuild"),
-        "models.qwen.builder",
-        "cannot see a folder of this machine",
+        "files by an absolute path",
+        with_model(source=HUB, files={"ignore": ["/models/onnx/*"]}),
+        "models.qwen.files.ignore.0",
+        "'/models/onnx/*' is not relative to the model's root: write for example",
     ),
+    (
+        "shards that fit into no layer",
+        with_model(source=HUB, files={"shardGb": 12}),
+        "models.qwen.files.shardGb",
+        "is 12: write auto, keep, or 0.1 to 9.4 GB",
+    ),
+    ("a token in plain text", {"hubToken": "hf_secret"}, "hubToken", "`pulumi config set --secret hubToken`"),
+    ("a token of two lines", {"hubToken": "hf_secret\nx"}, "hubToken", "has a space or a line break"),
+    ("no version of a secret", {"hubToken": "projects/p/secrets/s"}, "hubToken", "versions/VERSION (or latest)"),
+    ("a token that is a map", {"hubToken": {"a": "hf_secret"}}, "hubToken", "is not a text: write a token"),
+    ("a zone to build in", {"cloudBuild": {"region": "us-central1-a"}}, "cloudBuild.region", "default: gcp:region"),
     # Deliveries and platforms.
     (
         "kubeai without the platform",
@@ -398,6 +431,81 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
         "models.q.copy",
         "needs a registry to copy into",
     ),
+    (
+        "two origins of an adapter",
+        with_model(adapters={"sql": {"source": HUB, "digest": IMAGE}}),
+        "models.qwen.adapters.sql",
+        "exactly one of source, digest and fromStack",
+    ),
+    (
+        "an adapter's branch",
+        with_model(adapters={"sql": {"source": "hf://org/lora@main"}}),
+        "models.qwen.adapters.sql.source",
+        "write hf://org/lora@<40-hex",
+    ),
+    (
+        "an adapter of no other stack",
+        with_model(adapters={"sql": {"digest": IMAGE, "adapter": "x"}}),
+        "models.qwen.adapters.sql.adapter",
+        "write fromStack as well",
+    ),
+    (
+        "adapters on KubeAI",
+        with_model(delivery="kubeai", adapters={"sql": {"digest": IMAGE}}),
+        "models.qwen.adapters",
+        "write delivery: native or modelcar",
+    ),
+    (
+        "adapters on Knative",
+        with_kserve({"deploymentMode": "Knative", "gateway": "none"}, adapters={"sql": {"digest": IMAGE}}),
+        "models.qwen.adapters",
+        "deploymentMode to Standard",
+    ),
+    (
+        "an adapter that no volume can be called after",
+        with_model(adapters={"SQL_1": {"digest": IMAGE}}),
+        "models.qwen.adapters.SQL_1",
+        "lower case letters",
+    ),
+    (
+        "an adapter called as the model",
+        with_model(servedName="sql", adapters={"sql": {"digest": IMAGE}}),
+        "models.qwen.adapters.sql",
+        "name by which the model itself is served",
+    ),
+    (
+        "an adapter called as another model's image",
+        gke({"qwen": {"digest": IMAGE, "adapters": {"sql": {"digest": IMAGE}}}, "qwen-sql": {"digest": IMAGE}}),
+        "models.qwen.adapters.sql",
+        "the same name in the registry as models.qwen-sql (qwen-sql): rename one",
+    ),
+    (
+        "an adapter in gVisor beside a modelcar",
+        {
+            **with_model(adapters={"sql": {"digest": IMAGE}}),
+            "nodePools": {"l4": {"accelerator": "nvidia-l4", "sandbox": "gvisor"}},
+        },
+        "models.qwen.nodePool",
+        "has no image volumes",
+    ),
+    (
+        "adapters told twice",
+        with_model(adapters={"sql": {"digest": IMAGE}}, args=["--lora-modules", "a=/b"]),
+        "models.qwen.args",
+        "has --lora-modules, which the program sets itself",
+    ),
+    (
+        "a task that there is not",
+        with_model(task="translation"),
+        "models.qwen.task",
+        "write generation, embedding, reranking, speech or pooling",
+    ),
+    (
+        "a task without a path on KubeAI",
+        with_model(delivery="kubeai", task="pooling"),
+        "models.qwen.task",
+        "no path for pooling",
+    ),
 ]
 
 
@@ -408,6 +516,26 @@ def test_a_contradiction_is_refused_with_its_key_and_the_remedy(values: dict[str
     told = [text for text in found if text.startswith(f"oci-model-serving:{path}: ")]
     assert any(said in text for text in told), found
     assert len(found) == 1, found
+
+
+def test_cloud_build_cannot_pack_a_folder(tmp_path: Path) -> None:
+    (found,) = problems(with_model(source=str(write_model(tmp_path / "model")), builder="cloudbuild"))
+
+    assert found.startswith("oci-model-serving:models.qwen.builder: cloudbuild cannot see a folder of this machine")
+
+
+def test_cloud_build_takes_the_hubs_token_from_secret_manager_only() -> None:
+    built_there = with_model(source=HUB, builder="cloudbuild")
+
+    (found,) = problems({**built_there, "hubToken": "hf_secret"}, secret=["hubToken"])
+    assert found.startswith("oci-model-serving:models.qwen.builder: ")
+    assert "write hubToken: projects/P/secrets/S/versions/V, or builder: direct" in found
+    assert read({**built_there, "hubToken": "projects/p/secrets/hub/versions/latest"}).models["qwen"].hub_token
+
+
+def test_no_message_has_the_token() -> None:
+    for token in ("hf_secret", "hf_secret x", {"a": "hf_secret"}, ["hf_secret"], "projects/hf_secret"):
+        assert "hf_secret" not in " ".join(problems({"hubToken": token}))
 
 
 def test_project_and_region_are_asked_for_by_the_command_that_sets_them() -> None:

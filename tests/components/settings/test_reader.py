@@ -11,15 +11,18 @@ import pulumi
 import pytest
 import yaml
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from components.settings import reader as settings
 from components.settings.stack import Settings
 from components.settings.types import Target
+from modelimage.traits import Traits
 from oci_model_serving.delivery import Delivery
 from tests.components.settings.reading import problems, read
 from tests.mocks import record
 from tests.serving import IMAGE, NAMESPACE, PULL_SECRETS, ROOT, gke, settings_of
+from tests.weights import safetensors_bytes
 
 STACKS = ("local", "dev", "prod")
 EVERYTHING_WRONG: dict[str, Any] = {
@@ -53,7 +56,7 @@ TOLD = [
         "names the tag 'v1': a tag can move, so write registry.example/models/qwen@sha256:<64 hex>",
     ),
     ("models.both", "has source and digest: write exactly one"),
-    ("models.both.source", "<40 hexadecimal digits of a commit>"),
+    ("models.both.source", "write hf://Qwen/Qwen@<40-hex commit>"),
     ("models.both.nodePool", "does not exist: the stack's pools are l4, t4"),
     ("models.openai.delivery", "is kubeai, but platforms.kubeai is not set"),
     ("models.openai.replicas.max", "is 1, below min (2)"),
@@ -178,12 +181,49 @@ def test_the_running_stacks_configuration_is_read_with_structured_values_and_sec
 
 
 def test_a_folders_size_is_known_before_the_build(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"0" * 3_000_000)
+    (tmp_path / "model.safetensors").write_bytes(safetensors_bytes(bytes(3_000_000)))
     (tmp_path / "config.json").write_text("{}")
 
     made = read(gke({"a": {"source": str(tmp_path)}, "b": {"digest": IMAGE, "sizeGb": 7}}))
 
     assert made.image_sizes_gb == {"a": pytest.approx(0.003, abs=1e-4), "b": 7}
+
+
+def test_what_a_folder_holds_is_known_before_the_build_and_an_adapters_too(tmp_path: Path) -> None:
+    for name, config in {
+        "model/config.json": {"architectures": ["BertModel"]},
+        "lora/adapter_config.json": {"r": 8},
+    }.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(json.dumps(config))
+    (tmp_path / "lora" / "adapter_model.safetensors").write_bytes(safetensors_bytes(bytes(1_000_000)))
+    adapters = {"sql": {"source": str(tmp_path / "lora")}, "hub": {"digest": IMAGE, "sizeGb": 2}}
+
+    made = read(gke({"a": {"source": str(tmp_path / "model"), "adapters": adapters, "nodePool": "l4"}}))
+
+    assert made.models["a"].traits == Traits(task="embedding", architecture="BertModel", has_config=True)
+    sql, hub = made.models["a"].adapters
+    assert (sql.traits, hub.traits) == (Traits(lora_rank=8), None)
+    assert sql.size_gb == pytest.approx(0.001, rel=0.1)
+    assert hub.size_gb == 2
+    assert set(made.node_pools["l4"].image_sizes_gb) == {"a", "a/sql", "a/hub"}
+
+
+def test_an_adapter_of_too_high_a_rank_is_refused_before_it_is_packed(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"r": 1024}')
+    (tmp_path / "adapter_model.safetensors").write_bytes(safetensors_bytes(b"weights"))
+
+    with pytest.raises(settings.SettingsError, match=r"models\.a\.adapters\.sql\.source: the adapter has rank 1024"):
+        read(gke({"a": {"digest": IMAGE, "adapters": {"sql": {"source": str(tmp_path)}}}}))
+
+
+def test_a_plan_knows_nothing_of_what_hints_at_a_gguf(tmp_path: Path) -> None:
+    commit = "7ae557604adf67be50417f59c2c2f167def9a775"
+    sources = {"a": f"hf://org/Model-GGUF@{commit}", "b": f"hf://org/Model@{commit}"}
+
+    made = read(gke({key: {"source": source} for key, source in sources.items()}))
+
+    assert {key: model.traits for key, model in made.models.items()} == {"a": None, "b": Traits()}
 
 
 def test_the_gateways_default_is_the_targets() -> None:
@@ -198,6 +238,7 @@ def test_models_are_awaited_on_gke_only_unless_told() -> None:
     assert not read({"registry": {"url": "a.b/c"}, "models": {"a": {"digest": IMAGE}}}).models["a"].awaited
 
 
+@hypothesis_settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
