@@ -77,6 +77,12 @@ def test_opt_is_the_pages_model_by_digest(opt: Recording) -> None:
     assert "vllm-cpu" in model["spec"]["image"]
 
 
+def test_opts_pickle_is_converted_in_the_build(opt: Recording) -> None:
+    (build,) = [one for one in opt.of_type("command:local:Command") if one.name == "opt-125m-cpu-build"]
+
+    assert "--convert safetensors" in build.inputs["create"]
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_an_examples_plan_is_shown_without_a_cloud_and_breaks_no_rule(
     name: str, capsys: pytest.CaptureFixture[str]
