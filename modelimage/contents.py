@@ -70,9 +70,10 @@ def file_problems(file: SourceFile, allow: Sequence[str]) -> list[str]:
         if found := _damage(file, PurePosixPath(file.path).name):
             return [f"{file.path}: {found}, or {remedies.leave_out(file.path)}"]
         if file.path not in allow and (what := secret_in(file)):
+            named = remedies.take("*", remedies.pattern(file.path))
             return [
                 f"{file.path}: {what}: an image gives it to all who may pull it: take it out of the folder, "
-                f"{remedies.leave_out(file.path)}, or name it: {remedies.take(remedies.pattern(file.path))}"
+                f"{remedies.leave_out(file.path)}, or name it beside the others: {named}"
             ]
     except InputError as error:
         return list(error.problems)

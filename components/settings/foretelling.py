@@ -8,6 +8,7 @@ import pulumi
 from components.settings.building import in_secret_manager
 from components.settings.serving import ImageSettings, ModelSettings
 from components.settings.stack import Sections, adapter_key
+from components.settings.stack_file import MASK
 from components.settings.types import GB
 from modelimage import hub_address
 from modelimage.forecast import Forecast, Prospect, forecasts
@@ -26,8 +27,8 @@ def _images(models: Mapping[str, ModelSettings]) -> Iterator[tuple[str, str, Ima
 def forecasts_of(sections: Sections, add: Callable[[str, str], None]) -> dict[str, Forecast]:
     """What the images' sources will become, where that can be told; what cannot be packed is added as a problem."""
     token = sections.hub_token.get_secret_value() if sections.hub_token else None
-    if token and in_secret_manager(token):
-        token = None
+    if token and (token == MASK or in_secret_manager(token)):
+        token = None  # one that this plan cannot read: a wrong one would be refused even where none is needed
     wanted: dict[str, Prospect] = {}
     known = {key: (path, image) for key, path, image in _images(sections.models)}
     for key, (path, image) in known.items():

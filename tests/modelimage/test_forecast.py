@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from components.settings.stack_file import MASK
 from modelimage import forecast as forecast_module
 from modelimage import pack
 from modelimage.forecast import Forecast, Prospect, forecasts
@@ -174,3 +175,17 @@ def test_a_stacks_source_that_cannot_be_packed_is_told_with_its_key(fake: FakeHu
 
 def test_a_forecast_tells_size_and_layers_by_its_parts() -> None:
     assert (Forecast((5, 7)).size_bytes, Forecast((5, 7)).layers) == (12, 2)
+
+
+def test_a_stacks_token_asks_the_hub_and_one_that_the_plan_cannot_read_asks_for_nothing(fake: FakeHub) -> None:
+    fake.accounts = {"hf_real": Account()}
+    stack = gke({"a": {"source": SOURCE}})
+
+    unreadable = read({**stack, "hubToken": MASK}, secret=["hubToken"])
+    assert unreadable.image_sizes_gb["a"] == pytest.approx(0.003, abs=1e-4)
+    assert not any("authorization" in request.headers for request in fake.requests)
+
+    fake.add("org/other", fake.models["org/name"].files)
+    other = gke({"a": {"source": SOURCE.replace("org/name", "org/other")}})
+    assert read({**other, "hubToken": "hf_real"}, secret=["hubToken"]).image_sizes_gb["a"] > 0
+    assert fake.requests[-1].headers["authorization"] == "Bearer hf_real"
