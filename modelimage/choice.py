@@ -18,7 +18,7 @@ from modelimage import remedies
 from modelimage.progress import readable
 from modelimage.shards import ShardIndex, numbered, read_index
 from modelimage.source import SourceFile
-from modelimage.weights import INDEX_SUFFIX
+from modelimage.weights import INDEX_SUFFIX, is_gguf_model
 
 _COPY_FOLDERS = frozenset({"original", "metal", "onnx", "openvino", "coreml", "tflite"})
 _OTHER_FRAMEWORKS = (
@@ -37,7 +37,6 @@ _VARIANT = re.compile(
     r"(?P<stem>(?:diffusion_pytorch_|pytorch_)?model)(?:\.(?P<kind>safetensors|bin)\.index)?"
     r"\.(?P<variant>fp16|fp32|bf16|non_ema)(?:-\d+-of-\d+)?(?:\.(?:safetensors|bin|json))"
 )
-_NO_MODEL = re.compile(r"(^|[-_./])(mmproj|imatrix)", re.IGNORECASE)
 _NAMED_QUANTISATIONS = 40
 
 
@@ -130,7 +129,7 @@ class _Folders:
         names = self._names.get(folder, set())
         if any(name.endswith(".safetensors") and not name.startswith("adapter_model") for name in names):
             return "safetensors"
-        if any(name.endswith(".gguf") and not _NO_MODEL.search(name) for name in names):
+        if any(is_gguf_model(name) for name in names):
             return "gguf"
         if any(fnmatchcase(name, "pytorch_model*.bin") for name in names):
             return "pickle"
@@ -166,7 +165,7 @@ def _line(left: Sequence[SourceFile]) -> str:
 def _quantisation_problems(uri: str, files: Sequence[SourceFile]) -> list[str]:
     groups: dict[str, int] = defaultdict(int)
     for file in files:
-        if file.path.endswith(".gguf") and not _NO_MODEL.search(file.path):
+        if is_gguf_model(file.path):
             shard = numbered(file.path)
             groups[shard.pattern if shard else remedies.pattern(file.path)] += file.size
     if len(groups) < 2:

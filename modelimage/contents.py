@@ -8,7 +8,7 @@ when it is read.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import PurePosixPath
 
 from modelimage import remedies
@@ -47,14 +47,13 @@ _FIRST_READ = frozenset({"config.json", "tokenizer.json", "tokenizer_config.json
 _DOCUMENT_LIMIT_BYTES = 64 << 20
 _REMOTE_DOCUMENT_BYTES = 1 << 20
 _HEAD_BYTES = 4096
-_PUBLISHED = ("git:", "sha256:")  # identities that are the content's own hash
 _PAGES = frozenset({".html", ".htm", ".md", ".xml", ".svg", ".jinja", ".j2", ".txt", ".rst", ".template"})
 _PAGE = re.compile(rb"\s*(?:<!doctype html|<html|<head)", re.IGNORECASE)
 _NEVER_EMPTY = frozenset({"tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.txt", "merges.txt"})
 _GGUF_VERSIONS = range(1, 4)
 _GGUF_HEADER_BYTES = 24
 _UNFINISHED = (".incomplete", ".aria2", ".part", ".partial", ".crdownload", ".download", ".tmp", ".opdownload")
-_CONFIGS = re.compile(
+CONFIGS = re.compile(
     r"config\.json|params\.json|model_index\.json|modules\.json|open_clip_config\.json|config\.ya?ml|config\.cfg"
     r"|hyperparams\.yaml|model_config\.yaml|MLmodel|config\.pbtxt|adapter_config\.json"
 )
@@ -92,8 +91,7 @@ def _damage(file: SourceFile, name: str) -> str:
         needed = name in _DOCUMENTS or name in _NEVER_EMPTY or is_weights(name)
         return f"is empty: {_AGAIN}" if needed else ""
     small = file.size < _POINTER_BYTES and (is_weights(name) or name.endswith(".model"))
-    published = file.identity.startswith(_PUBLISHED)
-    if file.local is None and (published or not (small or file.path in _FIRST_READ or name.endswith(".gguf"))):
+    if file.local is None and (file.published or not (small or file.path in _FIRST_READ or name.endswith(".gguf"))):
         return ""
     limit = _DOCUMENT_LIMIT_BYTES if file.local is not None else _REMOTE_DOCUMENT_BYTES
     head = file.head(file.size if name in _DOCUMENTS and file.size <= limit else _HEAD_BYTES)
@@ -137,6 +135,13 @@ def gguf_problem(file: SourceFile, head: bytes) -> str:
     return cut_short(file) if file.local is not None else ""
 
 
+def is_adapter(paths: Collection[str]) -> bool:
+    """Tell whether files are a LoRA adapter alone: peft's two files, and no other weights beside them."""
+    top = [path for path in paths if "/" not in path]
+    weights = [path for path in top if is_weights(path)]
+    return "adapter_config.json" in top and bool(weights) and all(path.startswith("adapter_model") for path in weights)
+
+
 def model_problems(uri: str, files: Sequence[SourceFile], listed: Iterable[str], *, adapter: bool) -> list[str]:
     """Tell what a model lacks as a whole: it is an adapter alone, or has no configuration."""
     paths = [file.path for file in files]
@@ -144,7 +149,7 @@ def model_problems(uri: str, files: Sequence[SourceFile], listed: Iterable[str],
     adapters = [path for path in paths if PurePosixPath(path).name.startswith("adapter_model")]
     base = [path for path in paths if is_weights(path) and path not in adapters]
     if adapter:
-        if "adapter_config.json" in paths and adapters:
+        if is_adapter(paths):
             return []
         return [
             f"{uri}: is no adapter: it needs adapter_config.json and adapter_model.safetensors: give the folder "
@@ -155,7 +160,7 @@ def model_problems(uri: str, files: Sequence[SourceFile], listed: Iterable[str],
             f"{uri}: is an adapter, and its base model's weights are not there: serve it with its base model "
             f"(the model's key `adapters`), or pack it by itself with --adapter"
         ]
-    if not any(_CONFIG_READERS.fullmatch(path) for path in paths) or any(_CONFIGS.fullmatch(name) for name in names):
+    if not any(_CONFIG_READERS.fullmatch(path) for path in paths) or any(CONFIGS.fullmatch(name) for name in names):
         return []
     absent = "--ignore leaves it out" if "config.json" in set(listed) else "it is not there: fetch it"
     return [f"{uri}: no server could tell what its weights are: config.json is needed, and {absent}"]

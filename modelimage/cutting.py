@@ -239,7 +239,7 @@ def _bounds(file: SourceFile, header: _Header, first: int, last: int) -> tuple[i
 
 def _divided(file: SourceFile, header: _Header, count: int, limit: int) -> list[tuple[int, int]]:
     """Ranges of tensors for about `count` parts, as equal as tensors let them be and none above `limit` bytes."""
-    if count == 1:
+    if count == 1 or not header.tensors:
         return [(0, len(header.tensors))]
     starts = [header.tensors[number].start for number in header.cuts]
     size = file.size - header.data_start

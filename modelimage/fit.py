@@ -1,18 +1,20 @@
 """What an image's files are worth: which model they are, and whether a delivery brings it to its server."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from modelimage.contents import CONFIGS, is_adapter
 from modelimage.documents import ImageConfig
 from modelimage.listing import ADAPTER_CONFIG_NAME, CONFIG_NAME
 from modelimage.rootfs import Contents, Node
+from modelimage.rules import RESERVED_NAMES
 from modelimage.traits import Traits, read_traits
-from modelimage.weights import is_weights
+from modelimage.weights import is_gguf_model, is_weights
 from oci_model_serving.delivery import IMAGE_ROOT, SHELL_BASE, Delivery
 
-_CONFIGS = (CONFIG_NAME, "params.json")
-"""What a model's folder is known by: the hub's form, and Mistral's. A GGUF file needs neither."""
+_PIPELINES = frozenset({"model_index.json", "modules.json"})
+"""What names a model's parts, each in a folder of its own (diffusers, sentence-transformers)."""
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """What containerd searches where an image sets no PATH (oci.WithDefaultPathEnv)."""
 _SHELL = ("sh", "ln", "sleep")
@@ -47,7 +49,7 @@ def find_model(contents: Contents) -> Model | None:
 
     Where there is none, an adapter below /models.
     """
-    if _is_adapter(_top(contents, IMAGE_ROOT)):
+    if is_adapter(_top(contents, IMAGE_ROOT)):
         return _model(contents, IMAGE_ROOT)
     for folder in (IMAGE_ROOT, ""):
         if _is_model(_top(contents, folder)):
@@ -90,14 +92,27 @@ def _top(contents: Contents, folder: str, *, leaving: bool = False) -> dict[str,
     return {name: node for name, node in found.items() if node and node.content}
 
 
-def _is_model(names: Mapping[str, object]) -> bool:
-    return any(name.endswith(".gguf") for name in names) or (
-        any(name in names for name in _CONFIGS) and any(is_weights(name) for name in names)
+def _is_model(names: Collection[str]) -> bool:
+    """Whether the files at a folder's top are a model's: as `contents` has it when one is packed."""
+    if is_adapter(names):
+        return False
+    configured = any(CONFIGS.fullmatch(name) for name in names)
+    return any(is_gguf_model(name) for name in names) or (configured and any(is_weights(name) for name in names))
+
+
+def _is_served(contents: Contents, folder: str, top: Collection[str]) -> bool:
+    """Whether a server finds a model in a folder: at its top, as a GGUF below, or in the parts of a pipeline."""
+    if _is_model(top):
+        return True
+    below = [path for name in contents.names(folder) for path in _below(contents, folder, name)]
+    return any(is_gguf_model(path) for path in below) or (
+        not _PIPELINES.isdisjoint(top) and any(is_weights(path) for path in below)
     )
 
 
-def _is_adapter(names: Mapping[str, object]) -> bool:
-    return ADAPTER_CONFIG_NAME in names and not any(name in names for name in _CONFIGS)
+def _below(contents: Contents, folder: str, name: str) -> Iterator[str]:
+    if folder or name not in RESERVED_NAMES:
+        yield from (path for path, _ in contents.files(f"{folder}/{name}"))
 
 
 def misfits(contents: Contents, config: ImageConfig, purpose: Purpose, reference: str) -> list[str]:
@@ -105,7 +120,7 @@ def misfits(contents: Contents, config: ImageConfig, purpose: Purpose, reference
     if contents.damaged:
         return [f"{reference} cannot be unpacked: {damage}: build and push it again" for damage in contents.damaged]
     if purpose == "adapter":
-        return [] if _is_adapter(_top(contents, IMAGE_ROOT)) else [_no_adapter(reference)]
+        return [] if is_adapter(_top(contents, IMAGE_ROOT)) else [_no_adapter(reference)]
     delivery = Delivery(purpose)
     found = [*_missing_files(contents, delivery, reference)]
     if delivery.needs_shell and (missing := [name for name in _SHELL if not _runs(contents, config, name)]):
@@ -127,11 +142,11 @@ def _no_adapter(reference: str) -> str:
 def _missing_files(contents: Contents, delivery: Delivery, reference: str) -> Sequence[str]:
     folder = "" if delivery is Delivery.KUBEAI else IMAGE_ROOT
     top = _top(contents, folder, leaving=delivery is Delivery.MODELCAR)
-    if _is_model(top):
+    if _is_served(contents, folder, top):
         return []
     said = f"{reference} is not for delivery {delivery.value}: "
     place = f"/{folder}" if folder else "its root"
-    if ADAPTER_CONFIG_NAME in top:
+    if is_adapter(top):
         return [f"{said}{place} holds a LoRA adapter and no model: name the base model's image, and this one with it"]
     lies = model_folders(contents)
     if folder and not contents.names(folder):

@@ -109,7 +109,7 @@ def described(source: Source, shard_gb: ShardSize = "auto") -> Forecast:
     return Forecast(
         layer_sizes=tuple(layer.size for layer in layers),
         format=format_of({file.path: file.size for file in source.files}),
-        traits=traits_of(source.files),
+        traits=traits_of(file for layer in layers for file in layer.files),
         notes=(*source.notes, *notes_on(layers, base_layers=_BASE_LAYERS)),
     )
 

@@ -80,7 +80,7 @@ class GgufHeader:
         metadata.append(_written("split.tensors.count", _I32, struct.pack("<i", place.tensors)))
         if not place.metadata and self.alignment != _DEFAULT_ALIGNMENT:
             metadata.append(_written("general.alignment", _U32, struct.pack("<I", self.alignment)))
-        start = self.tensors[first].start
+        start = self.tensors[first].start if first < last else 0
         described = [tensor.described + struct.pack("<Q", tensor.start - start) for tensor in self.tensors[first:last]]
         counts = struct.pack("<IQQ", self.version, last - first, len(metadata))
         written = b"".join([b"GGUF", counts, *metadata, *described])
@@ -138,6 +138,8 @@ def cut_short(file: SourceFile) -> str:
         return ""
     finally:
         taken.close()
+    if not header.tensors:
+        return ""
     last = header.tensors[-1]
     end = header.data_start + last.start + _size(last.described)
     return f"its last tensor ends at byte {end}, and the file has {file.size}" if end > file.size else ""
@@ -225,6 +227,11 @@ def _parsed(taken: _Taken) -> GgufHeader:
         raise ValueError(f"its alignment is {alignment}")
     described = [_description(taken) for _ in range(count)]
     data_start = taken.position + -taken.position % alignment
+    if not described:
+        # The first of a split may have metadata alone (gguf-split --no-tensor-first-split).
+        if "split.no" not in known:
+            raise ValueError("its header names no tensor")
+        data_start = min(data_start, taken.size)
     tensors = _placed(described, alignment, taken.size - data_start)
     taken.take(data_start - taken.position)
     split_no = int.from_bytes(known["split.no"], "little") if "split.no" in known else None
@@ -262,7 +269,7 @@ def _description(taken: _Taken) -> tuple[str, bytes, int]:
 def _placed(described: list[tuple[str, bytes, int]], alignment: int, data_size: int) -> list[GgufTensor]:
     """The tensors with their ends, each of which is the beginning of the next: types and their sizes may be new."""
     if not described:
-        raise ValueError("its header names no tensor")
+        return []
     ordered = sorted(described, key=lambda tensor: tensor[2])
     starts = [start for _, _, start in ordered]
     if starts[-1] > data_size:

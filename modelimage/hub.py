@@ -142,7 +142,7 @@ def _source_file(repository: str, commit: str, entry: RepoFile, patience: Patien
         chunks = resumed(patience, end - start, doing, lambda done: _read_from(url, (start + done, end), size, doing))
         return weights.checked(entry.path, size, chunks) if (start, end) == (0, size) else chunks
 
-    return SourceFile(entry.path, size, identity, read_range, checksum=checksum)
+    return SourceFile(entry.path, size, identity, read_range, checksum=checksum, published=True)
 
 
 def _read_from(url: str, wanted: tuple[int, int], size: int, doing: str) -> Iterator[bytes]:

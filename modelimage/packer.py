@@ -103,7 +103,8 @@ def pack_source(
             for layer in below.layers:
                 session.cache.seen_in(below.repository, layer.digest)
         written = write(session, store, place, _draft(session, listed, below, layers), jobs)
-        return replace(written, traits=traits_of(listed.files))
+        # Of the layers: a GGUF that is cut has other names than its source's.
+        return replace(written, traits=traits_of(file for layer in layers for file in layer.files))
 
 
 @dataclass(frozen=True)

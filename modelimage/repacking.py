@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelimage.artifacts import artifact_kind, check_image, has_files
+from modelimage.contents import is_adapter
 from modelimage.documents import MANIFEST_TYPES, Manifest, read_manifest
 from modelimage.errors import collecting
 from modelimage.fit import find_model, model_folders, shown
@@ -75,11 +76,9 @@ def repack(
         image = CheckedImage.read(reader, found.manifest.layers, session, jobs)
         try:
             listed = _listed(image, found, from_folder, selection)
-            packed = pack_source(session, listed, place, parsed_base, jobs=jobs, shard_gb="keep")
+            return pack_source(session, listed, place, parsed_base, jobs=jobs, shard_gb="keep")
         finally:
             image.close()
-    model = find_model(image.contents)
-    return replace(packed, traits=model.traits) if model else packed
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def _listed(image: CheckedImage, origin: _Origin, from_folder: str | None, selec
     files = tuple(image.source_file(path, content) for path, content in sorted(found.items()) if selection.takes(path))
     kept = {name: text for name, text in (origin.manifest.annotations or {}).items() if name in _KEPT_ANNOTATIONS}
     source = Source(origin.name, files, {**kept, ORIGIN_ANNOTATION: origin.digest})
-    return accepted(source, found, selection)
+    return accepted(source, found, replace(selection, adapter=is_adapter(found)))
 
 
 def _folder(contents: Contents, name: str, given: str | None) -> str:

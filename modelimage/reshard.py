@@ -96,6 +96,8 @@ def _targets(
         return ceil(size / part) if size > above else 1
 
     def for_part(found: WeightSet, larger: int) -> Target | None:
+        if found.stem.rpartition("/")[2].startswith("adapter_model"):
+            return None  # peft and vLLM open it by this name alone
         if isinstance(shard_gb, int | float):
             part = float(shard_gb * GB)
             return partial(counted, above=part, part=part) if found.largest > part else None

@@ -40,7 +40,8 @@ class SourceFile:
     is when the file was last changed (seconds since the epoch), for sources whose identity can lag behind a change;
     None for sources whose identity is the content's own. `local` is where the file lies, if it is on a disk. `checksum`
     begins a check of the whole content, where the source has listed what that must be. `part_of` is the file that
-    this one is cut out of, if it is a part that no source has.
+    this one is cut out of, if it is a part that no source has. `published` says that its publisher has committed this
+    very content, so that it need not be looked into.
     """
 
     path: str
@@ -51,6 +52,7 @@ class SourceFile:
     local: Path | None = None
     checksum: Callable[[], Checksum] | None = None
     part_of: "Whole | None" = None
+    published: bool = False
 
     @classmethod
     def of(cls, path: str, content: bytes) -> "SourceFile":

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from modelimage import architecture
 from modelimage.architecture import Task
 from modelimage.source import SourceFile
+from modelimage.weights import is_gguf_model
 
 _CONFIG = "config.json"
 _ADAPTER_CONFIG = "adapter_config.json"
 _CONFIG_LIMIT_BYTES = 16 << 20
 _TOKENIZERS = frozenset({"tokenizer.json", "tokenizer.model"})
 _PART = re.compile(r"-(?P<part>\d+)-of-\d+\.gguf$")
-_PROJECTOR = "mmproj"
-"""llama.cpp's name of a vision model's second file, which a server finds beside the first."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def _weights_file(paths: Sequence[str]) -> str:
     """The GGUF that a server is pointed at: the only one, whose parts count as one."""
     if any(path.endswith(".safetensors") for path in paths):
         return ""
-    found = [path for path in paths if path.endswith(".gguf") and _PROJECTOR not in path.rpartition("/")[2].lower()]
+    found = [path for path in paths if is_gguf_model(path)]
     first = [path for path in found if not (part := _PART.search(path)) or int(part["part"]) == 1]
     return first[0] if len(first) == 1 else ""
 

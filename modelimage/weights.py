@@ -6,6 +6,7 @@ above 100 MB, and so does this one.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,15 @@ from oci_model_serving.errors import InputError
 HEADER_LIMIT_BYTES = 100_000_000
 INDEX_SUFFIX = ".safetensors.index.json"
 WEIGHT_SUFFIXES = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".npz", ".h5", ".msgpack")
+
+
+_BESIDE_A_MODEL = re.compile(r"(^|[-_./])(mmproj|imatrix)|mmproj", re.IGNORECASE)
+"""llama.cpp's names of files beside a model: a vision model's projector, the statistics of a quantisation."""
+
+
+def is_gguf_model(path: str) -> bool:
+    """Tell whether a file is a GGUF of a model (or a part of it), and not of what lies beside one."""
+    return path.endswith(".gguf") and not _BESIDE_A_MODEL.search(path.rpartition("/")[2])
 
 
 def is_weights(path: str) -> bool:

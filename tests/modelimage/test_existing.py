@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from modelimage import copy, inspect, pack
+from modelimage import copy, inspect, pack, repack
 from modelimage.fit import shown
 from modelimage.progress import Reporter
 from modelimage.transfer import Inspection
 from oci_model_serving.delivery import SHELL_BASE, Delivery
 from oci_model_serving.errors import InputError
 from tests.modelimage.handmade import GZIP, TAR, Made, file, folder, link, make, model_in, packed, shell, tar
+from tests.weights import safetensors_bytes
 
 FOR_KSERVE = [Delivery.NATIVE, Delivery.FETCH]
 
@@ -152,6 +153,9 @@ def test_what_is_missing_is_told_with_where_a_model_lies(tmp_path: Path, entries
     "entries",
     [
         [file("models/m.gguf")],
+        [file("models/UD-Q4/a-00001-of-00002.gguf"), file("models/UD-Q4/a-00002-of-00002.gguf")],
+        [file("models/model_index.json"), file("models/unet/w.safetensors"), file("models/unet/config.json")],
+        [file("models/modules.json"), file("models/0_T/pytorch_model.bin"), file("models/0_T/config.json")],
         [file("models/params.json"), file("models/consolidated.safetensors")],
         [file("models/config.json"), file("models/pytorch_model.bin")],
         [file("models/config.json"), file("blobs/x"), link("models/w.safetensors", "x.bin"), file("models/x.bin")],
@@ -226,3 +230,16 @@ def test_an_image_that_is_not_for_its_delivery_is_not_copied(tmp_path: Path) -> 
 def test_the_result_is_json(tmp_path: Path) -> None:
     made = image(tmp_path / "made", model_in("models/"), [file("models/\udcff")])
     assert "models/config.json" in json.dumps(inspect(made.reference, files=True).as_json())
+
+
+def test_what_packs_as_an_adapter_is_one_afterwards_whatever_lies_beside_it(tmp_path: Path) -> None:
+    lora = tmp_path / "lora"
+    lora.mkdir()
+    (lora / "adapter_config.json").write_text('{"r": 32}')
+    (lora / "config.json").write_text("{}")
+    (lora / "adapter_model.safetensors").write_bytes(safetensors_bytes(bytes(300_000)))
+
+    made = pack(str(lora), f"oci:{tmp_path / 'image'}", adapter=True)
+    assert inspect(made.reference, purpose="adapter").traits.lora_rank == 32
+    again = repack(made.reference, f"oci:{tmp_path / 'again'}")
+    assert inspect(again.reference, purpose="adapter").traits.lora_rank == 32

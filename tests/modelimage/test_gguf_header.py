@@ -208,3 +208,42 @@ def test_planning_reads_no_more_than_the_header() -> None:
     gguf_header.read(SourceFile("m.gguf", len(content), "id", read_range))
     assert max(asked) <= 64
     assert len(plan_layers([SourceFile("m.gguf", 9 * GB, "id", read_range)])) == 2
+
+
+@pytest.mark.usefixtures("tiny_gigabytes")
+def test_a_split_whose_first_file_has_metadata_alone_is_split_again(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    # As `gguf-split --no-tensor-first-split` writes it.
+    first = gguf.GGUFWriter(folder / "m-00001-of-00002.gguf", "llama")
+    first.add_context_length(8192)
+    for key, add in (("split.no", first.add_uint16), ("split.count", first.add_uint16)):
+        add(key, 0 if key == "split.no" else 2)
+    first.write_header_to_file()
+    first.write_kv_data_to_file()
+    first.write_tensors_to_file()
+    first.close()
+    whole = write_gguf(folder / "m-00002-of-00002.gguf")
+    expected = tensors_of(whole)
+    made = pack(str(folder), f"oci:{tmp_path / 'image'}", shard_gb=0.2)
+    files = image_files(made.reference)
+    parts = []
+    for path, content in sorted(files.items()):
+        if path.endswith(".gguf"):
+            parts.append(tmp_path / path.replace("/", "_"))
+            parts[-1].write_bytes(content)
+    assert len(parts) > 2
+    assert tensors_of(*parts) == expected
+    assert fields_of(parts[0])["llama.context_length"] == 8192
+    assert made.traits.weights_file == f"m-00001-of-{len(parts):05d}.gguf"
+
+
+@pytest.mark.usefixtures("tiny_gigabytes")
+def test_a_server_is_pointed_at_the_first_part_of_what_was_cut(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    write_gguf(folder / "m.gguf")
+    made = pack(str(folder), f"oci:{tmp_path / 'image'}", shard_gb=0.2)
+    names = {path for path in image_files(made.reference) if path.endswith(".gguf")}
+    assert "m.gguf" not in names
+    assert made.traits.weights_file in names

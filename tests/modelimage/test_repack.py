@@ -82,7 +82,7 @@ def test_a_model_anywhere_in_an_image_becomes_one_for_all_deliveries(
 ) -> None:
     if not kept:
         request.getfixturevalue("all_large")
-    more = {"nested/extra.txt": b"extra", "tokenizer.json": b"{}" * 5000}
+    more = {"nested/extra.txt": b"extra", "tokenizer.json": b"{" + b" " * 9998 + b"}"}
     made = one_layer(tmp_path / "made", *shell(), *model_in(place, **more), file(".dockerenv"), kind=kind)
     image = repack(made.reference, f"oci:{tmp_path / 'image'}")
     assert unpacked(image.reference) == in_our_layout(**more)

@@ -82,6 +82,11 @@ def test_a_folder_says_the_same_before_and_after_it_is_packed(tmp_path: Path) ->
     assert packed.traits.has_config
 
 
+def test_what_lies_beside_a_gguf_is_no_model() -> None:
+    for name in ("mmproj-F16.gguf", "gemma3mmproj.gguf", "a-imatrix.gguf", "imatrix.gguf"):
+        assert traits_of(files("a-Q4_K_M.gguf", name)).weights_file == "a-Q4_K_M.gguf"
+
+
 def test_of_two_quantisations_none_is_the_file_to_serve() -> None:
     assert traits_of(files("a.gguf", "b.gguf")).weights_file == ""
     assert traits_of(files("a.gguf")).weights_file == "a.gguf"
