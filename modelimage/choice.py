@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 
 from modelimage import remedies
 from modelimage.progress import readable
-from modelimage.shards import ShardIndex, numbered, read_index
+from modelimage.shards import ShardIndex, numbered
 from modelimage.source import SourceFile
 from modelimage.weights import INDEX_SUFFIX, is_gguf_model
 
@@ -49,10 +49,18 @@ class Choice:
     problems: tuple[str, ...] = ()
 
 
-def what_servers_load(uri: str, files: Sequence[SourceFile], pickled: Callable[[SourceFile], bool]) -> Choice:
-    """Choose among the files of a model. `pickled` tells whether a file is a pickle; it is asked where names do not."""
+def what_servers_load(
+    uri: str,
+    files: Sequence[SourceFile],
+    pickled: Callable[[SourceFile], bool],
+    indexed: Callable[[SourceFile], ShardIndex | None],
+) -> Choice:
+    """Choose among the files of a model.
+
+    `pickled` tells whether a file is a pickle, and is asked where names do not; `indexed` reads an index.
+    """
     left: dict[str, SourceFile] = {}
-    folders = _Folders(files)
+    folders = _Folders(files, indexed)
     for file in files:
         if folders.is_copy(file, pickled):
             left[file.path] = file
@@ -65,14 +73,14 @@ def what_servers_load(uri: str, files: Sequence[SourceFile], pickled: Callable[[
 class _Folders:
     """What lies in which folder, and so which files are second copies."""
 
-    def __init__(self, files: Sequence[SourceFile]) -> None:
+    def __init__(self, files: Sequence[SourceFile], indexed: Callable[[SourceFile], ShardIndex | None]) -> None:
         self._names: dict[str, set[str]] = defaultdict(set)
         self._indexes: dict[str, list[ShardIndex]] = defaultdict(list)
         for file in files:
             folder, name = _split(file.path)
             self._names[folder].add(name)
             if name.endswith(INDEX_SUFFIX) and not name.startswith("consolidated"):
-                index = read_index(file)
+                index = indexed(file)
                 if index is not None:
                     self._indexes[folder].append(index)
 

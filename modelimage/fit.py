@@ -7,7 +7,7 @@ from typing import Literal
 from modelimage.contents import CONFIGS, is_adapter
 from modelimage.documents import ImageConfig
 from modelimage.listing import ADAPTER_CONFIG_NAME, CONFIG_NAME
-from modelimage.rootfs import Contents, Node
+from modelimage.rootfs import Content, Contents
 from modelimage.rules import RESERVED_NAMES
 from modelimage.traits import Traits, read_traits
 from modelimage.weights import is_gguf_model, is_weights
@@ -60,17 +60,17 @@ def find_model(contents: Contents) -> Model | None:
 
 def model_folders(contents: Contents) -> list[str]:
     """All folders of an image that look like a model's."""
-    names: dict[str, dict[str, int]] = {}
-    for path, content in contents.files():
+    names: dict[str, set[str]] = {}
+    for path, _ in contents.files():
         folder, _, name = path.rpartition("/")
-        names.setdefault(folder, {})[name] = content.size
+        names.setdefault(folder, set()).add(name)
     return sorted(folder for folder, files in names.items() if _is_model(files))
 
 
 def _model(contents: Contents, folder: str) -> Model:
-    top = {name: node for name, node in _top(contents, folder).items() if node.content}
-    formats = sorted({_format(name, node.content.head if node.content else b"") for name, node in top.items()} - {""})
-    held = {name: node.content for name, node in top.items() if node.content} | dict(contents.files(folder))
+    top = _top(contents, folder)
+    formats = sorted({_format(name, content.head) for name, content in top.items()} - {""})
+    held = top | dict(contents.files(folder))
     # What is kept of a configuration is all of it (`listing.head_bytes`).
     return Model(folder, tuple(formats), read_traits(held, lambda path: held[path].head))
 
@@ -86,10 +86,10 @@ def _format(name: str, head: bytes) -> str:
     return next((kind for magic, kind in _MAGIC if head.startswith(magic)), "unknown")
 
 
-def _top(contents: Contents, folder: str, *, leaving: bool = False) -> dict[str, Node]:
+def _top(contents: Contents, folder: str, *, leaving: bool = False) -> dict[str, Content]:
     """The files in a folder as a server sees them that finds it mounted: links followed, by name."""
     found = {name: contents.find(name, within=folder, leaving=leaving) for name in contents.names(folder)}
-    return {name: node for name, node in found.items() if node and node.content}
+    return {name: node.content for name, node in found.items() if node and node.content}
 
 
 def _is_model(names: Collection[str]) -> bool:

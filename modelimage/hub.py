@@ -26,7 +26,7 @@ from modelimage.patience import Patience
 from modelimage.progress import Reporter
 from modelimage.rules import accepted
 from modelimage.source import CHUNK_BYTES, Selection, Source, SourceFile
-from modelimage.streams import Expected, resumed, within
+from modelimage.streams import Expected, at_most, resumed, without_start
 from oci_model_serving.errors import InputError
 
 
@@ -159,4 +159,4 @@ def _read_from(url: str, wanted: tuple[int, int], size: int, doing: str) -> Iter
             response.read()
         huggingface_hub.hf_raise_for_status(response)
         ranged = response.status_code != httpx2.codes.OK
-        yield from within(response.iter_raw(CHUNK_BYTES), 0 if ranged else start, end - start)
+        yield from at_most(end - start, without_start(response.iter_raw(CHUNK_BYTES), 0 if ranged else start))

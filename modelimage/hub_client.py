@@ -19,9 +19,9 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from modelimage.errors import ImageError
 from modelimage.hub_address import HUB, EndpointError, endpoint, is_offline
+from modelimage.patience import RETRIED_STATUSES
 from oci_model_serving.reference import is_loopback
 
-RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TIMEOUT = httpx2.Timeout(connect=15, read=60, write=60, pool=None)
 _REFUSAL_LIMIT_BYTES = 64 << 10
 _ANSWER_LIMIT_BYTES = 32 << 20
@@ -61,7 +61,7 @@ class _Client(httpx2.Client):
             if isinstance(error, httpx2.UnsupportedProtocol):
                 raise
             raise SentOnceError(error.request.url.host) from error
-        if response.status_code in RETRIED:
+        if response.status_code in RETRIED_STATUSES:
             huggingface_hub.hf_raise_for_status(response)
         return response
 

@@ -20,8 +20,8 @@ from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-d
 
 from modelimage.errors import ImageError, first_line
 from modelimage.hub_address import HUB, endpoint
-from modelimage.hub_client import RETRIED, SentOnceError, answered, origin
-from modelimage.patience import TransientError, retry_after
+from modelimage.hub_client import SentOnceError, answered, origin
+from modelimage.patience import RETRIED_STATUSES, TransientError, retry_after
 from modelimage.reach import unreachable
 from oci_model_serving.errors import OmsError
 
@@ -69,7 +69,7 @@ def _refused(error: HfHubHTTPError, response: httpx2.Response, doing: str) -> Im
     status, own = response.status_code, origin(response.url) == origin(httpx2.URL(endpoint()))
     said = first_line(Exception(error.server_message or ""))[:_SAID_LIMIT] if own and error.server_message else ""
     saying = f" ({said})" if said else ""
-    if status in RETRIED:
+    if status in RETRIED_STATUSES:
         return TransientError(f"{doing}: the hub failed: {status}{saying}", retry_after=_pause(response))
     if not own and status in {401, 403}:
         return TransientError(f"{doing}: {response.url.host} answered {status}: the hub's signed address has expired")

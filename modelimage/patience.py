@@ -13,6 +13,9 @@ import tenacity
 
 from modelimage.errors import CancelledError, ImageError
 
+RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""HTTP statuses that may pass, of a registry as of the hub."""
+
 
 class TransientError(ImageError):
     """Something failed in a manner that may pass; `retry_after` is what the other side asks for, in seconds.

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 
 from modelimage import remedies
 from modelimage.choice import what_servers_load
 from modelimage.contents import cache_problem, file_problems, model_problems
 from modelimage.errors import ImageError
 from modelimage.pickles import is_pickle
-from modelimage.shards import shard_problems
+from modelimage.shards import read_index, shard_problems
 from modelimage.source import Selection, Source, SourceFile
 from oci_model_serving.errors import InputError
 
@@ -32,7 +33,7 @@ def accepted(source: Source, listed: Iterable[str], selection: Selection, proble
         ImageError: a file that must be looked into cannot be reached.
     """
     listed = list(listed)
-    pickled = _Remembered(is_pickle)
+    pickled, indexed = _Remembered(is_pickle), cache(read_index)
     files, notes = source.files, list(source.notes)
     found = [*problems, *check_names(source.uri, [file.path for file in files])]
     if cached := cache_problem(source.uri, [file.path for file in files]):
@@ -44,7 +45,7 @@ def accepted(source: Source, listed: Iterable[str], selection: Selection, proble
             "pickles are both allowed and to be converted: give one of --pickle allow and --convert safetensors"
         )
     if not selection.allow:
-        choice = what_servers_load(source.uri, files, pickled)
+        choice = what_servers_load(source.uri, files, pickled, indexed)
         files, notes = choice.files, [*choice.notes, *notes]
         found += choice.problems
     lacks = model_problems(source.uri, files, listed, adapter=selection.adapter)
@@ -52,7 +53,7 @@ def accepted(source: Source, listed: Iterable[str], selection: Selection, proble
         notes += lacks  # who chooses files may have the rest elsewhere
     else:
         found += lacks
-    found += shard_problems(files, listed)
+    found += shard_problems(files, listed, indexed)
     for file in files:
         found += file_problems(file, selection.allow)
     pickles = tuple(file.path for file in files if pickled(file))

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +29,12 @@ class ShardIndex:
 
 @dataclass(frozen=True)
 class Numbered:
-    """A file's place in a set by its own name: `number` of `count`; all of the set match `pattern`.
+    """A file's place in a set by its own name: `number` of `count`, after `stem`; all of the set match `pattern`.
 
     Sets of one `family` differ in their count alone.
     """
 
+    stem: str
     pattern: str
     family: str
     number: int
@@ -65,11 +66,13 @@ def numbered(path: str) -> Numbered | None:
         return None
     before, after = remedies.pattern(match["before"]), remedies.pattern(match["after"])
     family, number, count = before + after, int(match["number"]), int(match["count"])
-    return Numbered(f"{before}*-of-{match['count']}{after}", family, number, count)
+    return Numbered(match["before"].removesuffix("-"), f"{before}*-of-{match['count']}{after}", family, number, count)
 
 
-def shard_problems(files: Sequence[SourceFile], listed: Iterable[str]) -> list[str]:
-    """Tell what is missing of the chosen files: by an index, and where there is none by their numbers.
+def shard_problems(
+    files: Sequence[SourceFile], listed: Iterable[str], read: Callable[[SourceFile], ShardIndex | None]
+) -> list[str]:
+    """Tell what is missing of the chosen files: by an index, as `read` has it, else by their numbers.
 
     Publishers count from 0 or from 1 (`model-00000-of-00002` with three files is gpt-oss-20b's), so that an index,
     where there is one, is believed and not the numbers.
@@ -82,7 +85,7 @@ def shard_problems(files: Sequence[SourceFile], listed: Iterable[str]) -> list[s
         if not path.endswith(_INDEX_SUFFIXES) or file.size > _INDEX_LIMIT_BYTES:
             continue
         folder = path.rpartition("/")[0]
-        index = read_index(file)
+        index = read(file)
         if index is None:
             problems.append(
                 f"{path}: not a safetensors index (JSON with a weight_map): fetch it again, or "

@@ -87,15 +87,6 @@ def resumed(patience: Patience, size: int, doing: str, read_from: Callable[[int]
                 raise TransientError(f"{doing}: the answer ended after {done} of {size} bytes")
 
 
-def within(chunks: Iterable[bytes], skip: int, count: int) -> Iterator[bytes]:
-    """Drop the first `skip` bytes and all after the `count` that follow: a server may not know ranges."""
-    for chunk in without_start(chunks, skip):
-        yield chunk[:count]
-        count -= len(chunk)
-        if count <= 0:
-            return
-
-
 class _Running(Protocol):
     def update(self, data: bytes, /) -> None: ...
 

@@ -1,11 +1,11 @@
 """What a server must be told of an image: it follows from the files, so nobody need write it."""
 
-import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from modelimage import architecture
 from modelimage.architecture import Task
+from modelimage.shards import numbered
 from modelimage.source import SourceFile
 from modelimage.weights import is_gguf_model
 
@@ -13,7 +13,6 @@ _CONFIG = "config.json"
 _ADAPTER_CONFIG = "adapter_config.json"
 _CONFIG_LIMIT_BYTES = 16 << 20
 _TOKENIZERS = frozenset({"tokenizer.json", "tokenizer.model"})
-_PART = re.compile(r"-(?P<part>\d+)-of-\d+\.gguf$")
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def _weights_file(paths: Sequence[str]) -> str:
     if any(path.endswith(".safetensors") for path in paths):
         return ""
     found = [path for path in paths if is_gguf_model(path)]
-    first = [path for path in found if not (part := _PART.search(path)) or int(part["part"]) == 1]
+    first = [path for path in found if not (place := numbered(path)) or place.number == 1]
     return first[0] if len(first) == 1 else ""
 
 

@@ -142,9 +142,13 @@ def _with_files(found: Inspection, contents: Contents, *, files: bool) -> Inspec
 def traits_in(store: Reader, image: StoredImage) -> Traits:
     """What an image's files say; where they cannot be listed, what those of most models do."""
     try:
-        model = find_model(list_files(store, image.manifest.layers))
+        return _traits(list_files(store, image.manifest.layers))
     except ImageError:
-        model = None  # what is asked for is done all the same
+        return Traits()  # what is asked for is done all the same
+
+
+def _traits(contents: Contents) -> Traits:
+    model = find_model(contents)
     return model.traits if model else Traits()
 
 
@@ -198,15 +202,16 @@ def copy(
     session = Session.start(reporter, policy, cache)
     with session.reading(source, place) as reader:
         image = load_image(reader, digest, str(source))
-        if purpose:
-            contents = list_files(reader, image.manifest.layers, stop=session.stop)
+        contents = list_files(reader, image.manifest.layers, stop=session.stop) if purpose else None
+        if purpose and contents:
             _hold(contents, image, purpose, str(source), session.reporter)
         if isinstance(source, RegistryReference):
             for layer in [image.manifest.config, *image.manifest.layers]:
                 session.cache.seen_in(source.name, layer.digest)
         with session.writing(place) as store:
             draft = _draft(reader, reader.manifest(digest), image.manifest.layers)
-            return replace(write(session, store, place, draft, jobs), traits=traits_in(reader, image))
+            written = write(session, store, place, draft, jobs)
+        return replace(written, traits=_traits(contents) if contents else traits_in(reader, image))
 
 
 def _draft(reader: Reader, top: StoredManifest, layers: list[Descriptor]) -> Draft:

@@ -17,11 +17,10 @@ import httpx
 
 from modelimage.credentials import Credential, Credentials
 from modelimage.errors import CancelledError, ImageError
-from modelimage.patience import Patience, TransientError, retry_after
+from modelimage.patience import RETRIED_STATUSES, Patience, TransientError, retry_after
 from modelimage.reach import unreachable
 from oci_model_serving.reference import is_loopback
 
-_RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TOKEN_MARGIN_SECONDS = 30.0
 _TOKEN_DEFAULT_SECONDS = 60.0  # the token specification's own default for `expires_in`
 _TIMEOUT = httpx.Timeout(connect=15, read=600, write=120, pool=None)
@@ -242,7 +241,7 @@ def error_of(response: httpx.Response, doing: str) -> RegistryError | TransientE
     message = f"{doing}: the registry answered {status} {response.reason_phrase}".rstrip()
     if said:
         message += f": {said}"
-    if status in _RETRIED_STATUSES:
+    if status in RETRIED_STATUSES:
         return TransientError(message, retry_after=retry_after(response.headers))
     remedies = {
         401: "log in with `docker login`, `gcloud auth application-default login`, or set MODELIMAGE_USERNAME and "

@@ -3,19 +3,17 @@
 A loader takes a set as one model, so what becomes of its files is decided for all of them.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from modelimage.remedies import leave_out
-from modelimage.shards import read_document
+from modelimage.shards import numbered, read_document
 from modelimage.source import SourceFile
 from modelimage.weights import INDEX_SUFFIX
 from oci_model_serving.errors import InputError
 
 SAFETENSORS, GGUF = ".safetensors", ".gguf"
-_NUMBERED = re.compile(r"(?P<stem>.+)-(?P<number>\d+)-of-(?P<count>\d+)(?P<suffix>\.safetensors|\.gguf)")
 
 
 @dataclass(frozen=True)
@@ -86,17 +84,16 @@ def find_sets(files: Sequence[SourceFile]) -> list[WeightSet]:
             stem = index.path.removesuffix(INDEX_SUFFIX)
             sets.append(WeightSet(stem, SAFETENSORS, members, index, listed, conflicts))
     left = {path: file for path, file in known.items() if path not in named}
-    numbered: dict[tuple[str, str, str], list[SourceFile]] = {}
+    together: dict[str, list[SourceFile]] = {}
     for path, file in left.items():
-        match = _NUMBERED.fullmatch(path)
-        if match:
-            numbered.setdefault((match["stem"], match["count"], match["suffix"]), []).append(file)
-        else:
-            suffix = SAFETENSORS if path.endswith(SAFETENSORS) else GGUF
-            sets.append(WeightSet(path.removesuffix(suffix), suffix, (file,)))
-    for (stem, _, suffix), members_found in numbered.items():
+        place = numbered(path)
+        together.setdefault(place.pattern if place else path, []).append(file)
+    for members_found in together.values():
         ordered = sorted(members_found, key=lambda file: (len(file.path), file.path))
-        sets.append(WeightSet(stem, suffix, tuple(ordered)))
+        path = ordered[0].path
+        suffix = SAFETENSORS if path.endswith(SAFETENSORS) else GGUF
+        place = numbered(path)
+        sets.append(WeightSet(place.stem if place else path.removesuffix(suffix), suffix, tuple(ordered)))
     return sorted(sets, key=lambda found: (found.stem, found.suffix))
 
 

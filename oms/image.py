@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -154,10 +155,6 @@ _for = click.option(
 )
 
 
-def _purpose(text: str | None) -> Any:
-    return Delivery(text) if text and text != "adapter" else text
-
-
 _source = click.argument("source", metavar="SRC")
 
 
@@ -194,8 +191,7 @@ def inspect(*, purpose: str | None, files: bool | None, **given: Any) -> dict[st
     """
     from modelimage.transfer import inspect
 
-    wanted = _purpose(purpose)
-    return _reported(inspect, purpose=wanted, files=wanted is None if files is None else files, **given)
+    return _reported(inspect, purpose=purpose, files=purpose is None if files is None else files, **given)
 
 
 @image.command()
@@ -247,7 +243,7 @@ def tag(**given: Any) -> dict[str, Any]:
 @_jobs
 @_cache
 @_for
-def copy(*, purpose: str | None, **given: Any) -> dict[str, Any]:
+def copy(**given: Any) -> dict[str, Any]:
     """Copy an image by digest into another repository.
 
     \b
@@ -256,7 +252,7 @@ def copy(*, purpose: str | None, **given: Any) -> dict[str, Any]:
     """
     from modelimage.transfer import copy
 
-    return _reported(copy, purpose=_purpose(purpose), **given)
+    return _reported(copy, **given)
 
 
 @image.command()
@@ -287,7 +283,15 @@ def context(**given: Any) -> dict[str, Any]:
 @_option("--service-account", "Account of the build  [default: the project's].", metavar="EMAIL")
 @_option("--machine-type", "As E2_HIGHCPU_8  [default: Cloud Build's own].", metavar="TYPE")
 @_option("--disk-gb", "Of the build's machine, which only --convert needs.", type=int, metavar="GB")
-@_option("--timeout", "Longest time of the build.", type=int, default=7200, metavar="SECONDS")
+@click.option(
+    "--timeout",
+    "timeout_seconds",
+    help="Longest time of the build.",
+    show_default=True,
+    type=int,
+    default=7200,
+    metavar="SECONDS",
+)
 @_option(
     "--step-image",
     "Image with Python >= 3.10 and pip that the step runs in, best by digest.",
@@ -301,21 +305,7 @@ def context(**given: Any) -> dict[str, Any]:
 )
 @_base
 @_choosing
-def cloudbuild(
-    *,
-    source: str,
-    destination: str,
-    base: str,
-    timeout: int,
-    step_image: str,
-    hf_token_secret: str | None,
-    project: str,
-    region: str,
-    service_account: str | None,
-    machine_type: str | None,
-    disk_gb: int | None,
-    **files: Any,
-) -> dict[str, Any]:
+def cloudbuild(*, source: str, destination: str, base: str, **given: Any) -> dict[str, Any]:
     """Pack in Google Cloud Build, away from this machine.
 
     \b
@@ -324,17 +314,8 @@ def cloudbuild(
     """
     from modelimage.cloud_build import BuildPlace, pack_in_cloud_build
 
-    where = BuildPlace(
-        project,
-        region,
-        service_account=service_account,
-        machine_type=machine_type,
-        disk_gb=disk_gb,
-        timeout_seconds=timeout,
-        step_image=step_image,
-        hf_token_secret=hf_token_secret,
-    )
-    return _reported(pack_in_cloud_build, source, destination, where, base=base, files=files)
+    place = BuildPlace(**{part.name: given.pop(part.name) for part in fields(BuildPlace)})
+    return _reported(pack_in_cloud_build, source, destination, place, base=base, files=given)
 
 
 @image.command()

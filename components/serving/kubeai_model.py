@@ -72,14 +72,7 @@ def _spec(model: StackModel, url: pulumi.Output[str], traits: pulumi.Output[Trai
         "image": model.server_image,
         "resourceProfile": model.resource_profile,
         # Behind KubeAI's own --model, which the last one overrules.
-        "args": traits.apply(
-            lambda known: [
-                *vllm.parallel(model.scheduling.gpus),
-                *vllm.runner(model.task_of(known), asked=settings.task is not None),
-                *vllm.weights(known, model.delivery.platform.mount),
-                *settings.args,
-            ]
-        ),
+        "args": traits.apply(lambda known: [*vllm.told(model, known), *settings.args]),
         "env": {**vllm.QUIET_ENV, **settings.env, **vllm.OFFLINE_ENV},
     }
 

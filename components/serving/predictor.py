@@ -120,9 +120,7 @@ def _server(
         "args": pulumi.Output.all(traits, adapters.ranks(loras)).apply(
             lambda known: [
                 f"--served-model-name={model.served_name}",
-                *vllm.parallel(scheduling.gpus),
-                *vllm.runner(model.task_of(known[0]), asked=settings.task is not None),
-                *vllm.weights(known[0], model.delivery.platform.mount),
+                *vllm.told(model, known[0]),
                 *vllm.lora(known[1]),
                 *settings.args,
             ]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from components.settings.models import StackModel
 from modelimage.architecture import Task
 from modelimage.traits import Traits
 from oci_model_serving.delivery import ADAPTERS_MOUNT, KSERVE
@@ -63,6 +64,13 @@ def runner(task: Task, *, asked: bool) -> list[str]:
     if task.pools:
         return ["--runner=pooling"]
     return ["--runner=generate"] if asked and task is Task.GENERATION else []
+
+
+def told(model: StackModel, traits: Traits) -> list[str]:
+    """The arguments that follow from a model, its files and its GPUs on every platform, before the settings' own."""
+    asked = model.settings.task is not None
+    task, mount = model.task_of(traits), model.delivery.platform.mount
+    return [*parallel(model.scheduling.gpus), *runner(task, asked=asked), *weights(traits, mount)]
 
 
 def weights(traits: Traits, mount: str) -> list[str]:

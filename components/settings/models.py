@@ -146,11 +146,6 @@ class StackModel(StackImage):
         """What an image that exists is held against."""
         return self.delivery.value
 
-    @property
-    def needs_image_volume(self) -> bool:
-        """Whether its pods mount an image as a volume: the model's own, or an adapter's."""
-        return self.delivery.needs_image_volume or bool(self.adapters)
-
     def task_of(self, traits: Traits) -> Task:
         """What it is asked for: what the settings say, or else its files."""
         return self.settings.task or Task(traits.task)

@@ -231,3 +231,8 @@ class ModelSettings(ImageSettings):
     await_ready: Annotated[
         bool | None, Field(description="`pulumi up` waits until the model is ready; default: on GKE only")
     ] = None
+
+    @property
+    def needs_image_volume(self) -> bool:
+        """Whether its pods mount an image as a volume: the model's own, or an adapter's."""
+        return self.delivery.needs_image_volume or bool(self.adapters)

@@ -74,7 +74,7 @@ class Settings:
             settings,
             project=settings.project or self.project,
             location=(create.location if create else settings.location) or self.region,
-            needs_image_volume=any(model.delivery.needs_image_volume or model.adapters for model in models),
+            needs_image_volume=any(model.needs_image_volume for model in models),
             # An adapter's files are in the folder `models` of its image as well.
             needs_subpath=any(model.delivery.needs_subpath or model.adapters for model in models),
             needs_gateway=self.kserve.gateway == "gke" and any(model.delivery.platform is KSERVE for model in models),

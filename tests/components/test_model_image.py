@@ -45,6 +45,15 @@ PRODUCER = {
 }
 
 
+OTHER_FILES: Mapping[str, Any] = {
+    "files.allow": ("*.safetensors",),
+    "files.ignore": ("onnx/*",),
+    "files.shard_gb": 4,
+    "files.convert": "safetensors",
+    "files.pickle": "allow",
+}
+"""Another value of each setting of `files`."""
+
 REPOSITORY = StackRegistry(RegistrySettings(create=RegistryCreate(repository="models")), "demo", "us-central1")
 
 
@@ -391,11 +400,7 @@ def test_every_setting_has_an_effect() -> None:
                 "model": With("tagged", {**promoted, "copy_image": False}),
                 "copy_image": With(value=True, others=existing),
                 "builder": "docker",
-                "files.allow": ("*.safetensors",),
-                "files.ignore": ("onnx/*",),
-                "files.shard_gb": 4,
-                "files.convert": "safetensors",
-                "files.pickle": "allow",
+                **OTHER_FILES,
                 "delivery": With(ModelSettings.model_validate({"delivery": "kubeai"}).delivery, existing),
             },
             exempt={
@@ -617,11 +622,7 @@ def test_every_setting_of_an_adapter_has_an_effect() -> None:
             "adapter": With("x", promoted),
             "copy_image": With(value=True, others=existing),
             "builder": "docker",
-            "files.allow": ("*.safetensors",),
-            "files.ignore": ("onnx/*",),
-            "files.shard_gb": 4,
-            "files.convert": "safetensors",
-            "files.pickle": "allow",
+            **OTHER_FILES,
         },
         exempt={"size_gb": "is an output; tested above"},
         answer=built(),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from modelimage.archives import ArchiveError
 from tests.weights import safetensors_bytes
 
 TAR = "application/vnd.oci.image.layer.v1.tar"
@@ -22,6 +23,24 @@ MODEL = {
     "config.json": b'{"architectures": ["Qwen2ForCausalLM"]}',
     "model.safetensors": safetensors_bytes(b"\x02" * 3000),
 }
+
+
+@dataclass
+class Bytes:
+    """An archive at hand, read as a stream."""
+
+    content: bytes
+    position: int = 0
+
+    def read(self, count: int) -> bytes:
+        data = self.content[self.position : self.position + count]
+        self.position += len(data)
+        return data
+
+    def skip(self, count: int) -> None:
+        if self.position + count > len(self.content) + 511:
+            raise ArchiveError("it is cut short")
+        self.position = min(self.position + count, len(self.content))
 
 
 def file(path: str, content: bytes = b"x", mode: int = 0o644) -> tuple[tarfile.TarInfo, bytes]:

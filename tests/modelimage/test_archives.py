@@ -5,34 +5,17 @@ from __future__ import annotations
 import io
 import tarfile
 from contextlib import suppress
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelimage.archives import ArchiveError, Kind, UnreadableError, headers
-from tests.modelimage.handmade import file, folder, link, tar
+from tests.modelimage.handmade import Bytes, file, folder, link, tar
 
 names = st.text("abcdefghij-_.0123456789ü/ ", min_size=1, max_size=300).filter(
     lambda name: not name.startswith("/") and not name.endswith("/") and name.strip("./ ")
 )
-
-
-@dataclass
-class Bytes:
-    content: bytes
-    position: int = 0
-
-    def read(self, count: int) -> bytes:
-        data = self.content[self.position : self.position + count]
-        self.position += len(data)
-        return data
-
-    def skip(self, count: int) -> None:
-        if self.position + count > len(self.content) + 511:
-            raise ArchiveError("it is cut short")
-        self.position = min(self.position + count, len(self.content))
 
 
 def listed(content: bytes) -> list[tuple[str, Kind, int, str]]:

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from modelimage.archives import headers
 from modelimage.rootfs import Content, Contents
-from tests.modelimage.handmade import file, folder, link, tar
-
-
-@dataclass
-class Bytes:
-    content: bytes
-    position: int = 0
-
-    def read(self, count: int) -> bytes:
-        data = self.content[self.position : self.position + count]
-        self.position += len(data)
-        return data
-
-    def skip(self, count: int) -> None:
-        self.position += count
+from tests.modelimage.handmade import Bytes, file, folder, link, tar
 
 
 def image(*layers: Sequence[Any]) -> Contents:

@@ -144,5 +144,5 @@ def _scheduling(settings: Settings, made: StackModel, unread: Collection[str]) -
             ".warm",
             f"is disk, but nodePools.{model.node_pool}.secondaryBootDisks is empty: name the disk image there",
         )
-    if made.needs_image_volume and pool.sandbox == "gvisor":
+    if model.needs_image_volume and pool.sandbox == "gvisor":
         yield ".nodePool", f"{model.node_pool!r} is sandboxed by gVisor, which has no image volumes: another pool"
