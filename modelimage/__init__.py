@@ -1,7 +1,7 @@
 """Weights become one OCI image, without a daemon: packed, hashed and pushed in one pass.
 
 `oms image` is the command line; the functions here are the same for Python. What Pulumi needs at plan
-time (`fingerprint`, `ImageError`) is imported at once and is light; the rest is imported
+time (`fingerprint`, `former_fingerprint`, `ImageError`) is imported at once and is light; the rest is imported
 when it is first used, since HTTP and validation libraries take a noticeable part of a second to load.
 """
 
@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from modelimage.errors import ImageError, NotFoundError
-from modelimage.fingerprints import fingerprint
+from modelimage.fingerprints import fingerprint, former_fingerprint
 
 if TYPE_CHECKING:
     from modelimage.build_context import write_context as write_context
@@ -46,6 +46,7 @@ __all__ = [
     "Traits",
     "copy",
     "fingerprint",
+    "former_fingerprint",
     "inspect",
     "pack",
     "repack",

@@ -9,14 +9,16 @@ models have the configuration of an image and layers of their own, so both are l
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modelimage.documents import CONFIG_TYPE, Descriptor, Manifest
+from modelimage.documents import CONFIG_TYPE, LAYER_TYPE, Descriptor, Manifest
 from modelimage.errors import ImageError
+from oci_model_serving.reference import LAYOUT_SCHEME
 
 _CONFIG_TYPES = frozenset(
     # The third is that of images which Docker 1.10 has pushed (distribution, schema 2).
     {CONFIG_TYPE, "application/vnd.docker.container.image.v1+json", "application/octet-stream", ""}
 )
 _LAYERS = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.", "application/octet-stream")
+_PLAIN = "application/octet-stream"
 _TITLE = "org.opencontainers.image.title"
 _FILE_PATHS = ("org.cncf.model.filepath", "org.cnai.model.filepath", _TITLE)
 """Annotations that name a layer's file: ModelPack's (model-spec v0.0.7, and before its donation), ORAS'."""
@@ -70,7 +72,7 @@ def artifact_kind(manifest: Manifest) -> ArtifactKind | None:
             if media_type.startswith(prefix):
                 return kind
     named = next((media_type for media_type in said if media_type not in _CONFIG_TYPES), config)
-    return ArtifactKind(f"an artifact (ORAS) of type {named[:80]!r}", is_model=has_files(manifest.layers))
+    return ArtifactKind(f"an artifact (ORAS) of type {named[:80]!r}", is_model=any(map(_is_file, manifest.layers)))
 
 
 def check_image(manifest: Manifest, where: str) -> None:
@@ -85,7 +87,7 @@ def check_image(manifest: Manifest, where: str) -> None:
     if not kind.is_model:
         raise ArtifactError(f"{where}: this is {kind.name}, no image: give the reference of the image itself", kind)
     remedy = (
-        f"`oms image repack {where} DEST` makes one of its files;"
+        f"`oms image repack {where} DEST` makes one of its files (a stack: source: {_as_source(where)});"
         if has_files(manifest.layers)
         else "unpack its files into a folder with its own tool:"
     )
@@ -96,14 +98,42 @@ def check_image(manifest: Manifest, where: str) -> None:
     )
 
 
+def _as_source(where: str) -> str:
+    """An image's reference as a stack's source, by its digest."""
+    name = where if where.startswith(LAYOUT_SCHEME) else f"{LAYOUT_SCHEME}//{where}"
+    return name if "@" in where else "oci://HOST/REPO@sha256:…"
+
+
 def has_files(layers: Sequence[Descriptor]) -> bool:
-    """Whether an artifact's files can be read: its layers are archives, or say which file they are."""
-    return any(is_archive(layer.media_type) or file_path(layer) for layer in layers)
+    """Whether all of an artifact's files can be read: its layers are archives, or say which file they are."""
+    return bool(layers) and all(map(_is_file, layers))
+
+
+def _is_file(layer: Descriptor) -> bool:
+    return is_archive(layer.media_type) or layer.media_type.endswith("tgz") or bool(file_path(layer))
+
+
+def unveiled(layers: Sequence[Descriptor]) -> list[Descriptor]:
+    """An artifact's layers by what they are: what ORAS pushes without a type is called an archive and is a file.
+
+    Its default type is that of an image's layer; folders alone are archives, compressed (oras-go, content/file).
+    """
+    return [layer.model_copy(update={"media_type": _PLAIN}) if _is_titled_file(layer) else layer for layer in layers]
+
+
+def _is_titled_file(layer: Descriptor) -> bool:
+    title = (layer.annotations or {}).get(_TITLE, "")
+    return layer.media_type == LAYER_TYPE and bool(title) and not title.lower().endswith(".tar")
 
 
 def is_archive(media_type: str) -> bool:
     """Whether a layer is a tar archive, compressed or not, by its type."""
     return media_type.endswith((".tar", "+tar", ".tar+gzip", ".tar.gzip", ".tar+zstd"))
+
+
+def single_file(layer: Descriptor) -> str:
+    """The path of the file that a layer is as it stands; "" where it is an archive, or does not say."""
+    return "" if is_archive(layer.media_type) or layer.media_type.endswith("tgz") else file_path(layer)
 
 
 def file_path(layer: Descriptor) -> str:

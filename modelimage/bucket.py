@@ -8,7 +8,7 @@ and its CRC-32C is verified while it streams. Authorisation is Google applicatio
 import base64
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from google.cloud import storage
 from modelimage import weights
 from modelimage.cache import source_key
 from modelimage.errors import ImageError, first_line
+from modelimage.fetching import fetched
 from modelimage.patience import Patience, TransientError
 from modelimage.progress import Reporter
 from modelimage.reach import root_cause, unreachable
@@ -73,44 +74,7 @@ def open_source(uri: str, selection: Selection, patience: Patience) -> Source:
 
 def local_folder(uri: str, selection: Selection, patience: Patience, reporter: Reporter, cache: Path) -> Path:
     """Fetch the objects into a folder below `cache`, each where it is not there yet, and return that folder."""
-    files = open_source(uri, selection, patience).files
-    root = cache / "sources" / source_key(uri)
-    for file in files:
-        _fetch(file, root / file.path, reporter)
-    wanted = {path for file in files for path in (root / file.path, _stamp(root / file.path))}
-    for path in sorted(root.rglob("*")):
-        if path.is_file() and path not in wanted:
-            path.unlink()  # what the bucket no longer has
-    return root
-
-
-def _stamp(path: Path) -> Path:
-    """The hidden file that keeps which generation was fetched to `path`."""
-    return path.with_name(f".{path.name}.identity")
-
-
-def _fetch(file: SourceFile, path: Path, reporter: Reporter) -> None:
-    stamp = _stamp(path)
-    # What cannot be read is not fetched yet, or not to its end.
-    with suppress(OSError):
-        if path.is_file() and stamp.read_text(encoding="utf-8") == file.identity:
-            return
-    partly = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stamp.unlink(missing_ok=True)
-        reporter.started(file.path, file.size)
-        with partly.open("wb") as out:
-            for chunk in file.read():
-                out.write(chunk)
-                reporter.advanced(file.path, len(chunk))
-        partly.replace(path)
-        stamp.write_text(file.identity, encoding="utf-8")
-    except OSError as error:
-        raise ImageError(f"{path}: fetching failed: {error.strerror}: make room, or give another --cache") from error
-    finally:
-        partly.unlink(missing_ok=True)
-    reporter.finished(file.path, "fetched")
+    return fetched(open_source(uri, selection, patience).files, cache / "sources" / source_key(uri), reporter)
 
 
 def _source_file(client: Any, bucket: str, path: str, blob: Any, patience: Patience) -> SourceFile:

@@ -102,7 +102,7 @@ def write_context(
                 f"need that room on its disk"
             )
         _write(place, layers, ready, from_line)
-    return BuildContext(place, fingerprint(source), sum(layer.size for layer in layers))
+    return BuildContext(place, fingerprint(source, session.reporter.note), sum(layer.size for layer in layers))
 
 
 def _place_problems(place: Path) -> list[str]:

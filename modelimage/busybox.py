@@ -23,41 +23,45 @@ tail wc sort uniq cut tr tee echo printf test [ true false env id whoami hostnam
 sha256sum md5sum cmp diff od hexdump tar gzip gunzip zcat ps kill top free mount umount vi less more xargs
 which basename dirname pwd yes seq timeout nc wget ping nslookup
 """
-_ELF_X86_64 = (b"\x7fELF\x02\x01", 62)  # 64 bits, little-endian; e_machine 62 is x86-64 (System V ABI)
+_ELF = b"\x7fELF\x02\x01"  # 64 bits, little-endian
+_MACHINES = {62: "linux/amd64", 183: "linux/arm64"}
+"""By e_machine (System V ABI; ELF for the Arm 64-bit architecture)."""
 
 
 def write_base(folder: str, busybox: str, *, reporter: Reporter | None = None) -> Image:
-    """Write the base image to an OCI image layout `folder` and return it.
+    """Write the base image to an OCI image layout `folder`, for the machines of its program, and return it.
 
     Raises:
-        InputError: `busybox` is no static x86-64 program.
+        InputError: `busybox` is no static program for x86-64 or arm64.
         ImageError: the layout cannot be written.
     """
-    binary = _static_binary(Path(busybox))
+    binary, platform = _static_binary(Path(busybox))
     layer = Blob.of("busybox", _layer(binary))
     shell = ImageConfig(config={"Env": ["PATH=/bin"], "Cmd": ["sh"]})
 
     def finish(written: list[Written]) -> Documents:
         descriptor = Descriptor(mediaType=LAYER_TYPE, digest=written[0].digest, size=layer.size)
-        return Documents.composed(shell, [], [(descriptor, layer.title)], {"org.opencontainers.image.title": "busybox"})
+        noted = {"org.opencontainers.image.title": "busybox"}
+        return Documents.composed(shell, [], [(descriptor, layer.title)], noted, platform)
 
     place, session = LayoutReference(Path(folder)), Session.start(reporter)
     with session.writing(place) as store:
         return write(session, store, place, Draft(finish, [Part(layer)]))
 
 
-def _static_binary(path: Path) -> bytes:
-    remedy = "give a static busybox for x86-64, as /bin/busybox of Debian's busybox-static"
+def _static_binary(path: Path) -> tuple[bytes, str]:
+    """The program, and the platform that it is for."""
+    remedy = "give a static busybox for x86-64 or arm64, as /bin/busybox of Debian's busybox-static"
     try:
         binary = path.read_bytes()
     except OSError as error:
         raise InputError(f"--busybox {path}: cannot be read: {error.strerror}: {remedy}") from error
-    magic, machine = _ELF_X86_64
-    if not binary.startswith(magic) or int.from_bytes(binary[18:20], "little") != machine:
-        raise InputError(f"--busybox {path}: not a program for x86-64: {remedy}")
+    platform = _MACHINES.get(int.from_bytes(binary[18:20], "little"))
+    if not binary.startswith(_ELF) or platform is None:
+        raise InputError(f"--busybox {path}: not a program for x86-64 or arm64: {remedy}")
     if _wants_interpreter(binary):
         raise InputError(f"--busybox {path}: linked dynamically, so it would not run in an empty image: {remedy}")
-    return binary
+    return binary, platform
 
 
 def _wants_interpreter(binary: bytes) -> bool:

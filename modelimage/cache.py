@@ -1,7 +1,7 @@
-"""What is remembered between runs: the digest of each layer that was hashed, and where it was pushed.
+"""What is remembered between runs: the digests of layers and files that were hashed, and where layers were pushed.
 
-With it a second push of the same folder reads no weights. An entry is one small file, written whole by rename, so
-that runs side by side and a killed run cannot harm it; the folder may be deleted at any time.
+With it a second push of the same folder reads no weights, nor does a second plan. An entry is one small file, written
+whole by rename, so that runs side by side and a killed run cannot harm it; the folder may be deleted at any time.
 """
 
 import hashlib
@@ -11,10 +11,13 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from modelimage.layers import Layer
 from oci_model_serving.reference import DIGEST
+
+if TYPE_CHECKING:
+    from modelimage.layers import Layer  # a plan, which remembers files alone, does without
+    from modelimage.source import SourceFile
 
 RACY_SECONDS = 2.0
 """A file changed this shortly before it was hashed is not remembered: a second change could leave the same time stamp
@@ -43,24 +46,47 @@ class LayerCache:
         self._layers = folder / "layers"
         self._blobs = folder / "blobs"
         self._checked = folder / "checked"
+        self._recognised = folder / "recognised-packed"  # `recognised` has what any image there has said
+        self._files = folder / "files"
 
-    def digest_of(self, layer: Layer) -> str | None:
+    def digest_of(self, layer: "Layer") -> str | None:
         """The digest that this very layer had when it was last hashed, if that is remembered."""
-        entry = read_entry(self._layers / layer.key)
-        digest = entry.get("digest")
-        known = entry.get("size") == layer.size and isinstance(digest, str) and DIGEST.fullmatch(digest)
-        return str(digest) if known else None
+        return _digest_in(self._layers / layer.key, layer.size)
 
-    def remember(self, layer: Layer, digest: str, hashed_since: float) -> None:
+    def remember(self, layer: "Layer", digest: str, hashed_since: float) -> None:
         """Keep `digest`, hashed from `hashed_since` on (seconds since the epoch), unless a file was too young."""
-        if layer.changed_at is not None and layer.changed_at > hashed_since - RACY_SECONDS:
+        if _is_racy(layer.changed_at, hashed_since):
             return
         write_entry(self._layers / layer.key, {"digest": digest, "size": layer.size, "title": layer.title})
 
-    def forget(self, layer: Layer) -> None:
+    def forget(self, layer: "Layer") -> None:
         """Drop what is remembered of `layer`: it has proved wrong."""
         with suppress(OSError):
             (self._layers / layer.key).unlink()
+
+    def recognised(self, layer: "Layer", place: str) -> str | None:
+        """The digest that an image at `place` was seen to name for this very layer; it counts for no other place."""
+        return _digest_in(self._recognised / source_key(f"{layer.key} {place}"), layer.size)
+
+    def recognise(self, layer: "Layer", digest: str, place: str) -> None:
+        """Keep that an image at `place` names `digest` for this very layer. Nobody has hashed it here."""
+        write_entry(
+            self._recognised / source_key(f"{layer.key} {place}"), {"digest": digest, "size": layer.size, "at": place}
+        )
+
+    def unrecognise(self, layer: "Layer", place: str) -> None:
+        """Drop that: it has proved wrong."""
+        with suppress(OSError):
+            (self._recognised / source_key(f"{layer.key} {place}")).unlink()
+
+    def digest_of_file(self, file: "SourceFile") -> str | None:
+        """The digest that this very file's content had when it was last hashed, if that is remembered."""
+        return _digest_in(self._files / source_key(file.identity), file.size)
+
+    def remember_file(self, file: "SourceFile", digest: str, hashed_since: float) -> None:
+        """Keep the digest of a file's content, as `remember` does for a layer."""
+        if not _is_racy(file.changed_at, hashed_since):
+            write_entry(self._files / source_key(file.identity), {"digest": digest, "size": file.size})
 
     def is_checked(self, identity: str) -> bool:
         """Tell whether all that is remembered of a file's parts comes from passes whose whole checksum was right."""
@@ -87,6 +113,18 @@ class LayerCache:
             return
         names = [repository, *(name for name in known if name != repository)][:_REPOSITORIES_KEPT]
         write_entry(self._blobs / digest.removeprefix("sha256:"), {"repositories": names, "at": int(time.time())})
+
+
+def _is_racy(changed_at: float | None, hashed_since: float) -> bool:
+    return changed_at is not None and changed_at > hashed_since - RACY_SECONDS
+
+
+def _digest_in(path: Path, size: int) -> str | None:
+    """The digest that an entry has for content of this size."""
+    entry = read_entry(path)
+    digest = entry.get("digest")
+    known = entry.get("size") == size and isinstance(digest, str) and DIGEST.fullmatch(digest)
+    return str(digest) if known else None
 
 
 def source_key(text: str) -> str:

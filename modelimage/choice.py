@@ -12,7 +12,8 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
+from functools import cache
 
 from modelimage import remedies
 from modelimage.progress import readable
@@ -76,6 +77,10 @@ class _Folders:
     def __init__(self, files: Sequence[SourceFile], indexed: Callable[[SourceFile], ShardIndex | None]) -> None:
         self._names: dict[str, set[str]] = defaultdict(set)
         self._indexes: dict[str, list[ShardIndex]] = defaultdict(list)
+        # Of each folder, since one may hold tens of thousands of files.
+        self._formats: dict[str, str] = {}
+        self._of_model: dict[str, bool] = {}
+        self._nearest: dict[str, str | None] = {}
         for file in files:
             folder, name = _split(file.path)
             self._names[folder].add(name)
@@ -87,7 +92,7 @@ class _Folders:
     def is_copy(self, file: SourceFile, pickled: Callable[[SourceFile], bool]) -> bool:
         """Tell whether a server leaves the file alone, since what it holds is there in a better form."""
         folder, name = _split(file.path)
-        if not any(self._has_weights(above) for above in _upwards(folder)):
+        if not self._is_of_model(folder):
             return False
         top = folder.split("/", 1)[0].lower()
         if folder and self._has_weights("") and (top in _COPY_FOLDERS or _TRAINING_FOLDERS.fullmatch(top)):
@@ -116,7 +121,7 @@ class _Folders:
         return single and any(fnmatchcase(other, "pytorch_model-*-of-*.bin") for other in names)
 
     def _is_worse_format(self, file: SourceFile, folder: str, name: str, pickled: Callable[[SourceFile], bool]) -> bool:
-        better = next((above for above in _upwards(folder) if self._format(above) in {"safetensors", "gguf"}), None)
+        better = self._better(folder)
         if better is None:
             return _is_any(name, ("consolidated*.pth",)) and any(
                 fnmatchcase(other, "pytorch_model*.bin") for other in self._names[folder]
@@ -129,19 +134,37 @@ class _Folders:
             return False  # a part of its own, as sentence-transformers' 2_Dense
         return _is_any(name, _PICKLES) or pickled(file)
 
+    def _is_of_model(self, folder: str) -> bool:
+        """Tell whether weights lie in a folder or above it."""
+        if folder not in self._of_model:
+            self._of_model[folder] = any(self._has_weights(above) for above in _upwards(folder))
+        return self._of_model[folder]
+
+    def _better(self, folder: str) -> str | None:
+        """The nearest folder, upwards, that holds weights in a format that servers prefer."""
+        if folder not in self._nearest:
+            good = (above for above in _upwards(folder) if self._format(above) in {"safetensors", "gguf"})
+            self._nearest[folder] = next(good, None)
+        return self._nearest[folder]
+
     def _has_weights(self, folder: str) -> bool:
         return self._format(folder) != ""
 
     def _format(self, folder: str) -> str:
-        """The best format of weights in a folder; an adapter's file is of those only where there is no other."""
-        names = self._names.get(folder, set())
-        if any(name.endswith(".safetensors") and not name.startswith("adapter_model") for name in names):
-            return "safetensors"
-        if any(is_gguf_model(name) for name in names):
-            return "gguf"
-        if any(fnmatchcase(name, "pytorch_model*.bin") for name in names):
-            return "pickle"
-        return "safetensors" if "adapter_model.safetensors" in names else ""
+        if folder not in self._formats:
+            self._formats[folder] = _best_format(self._names.get(folder, set()))
+        return self._formats[folder]
+
+
+def _best_format(names: set[str]) -> str:
+    """The best format of weights among a folder's names; an adapter's file is of those only where there is no other."""
+    if any(name.endswith(".safetensors") and not name.startswith("adapter_model") for name in names):
+        return "safetensors"
+    if any(is_gguf_model(name) for name in names):
+        return "gguf"
+    if any(fnmatchcase(name, "pytorch_model*.bin") for name in names):
+        return "pickle"
+    return "safetensors" if "adapter_model.safetensors" in names else ""
 
 
 def _split(path: str) -> tuple[str, str]:
@@ -156,8 +179,13 @@ def _upwards(folder: str) -> Iterable[str]:
     yield ""
 
 
-def _is_any(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+def _is_any(name: str, patterns: tuple[str, ...]) -> bool:
+    return _one_of(patterns).match(name) is not None
+
+
+@cache
+def _one_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(translate, patterns)))
 
 
 def _line(left: Sequence[SourceFile]) -> str:

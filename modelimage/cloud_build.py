@@ -6,16 +6,12 @@ arguments of 10,000 characters (Cloud Build, "Build configuration file schema").
 """
 
 import base64
-import importlib.metadata
-import io
 import json
 import re
 import time
-import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import requests
@@ -25,25 +21,19 @@ from google.cloud import storage
 from google.cloud.devtools import cloudbuild_v1
 from pydantic import BaseModel, Field, ValidationError
 
-import oci_model_serving as ground
-from modelimage import convert
-from modelimage.errors import ImageError, collecting, first_line
-from modelimage.images import SCRATCH, parse_base, parse_destination
-from modelimage.origins import Origin, check_source, origin_of
+from modelimage import bundle
+from modelimage.errors import ImageError, first_line
+from modelimage.images import SCRATCH
+from modelimage.modelpack import check_destination
 from modelimage.progress import Reporter
 from modelimage.traits import Traits
 from modelimage.transfer import Inspection, inspect
-from oci_model_serving.errors import InputError
-from oci_model_serving.reference import DIGEST, LayoutReference, RegistryReference
-
-DEFAULT_STEP_IMAGE = "python:3.12-slim"
-"""The official Python image of Docker Hub; teams that pin everything give their own copy by digest."""
+from oci_model_serving.reference import DIGEST, RegistryReference
 
 DEFAULT_TIMEOUT_SECONDS = 7200
 _MachineType: Any = cloudbuild_v1.BuildOptions.MachineType  # an enumeration, which its type stubs do not say
 MACHINE_TYPES = tuple(kind.name for kind in _MachineType if kind.value)
 
-_REQUIREMENTS = ("google-auth", "google-cloud-storage", "httpx", "huggingface_hub", "pydantic", "requests", "tenacity")
 _ARGUMENT_CHARACTERS = 9_000
 _ARCHIVE = "/workspace/modelimage.zip"
 # argv: how many arguments are parts of the archive, the parts, then the arguments of build_step.
@@ -51,20 +41,8 @@ _LOADER = (
     "import base64,os,sys;n=int(sys.argv[1]);"
     f"open({_ARCHIVE!r},'wb').write(base64.b64decode(''.join(sys.argv[2:2+n])));"
     f"os.environ['PYTHONPATH']={_ARCHIVE!r};"
-    "os.execv(sys.executable,[sys.executable,'-m','modelimage.build_step',*sys.argv[2+n:]])"
+    f"os.execv(sys.executable,[sys.executable,'-m',{bundle.STEP!r},*sys.argv[2+n:]])"
 )
-_GROUND = ("__init__", "delivery", "errors", "reference")
-_NOT_PACKING = {"__main__", "build_context", "busybox", "cloud_build", "tiny", "transfer"} | {
-    "archives",
-    "fit",
-    "forecast",
-    "image_source",
-    "inflating",
-    "listing",
-    "repacking",
-    "resolve",
-    "rootfs",
-}
 _API = "cloudbuild.googleapis.com"
 # Google's REST clients put the request before what the service said.
 _REQUEST = re.compile(r"^[A-Z]+ https?://\S+: ")
@@ -83,6 +61,7 @@ class _BuildOutput(BaseModel):
     digest: str = Field(pattern=f"^{DIGEST.pattern}$")
     size_bytes: int
     traits: Traits = Traits()
+    modelpack: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +79,7 @@ class BuildPlace:
     machine_type: str | None = None
     disk_gb: int | None = None
     timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS
-    step_image: str = DEFAULT_STEP_IMAGE
+    step_image: str = bundle.DEFAULT_STEP_IMAGE
     hf_token_secret: str | None = None
 
     @property
@@ -121,7 +100,7 @@ def pack_in_cloud_build(
     log_client: Any = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Inspection:
-    """Pack `source` (hf:// or gs://) to `destination` in Cloud Build, and return the image as the registry has it.
+    """Pack `source` (hf://, gs:// or oci://) to `destination` in Cloud Build; gives the image as the registry has it.
 
     `files` are further arguments of `pack`, which choose the source's files and their form.
     The build's log goes to `reporter`. `client` and `log_client` are Google's Cloud Build and storage clients
@@ -133,6 +112,8 @@ def pack_in_cloud_build(
     """
     reporter = reporter or Reporter()
     registry_place = _check(source, destination, base, place)
+    if files and files.get("modelpack"):
+        check_destination(registry_place)
     build = make_build(source, destination, place, base=base, files=files)
     try:
         client = client or cloudbuild_v1.CloudBuildClient(transport="rest")
@@ -151,36 +132,18 @@ def pack_in_cloud_build(
         raise
     output = _output_of(ended)
     found = inspect(str(registry_place.at(output.digest)), require_digest_tag=True, reporter=reporter)
-    return replace(found, traits=output.traits)
+    return replace(found, traits=output.traits, modelpack=output.modelpack)
 
 
 def _check(source: str, destination: str, base: str, place: BuildPlace) -> RegistryReference:
     problems: list[str] = []
-    registry_place: RegistryReference | None = None
-    with collecting(problems):
-        if origin_of(source) is Origin.FOLDER:
-            problems.append(f"{source!r}: Cloud Build cannot read this machine's disk: give hf://… or gs://…")
-        else:
-            check_source(source)
-    with collecting(problems):
-        parsed = parse_destination(destination)
-        if isinstance(parsed, LayoutReference):
-            problems.append(f"{destination!r}: a build's disk is gone after it: give HOST/REPO or HOST/REPO:TAG")
-        else:
-            registry_place = parsed
-    with collecting(problems):
-        parsed_base = parse_base(base)
-        if parsed_base is not None and isinstance(parsed_base[0], LayoutReference):
-            problems.append(f"--base {base}: Cloud Build cannot read this machine's disk: give one in a registry")
     if place.machine_type is not None and place.machine_type not in MACHINE_TYPES:
         problems.append(f"--machine-type {place.machine_type!r}: give one of {', '.join(MACHINE_TYPES)}")
     if place.disk_gb is not None and not 10 <= place.disk_gb <= 4000:
         problems.append(f"--disk-gb {place.disk_gb}: give 10 to 4000 GB (Cloud Build's limit)")
     if not 60 <= place.timeout_seconds <= 86_400:
         problems.append(f"--timeout {place.timeout_seconds}: give 60 to 86400 seconds (Cloud Build's limit is a day)")
-    if problems or registry_place is None:
-        raise InputError(*problems)
-    return registry_place
+    return bundle.check(source, destination, base, problems, who="Cloud Build", disk="a build's disk")
 
 
 def make_build(
@@ -192,10 +155,9 @@ def make_build(
     files: Mapping[str, Any] | None = None,
 ) -> cloudbuild_v1.Build:
     """The build that packs `source`: one step, with the packer's code in its arguments; `files` as above."""
-    code = base64.b64encode(_archive()).decode()
+    code = base64.b64encode(bundle.archive()).decode()
     parts = [code[start : start + _ARGUMENT_CHARACTERS] for start in range(0, len(code), _ARGUMENT_CHARACTERS)]
-    pins = [f"{name}=={importlib.metadata.version(name)}" for name in _REQUIREMENTS]
-    pins += convert.REQUIREMENTS if files and files.get("convert") else ()
+    pins = bundle.requirements(files)
     job = {"source": source, "destination": destination, "base": base, **(files or {})}
     step = cloudbuild_v1.BuildStep(
         id="pack",
@@ -232,17 +194,6 @@ def make_build(
             secret_manager=[{"version_name": place.hf_token_secret, "env": "HF_TOKEN"}]
         )
     return build
-
-
-def _archive() -> bytes:
-    """What packs, as a zip archive that Python can import from; the same code gives the same bytes."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        own = sorted(path for path in Path(__file__).parent.glob("*.py") if path.stem not in _NOT_PACKING)
-        for path in (*(Path(ground.__file__).with_name(f"{name}.py") for name in _GROUND), *own):
-            entry = zipfile.ZipInfo(f"{path.parent.name}/{path.name}")  # its time stamp is fixed
-            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
-    return buffer.getvalue()
 
 
 def _follow(client: Any, log_client: Any, name: str, reporter: Reporter, sleep: Callable[[float], None]) -> Any:

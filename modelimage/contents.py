@@ -66,7 +66,7 @@ _CONFIG_READERS = re.compile(r".*\.safetensors|pytorch_model.*\.bin")
 def file_problems(file: SourceFile, allow: Sequence[str]) -> list[str]:
     """Tell what is wrong with a file that was chosen; `allow` are the patterns that the user chose with."""
     try:
-        if found := _damage(file, PurePosixPath(file.path).name):
+        if found := _damage(file, file.path.rpartition("/")[2]):
             return [f"{file.path}: {found}, or {remedies.leave_out(file.path)}"]
         if file.path not in allow and (what := secret_in(file)):
             named = remedies.take("*", remedies.pattern(file.path))
@@ -145,8 +145,8 @@ def is_adapter(paths: Collection[str]) -> bool:
 def model_problems(uri: str, files: Sequence[SourceFile], listed: Iterable[str], *, adapter: bool) -> list[str]:
     """Tell what a model lacks as a whole: it is an adapter alone, or has no configuration."""
     paths = [file.path for file in files]
-    names = {PurePosixPath(path).name for path in paths}
-    adapters = [path for path in paths if PurePosixPath(path).name.startswith("adapter_model")]
+    names = {path.rpartition("/")[2] for path in paths}
+    adapters = [path for path in paths if path.rpartition("/")[2].startswith("adapter_model")]
     base = [path for path in paths if is_weights(path) and path not in adapters]
     if adapter:
         if is_adapter(paths):

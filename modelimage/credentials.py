@@ -2,10 +2,12 @@
 
 In this order: MODELIMAGE_USERNAME and MODELIMAGE_PASSWORD (for the registry that is written to or inspected only, so
 that they never reach the host of a base), what a login has left, Google application default credentials for Google's
-own registries, and nothing at all. Logins are looked for as go-containerregistry and podman do: the file that
-REGISTRY_AUTH_FILE names, Docker's configuration (`$DOCKER_CONFIG/config.json` or `~/.docker/config.json`), then
-`containers/auth.json` below `$XDG_RUNTIME_DIR` and below `$XDG_CONFIG_HOME` or `~/.config` (containers-auth.json(5)),
-each with its credential helpers. Secrets stay in memory: they are never put in arguments, messages or files.
+own registries (an account's key, a user's login, Workload Identity Federation), and nothing at all.
+
+Logins are looked for as go-containerregistry and podman do: the file that REGISTRY_AUTH_FILE names, Docker's
+configuration (`$DOCKER_CONFIG/config.json` or `~/.docker/config.json`), then `containers/auth.json` below
+`$XDG_RUNTIME_DIR` and below `$XDG_CONFIG_HOME` or `~/.config` (containers-auth.json(5)), each with its credential
+helpers. Secrets stay in memory: they are never put in arguments, messages or files.
 """
 
 import base64
@@ -19,22 +21,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from modelimage.errors import ImageError
+from modelimage.errors import ImageError, first_line
 from oci_model_serving.reference import is_google
 
 USERNAME_VARIABLE = "MODELIMAGE_USERNAME"
 PASSWORD_VARIABLE = "MODELIMAGE_PASSWORD"  # noqa: S105 - the variable's name
+_GOOGLE_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
+_GOOGLE_SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 _HELPER_SECONDS = 60
 _DOCKER_HUB = "https://index.docker.io/v1/"
 
 
 @dataclass(frozen=True)
 class Credential:
-    """A user and password for a registry, or an identity token to be traded for one. Never printed."""
+    """A user and password for a registry, or an identity token to be traded for one. Never printed but its `source`."""
 
     username: str = field(repr=False)
     password: str = field(repr=False)
     identity_token: str | None = field(default=None, repr=False)
+    source: str = field(default="", compare=False)
 
     def basic(self) -> str:
         """The value of an Authorization header of the Basic scheme."""
@@ -72,7 +77,9 @@ class Credentials:
                 (USERNAME_VARIABLE, PASSWORD_VARIABLE) if username else (PASSWORD_VARIABLE, USERNAME_VARIABLE)
             )
             raise ImageError(f"{given} is set and {missing} is not: set both, or none")
-        return Credential(username, password) if username and password else None
+        if not (username and password):
+            return None
+        return Credential(username, password, source=f"{USERNAME_VARIABLE} and {PASSWORD_VARIABLE}")
 
     def _from_logins(self) -> Credential | None:
         """What the first file has that knows the host; a file that fails counts only where no other one does."""
@@ -134,7 +141,7 @@ class Credentials:
             )
         try:
             found = json.loads(answer.stdout)
-            return _credential(str(found["Username"]), str(found["Secret"]))
+            return _credential(str(found["Username"]), str(found["Secret"]), f"docker-credential-{helper}")
         except (ValueError, KeyError, TypeError) as error:
             raise ImageError(f"docker-credential-{helper} answered for {self._host} with no credential") from error
 
@@ -142,23 +149,33 @@ class Credentials:
         if not is_google(self._host):
             return None
         import google.auth  # noqa: PLC0415 - a quarter of a second that only Google's registries need
+        import google.auth.credentials  # noqa: PLC0415
         import google.auth.exceptions  # noqa: PLC0415
         import google.auth.transport.requests  # noqa: PLC0415
 
         try:
             if self._google is None:
-                self._google, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+                # With scopes, the library would ask the Resource Manager for the project's name, which a federated
+                # identity may neither reach nor be allowed to, and which nobody wants here.
+                found, _ = google.auth.default()
+                self._google = google.auth.credentials.with_scopes_if_required(  # type: ignore[no-untyped-call]
+                    found, _GOOGLE_SCOPES
+                )
             if refresh or not self._google.valid:
                 self._google.refresh(google.auth.transport.requests.Request())
-        except google.auth.exceptions.DefaultCredentialsError:
-            return None
+        except google.auth.exceptions.DefaultCredentialsError as error:
+            if not os.environ.get(_GOOGLE_FILE):
+                return None
+            raise ImageError(f"{_GOOGLE_FILE}: {first_line(error)}: correct the variable or the file") from error
         except google.auth.exceptions.GoogleAuthError as error:
             raise ImageError(
                 f"Google's application default credentials gave no token for {self._host}: "
-                f"run `gcloud auth application-default login`, or check the service account"
+                "run `gcloud auth application-default login`, or check the service account and, with Workload Identity "
+                "Federation, that its subject token is there and that its pool takes it"
             ) from error
         # The user name that Artifact Registry documents for access tokens.
-        return Credential("oauth2accesstoken", str(self._google.token))
+        source = "Google's application default credentials"
+        return Credential("oauth2accesstoken", str(self._google.token), source=source)
 
 
 def _login_files() -> Iterator[Path]:
@@ -208,10 +225,11 @@ def _spellings(host: str) -> list[str]:
 
 
 def _from_entry(entry: dict[str, Any], path: Path, name: str) -> Credential | None:
+    source = f"auths.{name} in {path}"
     if token := entry.get("identitytoken"):
-        return _credential("<token>", str(token))
+        return _credential("<token>", str(token), source)
     if entry.get("username") and entry.get("password"):
-        return _credential(str(entry["username"]), str(entry["password"]))
+        return _credential(str(entry["username"]), str(entry["password"]), source)
     if not entry.get("auth"):
         return None
     try:
@@ -221,9 +239,11 @@ def _from_entry(entry: dict[str, Any], path: Path, name: str) -> Credential | No
     if not colon:
         # `from None`: the decoding error would carry the secret.
         raise ImageError(f"{path}: auths.{name}.auth is not base64 of USER:PASSWORD: log in again") from None
-    return _credential(username, password.rstrip("\0"))
+    return _credential(username, password.rstrip("\0"), source)
 
 
-def _credential(username: str, secret: str) -> Credential:
+def _credential(username: str, secret: str, source: str) -> Credential:
     # Docker's convention: this user name marks an identity token (docker/cli, credential stores).
-    return Credential("", "", secret) if username == "<token>" else Credential(username, secret)
+    if username == "<token>":
+        return Credential("", "", secret, source)
+    return Credential(username, secret, source=source)

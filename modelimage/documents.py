@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from modelimage.errors import ImageError
+from modelimage.machines import PLATFORM
 from modelimage.streams import digest_of
 from oci_model_serving.reference import DIGEST
 
@@ -17,17 +18,21 @@ MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
+EMPTY, EMPTY_TYPE = b"{}", "application/vnd.oci.empty.v1+json"
+"""Content that stands for none (OCI image specification v1.1, "Guidance for an empty descriptor")."""
 _DOCKER_MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 _DOCKER_INDEX_TYPE = "application/vnd.docker.distribution.manifest.list.v2+json"
 MANIFEST_TYPES = (MANIFEST_TYPE, _DOCKER_MANIFEST_TYPE)
 INDEX_TYPES = (INDEX_TYPE, _DOCKER_INDEX_TYPE)
-PLATFORM = "linux/amd64"
 
 EPOCH = "1970-01-01T00:00:00Z"
 """The creation time of every image: the time of packing would make each digest a new one."""
 
 SIZE_ANNOTATION = "oci-model-serving.size-bytes"
 """Annotation with the sum of all layers in bytes, base included: what a node downloads."""
+
+TITLE_ANNOTATION = "org.opencontainers.image.title"
+"""Annotation with what a person calls a thing; of a layer it is the file that `oras pull` makes of the blob."""
 
 _LAYER_TYPES = {
     "application/vnd.docker.image.rootfs.diff.tar": LAYER_TYPE,
@@ -48,6 +53,9 @@ class RunsOn(_Document):
     architecture: str = ""
     os: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.os}/{self.architecture}"
+
 
 class Descriptor(_Document):
     """A reference to content: its type, its digest and its size in bytes."""
@@ -60,7 +68,8 @@ class Descriptor(_Document):
 
     def written(self) -> dict[str, Any]:
         """The descriptor as it stands in a manifest."""
-        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+        noted = {"annotations": self.annotations} if self.annotations else {}
+        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size, **noted}
 
 
 class Manifest(_Document):
@@ -91,6 +100,11 @@ class ImageConfig(_Document):
     config: dict[str, Any] = Field(default_factory=dict)
     rootfs: dict[str, Any] = Field(default_factory=dict)
     history: list[dict[str, Any]] = Field(default_factory=list)
+
+    @property
+    def platform(self) -> str:
+        """What it runs on, as `linux/amd64`."""
+        return f"{self.os}/{self.architecture}"
 
     @property
     def diff_ids(self) -> list[str]:
@@ -131,12 +145,12 @@ def encode(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
 
 
-def write_config(base: ImageConfig | None, layers: Sequence[tuple[str, str]]) -> bytes:
-    """Write the configuration of an image of `layers` (digest, what it holds) above `base`.
+def write_config(base: ImageConfig | None, layers: Sequence[tuple[str, str]], platform: str = PLATFORM) -> bytes:
+    """Write the configuration of an image of `layers` (digest, what it holds) above `base`, for a platform.
 
     An entrypoint is dropped: KServe's modelcar and `docker run IMAGE ls` give their own commands.
     """
-    system, architecture = PLATFORM.split("/")
+    system, architecture = platform.split("/")
     inherited = {key: value for key, value in (base.config if base else {}).items() if key != "Entrypoint"}
     history = [*(base.history if base else [])]
     history += [{"created": EPOCH, "created_by": "modelimage", "comment": comment} for _, comment in layers]
@@ -174,5 +188,9 @@ def write_manifest(config: bytes, layers: Sequence[Descriptor], notes: Mapping[s
 
 
 def as_oci(layer: Descriptor) -> Descriptor:
-    """A base's layer with the OCI name of its type; its bytes, and so its digest, stay."""
-    return layer.model_copy(update={"media_type": _LAYER_TYPES.get(layer.media_type, layer.media_type)})
+    """A base's layer with the OCI name of its type; its bytes, and so its digest, stay.
+
+    What the base says of it is left out: its titles could be those of our own layers.
+    """
+    media_type = _LAYER_TYPES.get(layer.media_type, layer.media_type)
+    return layer.model_copy(update={"media_type": media_type, "annotations": None})

@@ -81,7 +81,7 @@ def local_folder(uri: str, *_: "Selection | Patience | Reporter | Path") -> Path
 
 def _stat_or_none(path: Path) -> os.stat_result | None:
     try:
-        return path.stat(follow_symlinks=False)
+        return os.lstat(path)
     except OSError:
         return None
 
@@ -99,7 +99,8 @@ class FolderFile:
         was = self.status
         if now is None:
             return f"{self.real}: removed while it was being packed: run again when nothing writes to the folder"
-        if all(getattr(now, name) == getattr(was, name) for name in ("st_dev", "st_ino", "st_size", "st_mtime_ns")):
+        same = now.st_mtime_ns == was.st_mtime_ns and now.st_size == was.st_size
+        if same and now.st_ino == was.st_ino and now.st_dev == was.st_dev:
             return None
         return (
             f"{self.real}: changed while it was being packed ({was.st_size} bytes, then {now.st_size}): "
@@ -115,26 +116,49 @@ class FolderFile:
         return SourceFile(self.path, was.st_size, identity, self._read, changed_at, self.real)
 
     def _read(self, start: int, end: int) -> Iterator[bytes]:
+        # What is read at once needs no generator: of small files there may be tens of thousands.
+        return self._pieces(start, end) if end - start > CHUNK_BYTES else iter((self._piece(start, end),))
+
+    def _pieces(self, start: int, end: int) -> Iterator[bytes]:
+        descriptor = self._opened()
         try:
-            descriptor = os.open(self.real, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError as error:
-            raise ImageError(f"{self.real}: cannot be read: {error.strerror}") from error
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
             self._expect(os.fstat(descriptor))
-            file.seek(start)
-            left = end - start
-            while left:
-                try:
-                    data = file.read(min(CHUNK_BYTES, left))
-                except OSError as error:
-                    raise ImageError(f"{self.real}: reading failed: {error.strerror}") from error
-                if not data:
-                    break
-                left -= len(data)
+            while start < end:
+                data = self._read_at(descriptor, start, min(end, start + CHUNK_BYTES))
+                start += len(data)
                 yield data
             self._expect(os.fstat(descriptor))
-            if left:
-                raise ImageError(f"{self.real}: ended {left} bytes early while it was being packed: run again")
+        finally:
+            os.close(descriptor)
+
+    def _piece(self, start: int, end: int) -> bytes:
+        descriptor = self._opened()
+        try:
+            self._expect(os.fstat(descriptor))
+            data = self._read_at(descriptor, start, end) if end > start else b""
+            while len(data) < end - start:
+                data += self._read_at(descriptor, start + len(data), end)
+            self._expect(os.fstat(descriptor))
+            return data
+        finally:
+            os.close(descriptor)
+
+    def _opened(self) -> int:
+        try:
+            return os.open(self.real, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise ImageError(f"{self.real}: cannot be read: {error.strerror}") from error
+
+    def _read_at(self, descriptor: int, start: int, end: int) -> bytes:
+        """Some of the bytes from `start` up to `end`."""
+        try:
+            data = os.pread(descriptor, end - start, start)
+        except OSError as error:
+            raise ImageError(f"{self.real}: reading failed: {error.strerror}") from error
+        if not data:
+            self._expect(os.fstat(descriptor))
+            raise ImageError(f"{self.real}: ended {end - start} bytes early while it was being packed: run again")
+        return data
 
     def _expect(self, now: os.stat_result) -> None:
         if problem := self.changed(now):
@@ -161,39 +185,41 @@ def walk(uri: str) -> Walk:
     (`models--…/snapshots/<commit>`) may also link into its own `blobs` folder, which is how that cache is built.
     """
     root, found = parse(uri), Walk()
-    inside = [Path(os.path.realpath(root))]
+    top = os.path.realpath(root)
+    inside, prefix = [Path(top)], os.path.join(top, "")  # noqa: PTH118 - a text that ends in one slash
     if inside[0].parent.name == "snapshots" and inside[0].parent.parent.name.startswith("models--"):
         inside.append(inside[0].parent.parent / "blobs")
 
-    def visit(folder: Path) -> None:
+    # Paths are put together as text: a folder may hold tens of thousands of files.
+    def visit(folder: str, below: str) -> None:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
             found.unreadable.append(f"{folder}: cannot be read: {error.strerror}: allow it for this user")
             return
         for entry in entries:
-            where = Path(entry.path)
-            path = where.relative_to(root).as_posix()
+            path = f"{below}{entry.name}"
             if entry.name.startswith("."):
                 found.hidden.append(path)
             elif entry.is_dir(follow_symlinks=False):
-                visit(where)
+                visit(entry.path, f"{path}/")
             else:
-                real = Path(os.path.realpath(where))
+                linked = entry.is_symlink()
+                real = Path(os.path.realpath(entry.path) if linked else f"{prefix}{path}")
                 status = _stat_or_none(real)
-                leaves = entry.is_symlink() and not any(real.is_relative_to(allowed) for allowed in inside)
-                if why := _no_file(where, path, status, leaves=leaves):
-                    found.refused[path] = f"{where}: {why}"
-                elif status:
+                leaves = linked and not any(real.is_relative_to(allowed) for allowed in inside)
+                if status and stat.S_ISREG(status.st_mode) and not leaves:
                     found.files.append(FolderFile(path, real, status))
+                else:
+                    found.refused[path] = f"{entry.path}: {_no_file(Path(entry.path), path, status, leaves=leaves)}"
 
-    visit(root)
+    visit(str(root), "")
     found.files.sort(key=lambda file: file.path)
     return found
 
 
 def _no_file(where: Path, path: str, status: os.stat_result | None, *, leaves: bool) -> str:
-    """Why an entry is no file to pack, with the remedy; empty for one that is."""
+    """Why an entry is no file to pack, with the remedy."""
     without = f"or {remedies.leave_out(path)}"
     if where.is_symlink() and (leaves or status is None):
         what = "points nowhere" if status is None else "leaves the folder"
@@ -202,4 +228,4 @@ def _no_file(where: Path, path: str, status: os.stat_result | None, *, leaves: b
         return "removed while the folder was listed: run again"
     if stat.S_ISDIR(status.st_mode):
         return f"a link to a folder: put the folder itself there, {without}"
-    return "" if stat.S_ISREG(status.st_mode) else f"not a regular file: remove it, {without}"
+    return f"not a regular file: remove it, {without}"

@@ -1,7 +1,8 @@
 """What a source will become, told before anything is packed: its size, its layers, and why it cannot be packed.
 
-For a plan. A folder is looked at; a commit of the hub is asked for, within a few seconds for all of a stack's models
-together, and remembered: a commit never changes. What cannot be told is None, and never an error: the build tells it.
+For a plan. A folder is looked at; a commit of the hub, and an image by its digest, are asked for within a few seconds
+for all of a stack's models together, and remembered: they never change. What cannot be told is None, and never an
+error: the build tells it.
 """
 
 import hashlib
@@ -9,34 +10,37 @@ import json
 import socket
 import threading
 import time
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from modelimage import hub_address
+from modelimage import dimensions, hub_address, image_address
 from modelimage.cache import default_folder, read_entry, write_entry
+from modelimage.dimensions import Dimensions
 from modelimage.errors import ImageError
 from modelimage.layers import notes_on, plan_layers
 from modelimage.origins import Origin, open_source, origin_of
 from modelimage.reshard import ShardSize
 from modelimage.source import Selection, Source
-from modelimage.traits import Traits, traits_of
-from modelimage.weights import is_weights
+from modelimage.traits import Traits, config_of, read_once, traits_of
+from modelimage.weights import format_of, is_weights
 from oci_model_serving.errors import InputError
+from oci_model_serving.reference import RegistryReference
+
+if TYPE_CHECKING:
+    from modelimage.patience import RetryPolicy
 
 BOUND_SECONDS = 3.0
-"""How long a plan waits for the hub, for all models together."""
+"""How long a plan waits for the hub and for registries, for all models together."""
 
 _BASE_LAYERS = 1  # the default base's, a busybox
-_FORMATS = {"safetensors": "safetensors", "gguf": "gguf", "onnx": "onnx", "h5": "tensorflow", "msgpack": "flax"}
 _ALL = Selection()
 _silent: set[str] = set()
-"""Hubs that did not answer in time in this run: they are not waited for again."""
+"""Hubs and registries that did not answer in time in this run: they are not waited for again."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Forecast:
         layer_sizes: size of each layer in bytes, the weights' first; without the base's. Empty where it is refused.
         format: of the weights, by the most bytes: safetensors, gguf, pytorch …; empty without weights.
         traits: what its files say to a server.
+        dimensions: how large the model is in a server's memory.
         notes: what a person should be told of it.
         problems: why it cannot be packed; empty where it can.
     """
@@ -54,6 +59,7 @@ class Forecast:
     layer_sizes: tuple[int, ...] = ()
     format: str = ""
     traits: Traits = field(default_factory=Traits)
+    dimensions: Dimensions = field(default_factory=Dimensions)
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -79,7 +85,7 @@ class Prospect:
 
 
 def forecasts(wanted: Mapping[str, Prospect], *, seconds: float = BOUND_SECONDS) -> dict[str, Forecast | None]:
-    """What several sources will become, by the same keys; all waiting for the hub is over after `seconds`."""
+    """What several sources will become, by the same keys; all waiting for answers is over after `seconds`."""
     told: dict[str, Forecast | None] = {}
     asked: dict[str, _Question] = {}
     deadline = time.monotonic() + seconds
@@ -87,15 +93,31 @@ def forecasts(wanted: Mapping[str, Prospect], *, seconds: float = BOUND_SECONDS)
         told[key] = None
         with suppress(InputError):
             origin = origin_of(one.source)
-            if origin is Origin.FOLDER:
-                told[key] = _told_of_folder(one)
-            elif origin is Origin.HUB and (address := hub_address.read(one.source)) and address.pinned:
+            if origin is Origin.FOLDER or (origin is Origin.IMAGE and not one.source.startswith(image_address.SCHEME)):
+                told[key] = _told_of_disk(one)
+            elif _is_pinned(origin, one.source):
                 told[key] = _remembered(one)
-                if told[key] is None and not hub_address.is_offline() and hub_address.endpoint() not in _silent:
+                offline = origin is Origin.HUB and hub_address.is_offline()
+                if told[key] is None and not offline and _asked_at(one) not in _silent:
                     asked[key] = _Question(one)
     for key, question in asked.items():
         told[key] = question.answer(deadline)
     return told
+
+
+def _is_pinned(origin: Origin, source: str) -> bool:
+    """Tell whether an address is of what never changes and can be asked for."""
+    if origin is Origin.HUB:
+        return hub_address.is_pinned(source)
+    return origin is Origin.IMAGE and image_address.is_pinned(source)
+
+
+def _asked_at(wanted: Prospect) -> str:
+    """The address of what is asked: the hub's, or the registry's."""
+    if origin_of(wanted.source) is not Origin.IMAGE:
+        return hub_address.endpoint()
+    reference = image_address.read(wanted.source)
+    return f"https://{reference.host}" if isinstance(reference, RegistryReference) else ""
 
 
 def described(source: Source, shard_gb: ShardSize = "auto") -> Forecast:
@@ -106,21 +128,15 @@ def described(source: Source, shard_gb: ShardSize = "auto") -> Forecast:
         ImageError: its configuration cannot be read.
     """
     layers = plan_layers(source.files, base_layers=_BASE_LAYERS, shard_gb=shard_gb, reading=False)
+    config = config_of(source.files)
+    weights = sum(file.size for file in source.files if is_weights(file.path))
     return Forecast(
         layer_sizes=tuple(layer.size for layer in layers),
         format=format_of({file.path: file.size for file in source.files}),
-        traits=traits_of(file for layer in layers for file in layer.files),
+        traits=traits_of(read_once(file, config) for layer in layers for file in layer.files),
+        dimensions=dimensions.read(config, weights),
         notes=(*source.notes, *notes_on(layers, base_layers=_BASE_LAYERS)),
     )
-
-
-def format_of(sizes: Mapping[str, int]) -> str:
-    """The format of a model's weights, given the size of each of its files."""
-    held = Counter[str]()
-    for path, size in sizes.items():
-        if is_weights(path):
-            held[_FORMATS.get(path.lower().rpartition(".")[2], "pytorch")] += size
-    return held.most_common(1)[0][0] if held else ""
 
 
 def _looked_at(wanted: Prospect) -> Forecast:
@@ -133,6 +149,8 @@ def _looked_at(wanted: Prospect) -> Forecast:
     from modelimage.patience import Patience, RetryPolicy  # noqa: PLC0415 - a plan without sources needs none
 
     try:
+        if origin_of(wanted.source) is Origin.IMAGE:
+            return _looked_at_image(wanted, RetryPolicy(attempts=1))
         source = open_source(wanted.source, wanted.selection, Patience(RetryPolicy(attempts=1)))
         return described(source, wanted.shard_gb)
     except hub_address.EndpointError:
@@ -141,7 +159,16 @@ def _looked_at(wanted: Prospect) -> Forecast:
         return Forecast(problems=tuple(error.problems))
 
 
-def _told_of_folder(wanted: Prospect) -> Forecast | None:
+def _looked_at_image(wanted: Prospect, policy: "RetryPolicy") -> Forecast:
+    from modelimage import stored_model  # noqa: PLC0415 - as above
+    from modelimage.images import Session  # noqa: PLC0415
+
+    origin = image_address.read(wanted.source)
+    with stored_model.foretold(Session.start(policy=policy), origin, wanted.selection) as source:
+        return described(source, wanted.shard_gb)
+
+
+def _told_of_disk(wanted: Prospect) -> Forecast | None:
     try:
         return _looked_at(wanted)
     except (ImageError, OSError):
@@ -149,7 +176,7 @@ def _told_of_folder(wanted: Prospect) -> Forecast | None:
 
 
 class _Question:
-    """A question to the hub under way in a thread of its own: a name server may be silent for longer than a plan waits.
+    """A question under way in a thread of its own: a name server may be silent for longer than a plan waits.
 
     An answer that comes late is remembered all the same, for the next plan.
     """
@@ -165,11 +192,11 @@ class _Question:
         """The answer, if it is there by `deadline` (of the monotonic clock)."""
         self._thread.join(max(deadline - time.monotonic(), 0))
         if self._told is None and not self._refused:
-            _silent.add(hub_address.endpoint())
+            _silent.add(_asked_at(self._wanted))
         return self._told
 
     def _ask(self) -> None:
-        if not _is_known(hub_address.endpoint()):
+        if not _is_known(_asked_at(self._wanted)):
             return
         # Loaded here: the libraries take half a second.
         from modelimage.hub_client import asking_with  # noqa: PLC0415
@@ -222,6 +249,7 @@ def _remembered(wanted: Prospect) -> Forecast | None:
         return None
     given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()}
     try:
-        return Forecast(**{**given, "traits": Traits(**given["traits"])})
+        parts = {"traits": Traits(**given["traits"]), "dimensions": Dimensions(**given["dimensions"])}
+        return Forecast(**{**given, **parts})
     except (TypeError, KeyError):
         return None

@@ -150,11 +150,16 @@ def _size(described: bytes) -> int:
     kind = int.from_bytes(described[-4:], "little")
     if kind not in _BLOCKS:
         return 0
+    values, size = _BLOCKS[kind]
+    return values_in(described) // values * size
+
+
+def values_in(described: bytes) -> int:
+    """How many values a tensor has, by its description."""
     dimensions = 8 + int.from_bytes(described[:8], "little")
     shape = described[dimensions + 4 : -4]
-    values, size = _BLOCKS[kind]
     count: int = math.prod(struct.unpack(f"<{len(shape) // 8}Q", shape))
-    return count // values * size
+    return count
 
 
 class _CutShortError(ValueError):

@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 from typing import IO
 
 from modelimage.archives import ArchiveError, Header, Kind, UnreadableError, headers
-from modelimage.artifacts import file_path, is_archive
+from modelimage.artifacts import is_archive, single_file
 from modelimage.documents import Descriptor
 from modelimage.errors import CancelledError, DigestMismatchError, ImageError
 from modelimage.images import Session
@@ -189,7 +189,7 @@ class _Pass:
         kind = self._layer.media_type
         if not kind.endswith(("tar", "gzip", "tgz")) and is_archive(kind):
             raise UnreadableError(f"its type {kind[-60:]!r} is not read here")
-        if path := ("" if is_archive(kind) or kind.endswith("tgz") else file_path(self._layer)):
+        if path := single_file(self._layer):
             stream = Passing(self._stored, left.plain_bytes, left)
             yield self._file(Header(path, Kind.FILE, self._layer.size, 0o644), stream)
             return

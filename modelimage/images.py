@@ -12,7 +12,6 @@ from modelimage.cache import LayerCache, default_folder
 from modelimage.documents import (
     INDEX_TYPES,
     MANIFEST_TYPES,
-    PLATFORM,
     Descriptor,
     ImageConfig,
     Manifest,
@@ -22,14 +21,16 @@ from modelimage.documents import (
 )
 from modelimage.errors import DigestMismatchError, ImageError
 from modelimage.layout import Layout, LayoutWriter
+from modelimage.machines import PLATFORMS
 from modelimage.patience import Patience, RetryPolicy
 from modelimage.progress import Reporter
 from modelimage.registry import Registry
-from modelimage.stores import MANIFEST_LIMIT_BYTES, Reader, Store, StoredManifest
+from modelimage.stores import MANIFEST_LIMIT_BYTES, Reader, Repository, Store, StoredManifest
 from modelimage.streams import digest_of
 from modelimage.traits import Traits
 from oci_model_serving.errors import InputError
 from oci_model_serving.reference import (
+    PACKED_TAG_PREFIX,
     REFERRERS_PREFIX,
     LayoutReference,
     Reference,
@@ -53,17 +54,23 @@ class LayerRecord:
 
 @dataclass(frozen=True)
 class Image:
-    """A finished image: its digest, its reference by that digest, its layers as stored, and what its files say."""
+    """A finished image: its digest, its reference by that digest, its layers as stored, and what its files say.
+
+    `modelpack` is the reference of the ModelPack artifact over its layers, where one was asked for.
+    """
 
     digest: str
     reference: str
     size_bytes: int
     layers: tuple[LayerRecord, ...]
     traits: Traits = field(default_factory=Traits)
+    modelpack: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """What `--json` prints: the traits among the rest."""
         known = asdict(self)
+        if not self.modelpack:
+            del known["modelpack"]
         traits: dict[str, Any] = known.pop("traits")
         return {**known, **traits}
 
@@ -95,12 +102,18 @@ class Session:
         return cls(reporter, LayerCache(cache or default_folder()), patience)
 
     @contextmanager
-    def reading(self, reference: Reference, place: Reference | None = None) -> Iterator[Reader]:
-        """Open the store of an existing image; the environment's credentials are for the host of `place` only."""
+    def reading(
+        self, reference: Reference, place: Reference | None = None, *, aside: bool = False
+    ) -> Iterator[Repository]:
+        """Open the store of an existing image; the environment's credentials are for the host of `place` only.
+
+        An image that is looked at `aside` gets none of them: they may be for where it is to go.
+        """
         if isinstance(reference, LayoutReference):
             yield Layout(reference)
             return
-        own = place is None or (isinstance(place, RegistryReference) and reference.host == place.host)
+        same = place is None or (isinstance(place, RegistryReference) and reference.host == place.host)
+        own = same and not aside
         with self.registry(reference, own=own) as registry:
             yield registry
 
@@ -121,7 +134,7 @@ class Session:
 
 @dataclass(frozen=True)
 class StoredImage:
-    """One image of our platform with its documents; `digest` is what it was asked for by."""
+    """One image of one platform with its documents; `digest` is what it was asked for by."""
 
     digest: str
     stored: StoredManifest
@@ -129,8 +142,10 @@ class StoredImage:
     config: ImageConfig
 
 
-def load_image(store: Reader, name: str | None, where: str) -> StoredImage:
-    """Read the image that `name` means in `store`; of several platforms it is linux/amd64.
+def load_image(store: Reader, name: str | None, where: str, platform: str | None = None) -> StoredImage:
+    """Read the image that `name` means in `store`: the one for `platform`, or for any that models are served on.
+
+    Of several platforms that is the first of `PLATFORMS` which is there.
 
     Raises:
         NotFoundError: there is no such image.
@@ -138,30 +153,33 @@ def load_image(store: Reader, name: str | None, where: str) -> StoredImage:
         ArtifactError: it is an artifact, no image.
         ImageError: it is damaged, of another platform, or not an image.
     """
+    wanted = (platform,) if platform else PLATFORMS
     stored = store.manifest(name)
     digest = stored.digest
     if stored.media_type in INDEX_TYPES:
-        fitting = [
-            entry
-            for entry in read_index(stored.content, where).manifests
-            if entry.platform and f"{entry.platform.os}/{entry.platform.architecture}" == PLATFORM
-        ]
+        listed = read_index(stored.content, where).manifests
+        fitting = [entry for one in wanted for entry in listed if str(entry.platform) == one]
         if not fitting and (name or "").startswith(REFERRERS_PREFIX):
             raise ImageError(
                 f"{where}: is a list of signatures and other referrers, as tags of this name are: name the image "
                 f"itself, by @{digest_named(name or '') or 'its digest'}"
             )
         if not fitting:
-            raise ImageError(f"{where}: has no image for {PLATFORM}: give one that has")
+            raise ImageError(f"{where}: has no image for {' or '.join(wanted)}: give one that has")
         stored = child_manifest(store, fitting[0])
     if stored.media_type not in MANIFEST_TYPES:
         raise ImageError(f"{where}: its media type {stored.media_type!r} is not an image's: give an image")
     manifest = read_manifest(stored.content, where)
     check_image(manifest, where)
     config = read_config(_config_content(store, manifest.config, where), where)
-    platform = f"{config.os}/{config.architecture}"
-    if platform != PLATFORM:
-        raise ImageError(f"{where}: is for {platform}, and models are served on {PLATFORM}: give an image for that")
+    if config.platform not in wanted:
+        raise ImageError(
+            f"{where}: is for {config.platform}, and {' or '.join(wanted)} is needed: give an image for that, or say "
+            "--platform (a stack: the model's key `platform`)"
+            if config.platform in PLATFORMS
+            else f"{where}: is for {config.platform}, and models are served on {' or '.join(wanted)}: give an image "
+            "for that"
+        )
     return StoredImage(digest, stored, manifest, config)
 
 
@@ -209,5 +227,10 @@ def parse_destination(text: str) -> Reference:
         raise InputError(
             f"{text!r}: tags that begin with {REFERRERS_PREFIX} are lists of signatures and other referrers, which "
             f"clients replace: choose another, or write {place.name} (it gets the tag that spells its digest by itself)"
+        )
+    if isinstance(place, RegistryReference) and (place.tag or "").startswith(PACKED_TAG_PREFIX):
+        raise InputError(
+            f"{text!r}: tags that begin with {PACKED_TAG_PREFIX} say that an image was packed there, and packing "
+            "writes them by itself: choose another"
         )
     return place

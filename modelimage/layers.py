@@ -18,6 +18,7 @@ from functools import cached_property
 from modelimage.progress import readable
 from modelimage.reshard import ShardSize, resharded
 from modelimage.source import CHUNK_BYTES, SourceFile, Whole
+from modelimage.tar_headers import BLOCK_BYTES, header, header_size, padding
 from modelimage.weights import is_weights
 from oci_model_serving.delivery import IMAGE_ROOT
 from oci_model_serving.errors import InputError
@@ -39,20 +40,8 @@ LARGE_FILE_BYTES = 64 << 20
 """A file of this size is a layer of its own whatever its name says."""
 
 _SHOWN = 3  # of files that are told by name
-_BLOCK = 512
-_TRAILER = bytes(2 * _BLOCK)
+_TRAILER = bytes(2 * BLOCK_BYTES)
 _FORMAT_VERSION = 1  # part of what a remembered digest hangs on: raise it whenever the bytes below change
-
-
-def _header(name: str, kind: bytes, *, mode: int, size: int = 0, target: str = "") -> bytes:
-    info = tarfile.TarInfo(name)
-    info.type, info.mode, info.size, info.linkname = kind, mode, size, target
-    # PAX adds records only where a name or a size needs them; its own times and owners are fixed.
-    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
-
-
-def _padding(size: int) -> bytes:
-    return bytes(-size % _BLOCK)
 
 
 @dataclass(frozen=True)
@@ -75,21 +64,21 @@ class Layer:
         """Each entry's header with the file that follows it."""
         # Every layer names its folders: docker's unpacker gives unnamed ones a mode that uid 1010 cannot enter.
         parts: list[tuple[bytes, SourceFile | None]] = [
-            (_header(f"{folder}/", tarfile.DIRTYPE, mode=0o755), None) for folder in _folders(self.files)
+            (header(f"{folder}/", tarfile.DIRTYPE, mode=0o755), None) for folder in _folders(self.files)
         ]
         for file in self.files:
-            header = _header(f"{IMAGE_ROOT}/{file.path}", tarfile.REGTYPE, mode=0o644, size=file.size)
-            parts.append((header, file))
+            name = f"{IMAGE_ROOT}/{file.path}"
+            parts.append((header(name, tarfile.REGTYPE, mode=0o644, size=file.size), file))
         for name, target in self.links:
-            parts.append((_header(name, tarfile.SYMTYPE, mode=0o777, target=target), None))
+            parts.append((header(name, tarfile.SYMTYPE, mode=0o777, target=target), None))
         return tuple(parts)
 
     @cached_property
     def size(self) -> int:
         """The layer's size in bytes, known before a byte is read."""
         total = len(_TRAILER)
-        for header, file in self._parts:
-            total += len(header) + (file.size + len(_padding(file.size)) if file else 0)
+        for head, file in self._parts:
+            total += len(head) + (file.size + padding(file.size) if file else 0)
         return total
 
     @cached_property
@@ -106,6 +95,11 @@ class Layer:
     def part_of(self) -> Whole | None:
         """The file that all of the layer's files are cut out of, if that is what they are."""
         return self.files[0].part_of if self.files else None
+
+    @property
+    def is_known_by_content(self) -> bool:
+        """Whether the key hangs on content alone, so that it means the same bytes wherever it is read."""
+        return all(file.is_known_by_content for file in self.files)
 
     @property
     def changed_at(self) -> float | None:
@@ -130,20 +124,25 @@ class Layer:
             yield bytes(pending)
 
     def _pieces(self) -> Iterator[bytes]:
-        for header, file in self._parts:
-            yield header
+        for head, file in self._parts:
+            yield head
             if file:
                 yield from file.read()
-                yield _padding(file.size)
+                yield bytes(padding(file.size))
         yield _TRAILER
 
 
 def _folders(files: Iterable[SourceFile]) -> list[str]:
     folders = {IMAGE_ROOT}
-    for file in files:
-        parts = file.path.split("/")[:-1]
-        folders |= {"/".join([IMAGE_ROOT, *parts[: depth + 1]]) for depth in range(len(parts))}
+    for folder in {file.path.rpartition("/")[0] for file in files}:
+        folders |= {f"{IMAGE_ROOT}/{above}" for above in _upwards(folder)}
     return sorted(folders)
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    while folder:
+        yield folder
+        folder = folder.rpartition("/")[0]
 
 
 def plan_layers(
@@ -222,7 +221,18 @@ def _origin(file: SourceFile) -> str:
 
 def _needs(files: Iterable[SourceFile]) -> dict[str, int]:
     """The most that each file can add to a layer, by its path: its own layer, with its folders and trailer."""
-    return {file.path: Layer((file,)).size for file in files}
+    around: dict[str, int] = {}
+    needs: dict[str, int] = {}
+    for file in files:
+        folder = file.path.rpartition("/")[0]
+        if folder not in around:
+            around[folder] = len(_TRAILER) + sum(
+                len(header(f"{above}/", tarfile.DIRTYPE, mode=0o755))
+                for above in (IMAGE_ROOT, *(f"{IMAGE_ROOT}/{above}" for above in _upwards(folder)))
+            )
+        own = header_size(f"{IMAGE_ROOT}/{file.path}", file.size) + file.size + padding(file.size)
+        needs[file.path] = around[folder] + own
+    return needs
 
 
 def _pack_consecutive(

@@ -16,20 +16,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, final
 
-from modelimage.documents import INDEX_TYPE, INDEX_TYPES, PLATFORM, read_index, read_manifest
+from modelimage import layout_attachments, layout_names
+from modelimage.attachments import entry_of
+from modelimage.documents import INDEX_TYPE, INDEX_TYPES, read_config, read_index, read_manifest
 from modelimage.errors import DigestMismatchError, ImageError, NotFoundError
 from modelimage.progress import readable
 from modelimage.source import CHUNK_BYTES
-from modelimage.stores import MANIFEST_LIMIT_BYTES, StoredManifest
+from modelimage.stores import MANIFEST_LIMIT_BYTES, Listed, StoredManifest
 from modelimage.streams import Blob, HashedPass, Written, digest_of
 from oci_model_serving.errors import InputError
-from oci_model_serving.reference import LayoutReference
+from oci_model_serving.reference import LayoutReference, packed_tag
 
 _LAYOUT_FILE = "oci-layout"
 _LAYOUT_VERSION = b'{"imageLayoutVersion":"1.0.0"}'
 _INDEX_FILE = "index.json"
+_DOCKER_FILE = "manifest.json"
 _TEMPORARY = ".partial-"
-_NAME_ANNOTATION = "org.opencontainers.image.ref.name"
 
 
 class Layout:
@@ -45,14 +47,32 @@ class Layout:
         listed = self._listed()
         name = name or self._reference.digest
         if name is None:
-            if len(listed) != 1:
-                have = ", ".join(entry["digest"] for entry in listed) or "none"
-                raise NotFoundError(f"oci:{self.folder} holds {len(listed)} images: add @ and a digest (it has {have})")
-            name = str(listed[0]["digest"])
+            # What says that it is an artifact lies beside an image.
+            images = [entry for entry in listed if not entry.get("artifactType")] or listed
+            digests = list(dict.fromkeys(str(entry["digest"]) for entry in images))
+            if len(digests) != 1:
+                have = ", ".join(digests) or "none"
+                raise NotFoundError(
+                    f"oci:{self.folder} holds {len(digests)} images: add @ and a digest (it has {have})"
+                )
+            name = digests[0]
         media_type = next((str(entry["mediaType"]) for entry in listed if entry["digest"] == name), None)
         if media_type is None and not self._path(name).is_file():
             raise NotFoundError(f"oci:{self.folder} has no image {name}: pack it there, or correct the reference")
         return StoredManifest.read(name, media_type or "", self._content(name))
+
+    def tagged(self, tag: str) -> StoredManifest | None:
+        """What the folder lists under a name; None if there is no such name."""
+        found = [entry for entry in self._listed() if layout_names.name_of(entry) == tag]
+        return self.manifest(str(found[0]["digest"])) if found else None
+
+    def packed(self) -> list[StoredManifest]:
+        """The images that were packed into the folder: what was copied there says of itself what it likes."""
+        return [self.manifest(str(entry["digest"])) for entry in self._listed() if layout_names.is_packed(entry)]
+
+    def referrers(self, digest: str) -> list[Listed]:
+        """What the folder lists that is attached to the manifest."""
+        return layout_attachments.listed(self._listed(), digest, self.manifest)
 
     def _content(self, digest: str) -> bytes:
         if self._path(digest).is_file() and self._path(digest).stat().st_size > MANIFEST_LIMIT_BYTES:
@@ -119,6 +139,7 @@ class LayoutWriter(Layout):
 
     def __enter__(self) -> "LayoutWriter":
         self._complete = False
+        self._beside: list[dict[str, Any]] = []
         try:
             self._made = not self.folder.exists()
             if not self._made:
@@ -200,21 +221,70 @@ class LayoutWriter(Layout):
         self.write_blob(Blob.of("the manifest", manifest.content))
         self._content(manifest.digest)
 
-    def write_manifest(self, manifest: StoredManifest, tags: tuple[str, ...]) -> None:  # noqa: ARG002 - no tags here
-        """Write a manifest and make it the folder's image; then remove what only the former image needed."""
+    def attach(self, manifests: Sequence[StoredManifest], subject: str) -> None:  # noqa: ARG002 - they say it
+        """Write manifests that are attached to another, and list them."""
+        for manifest in manifests:
+            self.write_child(manifest)
+        self._list([entry_of(manifest) for manifest in manifests])
+
+    def write_tag(self, manifest: StoredManifest, tag: str) -> None:
+        """List a manifest under a name, which it takes from whatever had it."""
+        self.write_child(manifest)
+        self._list([layout_names.named(entry_of(manifest), tag)], tag)
+
+    def _list(self, entries: Sequence[dict[str, Any]], name: str | None = None) -> None:
+        new = {entry["digest"] for entry in entries}
+        others = [entry for entry in self._listed() if entry["digest"] not in new]
+        stay = [entry for entry in others if layout_names.name_of(entry) != name]
+        self._write_index([*stay, *entries])
+
+    def write_manifest(self, manifest: StoredManifest, tags: tuple[str, ...]) -> None:
+        """Write a manifest and make it the folder's image; then remove what only the former image needed.
+
+        There are no tags here; that of a packed image becomes a mark of its entry.
+        """
         self.write_child(manifest)
         kept, replaced = self._former(manifest.digest)
-        entry = {"mediaType": manifest.media_type, "digest": manifest.digest, "size": len(manifest.content)}
-        if manifest.media_type not in INDEX_TYPES:
-            system, architecture = PLATFORM.split("/")
-            entry["platform"] = {"os": system, "architecture": architecture}
-        index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [entry, *kept]}
+        own = {entry["digest"] for entry in self._beside}
+        kept = [*(entry for entry in kept if entry["digest"] not in own), *self._beside]
+        packed = packed_tag(manifest.digest) in tags
+        entry = layout_names.entry(manifest, self.folder, self._platform(manifest), kept, packed=packed)
         self._write_file(_LAYOUT_FILE, _LAYOUT_VERSION)
-        self._write_file(_INDEX_FILE, json.dumps(index, indent=2).encode() + b"\n")
+        self._write_index([entry, *kept])
+        self._write_docker_file(manifest)
         self._complete = True
         needed = self._needed_by((str(stays["digest"]), str(stays["mediaType"])) for stays in (entry, *kept))
         for digest in self._needed_by(replaced) - needed:
             self._path(digest).unlink(missing_ok=True)
+
+    def write_beside(self, manifest: StoredManifest, name: str, tags: tuple[str, ...]) -> None:  # noqa: ARG002
+        """Write an artifact's manifest beside the folder's next image, as `name`: it comes and goes with that."""
+        self.write_child(manifest)
+        self._beside = [layout_names.entry_beside(manifest, name)]
+
+    def _platform(self, manifest: StoredManifest) -> dict[str, str] | None:
+        """What the image runs on; None where it is several."""
+        if manifest.media_type in INDEX_TYPES:
+            return None
+        config = read_manifest(manifest.content, manifest.digest).config
+        said = read_config(self._content(config.digest), config.digest)
+        return {"os": said.os, "architecture": said.architecture}
+
+    def _write_index(self, entries: Sequence[dict[str, Any]]) -> None:
+        index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries}
+        self._write_file(_INDEX_FILE, json.dumps(index, indent=2).encode() + b"\n")
+
+    def _write_docker_file(self, manifest: StoredManifest) -> None:
+        """Write what `docker load` reads of one image; for several platforms there is no such form."""
+        if manifest.media_type in INDEX_TYPES:
+            (self.folder / _DOCKER_FILE).unlink(missing_ok=True)
+            return
+        image = read_manifest(manifest.content, manifest.digest)
+        config, *layers = (
+            self._path(blob.digest).relative_to(self.folder).as_posix() for blob in (image.config, *image.layers)
+        )
+        described = [{"Config": config, "RepoTags": [layout_names.full_name(self.folder)], "Layers": layers}]
+        self._write_file(_DOCKER_FILE, json.dumps(described, indent=2).encode() + b"\n")
 
     def _former(self, digest: str) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
         """The entries of other tools, which stay, and our former images (digest, media type), which go."""
@@ -222,9 +292,12 @@ class LayoutWriter(Layout):
             listed = self._listed()
         except NotFoundError:
             return [], []
-        others = [entry for entry in listed if entry["digest"] != digest]
-        kept = [entry for entry in others if _NAME_ANNOTATION in (entry.get("annotations") or {})]
-        return kept, [(str(entry["digest"]), str(entry["mediaType"])) for entry in others if entry not in kept]
+        # What another tool has called this very image is its name for it, and stays.
+        same = [entry for entry in listed if entry["digest"] == digest and not layout_names.is_named_otherwise(entry)]
+        others = [entry for entry in listed if not layout_names.is_named_by_us(entry) and entry not in same]
+        kept = layout_attachments.staying(others, digest, self.manifest)
+        gone = [entry for entry in listed if entry not in kept and entry["digest"] != digest]
+        return kept, [(str(entry["digest"]), str(entry["mediaType"])) for entry in gone]
 
     def _needed_by(self, entries: Iterable[tuple[str, str]]) -> set[str]:
         """The digests of all that images (digest, media type where their list tells it) are made of."""

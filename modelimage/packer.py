@@ -3,19 +3,24 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from modelimage import stored_model
+from modelimage.annotations import layer_annotations
 from modelimage.cache import LayerCache
 from modelimage.convert import converted
-from modelimage.documents import LAYER_TYPE, Descriptor, ImageConfig, as_oci
+from modelimage.documents import LAYER_TYPE, TITLE_ANNOTATION, Descriptor, ImageConfig, as_oci
+from modelimage.earlier import Earlier
 from modelimage.errors import CancelledError, DigestMismatchError, ImageError, collecting
 from modelimage.images import SCRATCH, Image, Session, load_image, parse_base, parse_destination
 from modelimage.layers import Layer, notes_on, plan_layers
-from modelimage.origins import open_source
+from modelimage.machines import PLATFORM, check_platform
+from modelimage.modelpack import NAME, ModelPack, check_destination
+from modelimage.origins import Origin, open_source, origin_of
 from modelimage.patience import RetryPolicy
 from modelimage.progress import Reporter
 from modelimage.reshard import ShardSize
@@ -23,9 +28,12 @@ from modelimage.source import Selection, Source, Whole
 from modelimage.stores import Reader, Store
 from modelimage.streams import Blob, HashedPass, Written
 from modelimage.traits import traits_of
-from modelimage.writing import DEFAULT_JOBS, Chain, Documents, Draft, Part, write
+from modelimage.writing import DEFAULT_JOBS, Beside, Chain, Documents, Draft, Part, write_packed
 from oci_model_serving.errors import InputError
 from oci_model_serving.reference import Reference, RegistryReference
+
+Writer = Callable[[Session, Store, Reference, Draft, int], Image]
+"""What becomes of a draft: `writing.write_packed`, or what writes a part of it."""
 
 
 def pack(
@@ -40,21 +48,33 @@ def pack(
     convert: bool = False,
     adapter: bool = False,
     shard_gb: ShardSize = "auto",
+    fresh: bool = False,
+    platform: str = PLATFORM,
+    modelpack: bool = False,
     cache: Path | None = None,
     reporter: Reporter | None = None,
     policy: RetryPolicy | None = None,
     stop: threading.Event | None = None,
+    writer: Writer = write_packed,
 ) -> Image:
     """Pack the weights of `source` as one image at `destination` and return it.
 
-    `source` is a folder, `hf://org/name@<commit>` or `gs://bucket/prefix`; `destination` is `oci:FOLDER` or
+    `source` is a folder, `hf://org/name@<commit>`, `gs://bucket/prefix`, or an image or a model's artifact by digest,
+    `oci://HOST/REPO@sha256:…`, of which each layer is compared with its digest; `destination` is `oci:FOLDER` or
     `HOST/REPO` with or without a tag; `base` is `scratch` or an image by digest. `jobs` layers are under way
     at once, each with a few MB of memory. `allow`, `ignore`, `pickle`, `convert` and `adapter` are Selection's.
     `shard_gb` says which weight files are cut, and how small (`reshard.resharded`). `cache` is the folder that
-    remembers digests (default: below the XDG cache folder); setting `stop` ends the run early.
+    remembers digests (default: below the XDG cache folder); setting `stop` ends the run early. `writer` is for those
+    who write less than the whole (`shares`).
+    `platform` is what the image runs on: of a base for several platforms that one is taken. With `modelpack` a
+    ModelPack artifact over the same layers is stored beside the image.
 
-    In a registry the image also gets the tag `digest-sha256-<hex>`; manifest and tags are written when all else is
-    there.
+    What is known is not read: layers whose digests are remembered, and those of the hub's files that an image which
+    was packed into `destination` has by the same key. With `fresh` all is read anew; what is there is still not sent
+    again.
+
+    In a registry the image also gets the tags `digest-sha256-<hex>` and `packed-sha256-<hex>`; manifest and tags are
+    written when all else is there.
 
     Raises:
         InputError: the arguments or the source cannot make an image; all problems at once.
@@ -65,16 +85,40 @@ def pack(
     problems = [] if jobs >= 1 else [f"--jobs is {jobs}: give 1 or more"]
     place: Reference | None = None
     parsed_base: tuple[Reference, str] | None = None
-    listed: Source | None = None
+    opened: Callable[[Reference], AbstractContextManager[Source]] | None = None
     with collecting(problems):
         place = parse_destination(destination)
     with collecting(problems):
         parsed_base = parse_base(base)
     with collecting(problems):
-        listed = open_source(source, selection, session.patience)
-    if problems or place is None or listed is None:
+        check_platform(platform)
+    with collecting(problems):
+        if origin_of(source) is Origin.IMAGE:
+            image = stored_model.parse(source)
+            opened = partial(stored_model.opened, session, image, selection=selection, jobs=jobs)
+        else:
+            opened = partial(_at_hand, open_source(source, selection, session.patience))
+    if place is not None and modelpack:
+        with collecting(problems):
+            check_destination(place)
+    if problems or place is None or opened is None:
         raise InputError(*problems)
-    return pack_source(session, listed, place, parsed_base, jobs=jobs, shard_gb=shard_gb)
+    form = Form(shard_gb, platform, modelpack=modelpack)
+    with opened(place) as listed:
+        return pack_source(session, listed, place, parsed_base, jobs=jobs, form=form, fresh=fresh, writer=writer)
+
+
+def _at_hand(listed: Source, _: Reference) -> AbstractContextManager[Source]:
+    return nullcontext(listed)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What form an image gets: its shards' size, what it runs on, and whether a ModelPack artifact lies beside it."""
+
+    shard_gb: ShardSize = "auto"
+    platform: str = PLATFORM
+    modelpack: bool = False
 
 
 def pack_source(
@@ -84,9 +128,11 @@ def pack_source(
     parsed_base: tuple[Reference, str] | None,
     *,
     jobs: int,
-    shard_gb: ShardSize,
+    form: Form,
+    fresh: bool = False,
+    writer: Writer = write_packed,
 ) -> Image:
-    """Pack a source that is listed and accepted, upon a base by digest or none."""
+    """Pack a source that is listed and accepted, upon a base by digest or none; `fresh` as for `pack`."""
     for note in listed.notes:
         session.reporter.note(f"note: {note}")
     with ExitStack() as stack:
@@ -94,15 +140,16 @@ def pack_source(
         below = _Base()
         if parsed_base is not None:
             reference, digest = parsed_base
-            below = _open_base(stack.enter_context(session.reading(reference, place)), reference, digest)
-        layers = plan_layers(listed.files, base_layers=len(below.layers), shard_gb=shard_gb)
+            below = _open_base(stack.enter_context(session.reading(reference, place)), reference, digest, form.platform)
+        layers = plan_layers(listed.files, base_layers=len(below.layers), shard_gb=form.shard_gb)
         for note in notes_on(layers, base_layers=len(below.layers)):
             session.reporter.note(f"note: {note}")
         store = stack.enter_context(session.writing(place))
         if below.repository:
             for layer in below.layers:
                 session.cache.seen_in(below.repository, layer.digest)
-        written = write(session, store, place, _draft(session, listed, below, layers), jobs)
+        draft = _draft(session, place, listed, below, layers, form=form, fresh=fresh)
+        written = writer(session, store, place, draft, jobs)
         # Of the layers: a GGUF that is cut has other names than its source's.
         return replace(written, traits=traits_of(file for layer in layers for file in layer.files))
 
@@ -118,8 +165,8 @@ class _Base:
     repository: str | None = None
 
 
-def _open_base(reader: Reader, reference: Reference, digest: str) -> _Base:
-    image = load_image(reader, digest, f"--base {reference}")
+def _open_base(reader: Reader, reference: Reference, digest: str, platform: str) -> _Base:
+    image = load_image(reader, digest, f"--base {reference}", platform)
     if len(image.config.diff_ids) != len(image.manifest.layers):
         raise ImageError(f"--base {reference}: its configuration does not fit its layers: give another image")
     annotations = {"org.opencontainers.image.base.digest": image.digest}
@@ -133,8 +180,22 @@ def _open_base(reader: Reader, reference: Reference, digest: str) -> _Base:
     return _Base(layers, parts, image.config, annotations, repository)
 
 
-def _draft(session: Session, source: Source, base: _Base, layers: Sequence[Layer]) -> Draft:
+def _draft(
+    session: Session,
+    place: Reference,
+    source: Source,
+    base: _Base,
+    layers: Sequence[Layer],
+    *,
+    form: Form,
+    fresh: bool,
+) -> Draft:
     cache = session.cache
+    notes = layer_annotations(layers)
+    titles = [note[TITLE_ANNOTATION] for note in notes]
+    unbelieving = fresh or source.is_read
+    earlier = Earlier(place, layers, titles, cache, fresh=unbelieving, tell=session.reporter.note)
+    beside = ModelPack.of(layers, source.annotations) if form.modelpack else None
 
     def passed(_: bytes) -> None:
         if session.stop.is_set():
@@ -142,10 +203,14 @@ def _draft(session: Session, source: Source, base: _Base, layers: Sequence[Layer
 
     def finish(written: list[Written]) -> Documents:
         own = [
-            (Descriptor(mediaType=LAYER_TYPE, digest=done.digest, size=layer.size), layer.title)
-            for done, layer in zip(written[len(base.layers) :], layers, strict=True)
+            (Descriptor(mediaType=LAYER_TYPE, digest=done.digest, size=layer.size, annotations=note), layer.title)
+            for done, layer, note in zip(written[len(base.layers) :], layers, notes, strict=True)
         ]
-        return Documents.composed(base.config, base.layers, own, {**base.annotations, **source.annotations})
+        noted = {**base.annotations, **source.annotations}
+        documents = Documents.composed(base.config, base.layers, own, noted, form.platform)
+        if not beside:
+            return documents
+        return replace(documents, beside=Beside(NAME, *beside.written([layer for layer, _ in own])))
 
     chains: dict[Whole, Chain] = {}
     own: list[Part] = []
@@ -153,47 +218,69 @@ def _draft(session: Session, source: Source, base: _Base, layers: Sequence[Layer
         whole = layer.part_of
         chained = whole is not None and whole.file.checksum is not None
         if whole is not None and chained and whole not in chains:
-            whole.checking = not cache.is_checked(whole.file.identity)
+            # Until a part is read there is nothing to check: all may be there, from runs that have checked it.
+            whole.checking = False
             whole.passed = passed
             chains[whole] = Chain(partial(_finish, cache, whole))
-        put = partial(_put_part if chained else _put, cache, layer)
-        blob = Blob(layer.title, layer.size, layer.chunks, cache.digest_of(layer))
-        own.append(Part(blob, put, chains[whole] if whole is not None and chained else None))
+        known = None if fresh else cache.digest_of(layer)
+        at_hand = source.is_read or all(file.is_at_hand for file in layer.files)
+        put = _Put(cache, earlier, layer, whole if chained else None, at_hand=at_hand)
+        blob = Blob(layer.title, layer.size, layer.chunks, known)
+        own.append(Part(blob, put, chains[whole] if whole is not None and chained else None, layer.key))
     return Draft(finish, [*base.parts, *own], verify=source.verify)
 
 
-def _put(cache: LayerCache, layer: Layer, store: Store, blob: Blob) -> Written:
-    """Store a layer by its remembered digest where that holds; else hash it on its way and remember what it has."""
-    if blob.digest:
-        try:
-            return store.write_blob(blob)
-        except DigestMismatchError:
-            cache.forget(layer)
-    since = time.time()
-    written = store.write_blob(replace(blob, digest=None))
-    cache.remember(layer, written.digest, since)
-    return written
+@dataclass(frozen=True)
+class _Put:
+    """How a layer is stored: by the digest that is known of it, where that holds; else it is read.
 
-
-def _put_part(cache: LayerCache, layer: Layer, store: Store, blob: Blob) -> Written:
-    """Store a part of a file whose checksum covers the whole: it is remembered before the whole could be checked.
-
-    What an earlier run remembered and did not live to check is read again, so that it is in the check of this run, but
-    not sent again.
+    A part of a `whole` that has a checksum is remembered before that could be checked. What an earlier run has
+    remembered and did not live to check is therefore read again, so that it is in the check of this run, but not sent
+    again. An image that is there was checked before it got its manifest. What is `at_hand` may be read twice.
     """
-    whole = layer.part_of
-    if whole is None:
-        return _put(cache, layer, store, blob)
-    if blob.digest:
-        with suppress(DigestMismatchError):
-            if not whole.checking:
+
+    cache: LayerCache
+    earlier: Earlier
+    layer: Layer
+    whole: Whole | None
+    at_hand: bool
+
+    def __call__(self, store: Store, blob: Blob) -> Written:
+        checked = self.whole is None or self.cache.is_checked(self.whole.file.identity)
+        if blob.digest and checked:
+            with suppress(DigestMismatchError):
                 return store.write_blob(blob)
-            if store.has_blob(blob.digest, blob.size) and _digest_now(blob) == blob.digest:
-                return Written(blob.digest, uploaded=False)
-        cache.forget(layer)
-    whole.checking = True
-    cache.unchecked(whole.file.identity)
-    return _put(cache, layer, store, replace(blob, digest=None))
+            self.cache.forget(self.layer)
+        if found := self._recognised(store, blob):
+            return found
+        if self.whole is not None:
+            self.whole.checking = True
+            if blob.digest and not checked:
+                with suppress(DigestMismatchError):
+                    if store.has_blob(blob.digest, blob.size) and _digest_now(blob) == blob.digest:
+                        return Written(blob.digest, uploaded=False)
+                self.cache.forget(self.layer)
+            self.cache.unchecked(self.whole.file.identity)
+        return self._read(store, replace(blob, digest=None))
+
+    def _recognised(self, store: Store, blob: Blob) -> Written | None:
+        digest = self.earlier.digest_of(self.layer, store)
+        if digest is None:
+            return None
+        with suppress(DigestMismatchError):
+            written = store.write_blob(replace(blob, digest=digest))
+            self.earlier.confirm(self.layer, digest)
+            return written
+        self.earlier.deny(self.layer)
+        return None
+
+    def _read(self, store: Store, blob: Blob) -> Written:
+        """Hash the layer before it is sent where that may spare the sending, else on its way; remember its digest."""
+        since = time.time()
+        digest = _digest_now(blob) if self.at_hand and self.earlier.is_likely(self.layer, store) else None
+        written = store.write_blob(replace(blob, digest=digest))
+        self.cache.remember(self.layer, written.digest, since)
+        return written
 
 
 def _digest_now(blob: Blob) -> str:

@@ -13,8 +13,8 @@ import tenacity
 
 from modelimage.errors import CancelledError, ImageError
 
-RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""HTTP statuses that may pass, of a registry as of the hub."""
+RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+"""HTTP statuses that may pass, of a registry as of the hub; from 520 on they are Cloudflare's of the host behind it."""
 
 
 class TransientError(ImageError):
@@ -38,7 +38,7 @@ class RetryPolicy:
 
     A Retry-After is obeyed instead where the other side gives one, up to `retry_after_limit_seconds`. The defaults
     bridge about a minute: a registry that restarts. What is brief is given `brief_seconds` in all and
-    `brief_attempts` at most.
+    `brief_attempts` at most. A connection that moves no byte for `silence_seconds` has failed.
     """
 
     attempts: int = 8
@@ -47,6 +47,7 @@ class RetryPolicy:
     retry_after_limit_seconds: float = 300.0
     brief_attempts: int = 3
     brief_seconds: float = 5.0
+    silence_seconds: float = 60.0
 
     def wait_seconds(self, attempt: int, error: BaseException | None) -> float:
         """How long to wait after the `attempt`-th failure."""

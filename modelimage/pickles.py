@@ -38,8 +38,19 @@ _BUILT = frozenset({"EMPTY_DICT", "EMPTY_LIST", "DICT", "LIST", "TUPLE"})
 _SPELLED = frozenset({"STRING", "UNICODE", "BINSTRING", "SHORT_BINSTRING", "BINUNICODE", "INT", "BININT", "BININT1"})
 _IDENTIFIERS = re.compile(r"[A-Za-z_][\w.]* [A-Za-z_][\w.]*")
 _ENOUGH = 3
+_CODES = frozenset(opcode.code.encode("latin-1") for opcode in pickletools.opcodes)
 _HIGHEST = max(opcode.proto for opcode in pickletools.opcodes)
+_OCTAL = b"01234567 "
 _OBJECTS = re.compile(rb"'descr':\s*(?:'[|<>=]?O|\[.*?'[|<>=]?O)", re.DOTALL)
+
+_UNPACKERS: dict[bytes, Callable[[], Callable[[bytes, int], bytes]]] = {
+    b"\x1f\x8b": lambda: zlib.decompressobj(31).decompress,
+    b"BZh": lambda: bz2.BZ2Decompressor().decompress,
+    b"\xfd7zXZ": lambda: lzma.LZMADecompressor().decompress,
+    b"\x5d\x00\x00": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE).decompress,
+    b"\x78": lambda: zlib.decompressobj().decompress,
+}
+_PACKED = tuple(_UNPACKERS)
 
 _TORCH_NAMES = re.compile(r"(pytorch_model|adapter_model).*\.bin")  # loaded as pickles, or not at all
 # Suffixes whose readers never unpickle, for sources where each look costs a request.
@@ -61,7 +72,7 @@ def is_pickle(file: SourceFile) -> bool:
     """
     if file.local is None and PurePosixPath(file.path).suffix.lower() in _OTHER_KINDS:
         return False
-    if _TORCH_NAMES.fullmatch(PurePosixPath(file.path).name):
+    if _TORCH_NAMES.fullmatch(file.path.rpartition("/")[2]):
         return True
     head = file.head(HEAD_BYTES)
     if looks_pickled(head, whole=len(head) == file.size):
@@ -118,6 +129,8 @@ class _Stack:
 
 
 def _are_opcodes(head: bytes, *, whole: bool) -> bool:
+    if head[:1] not in _CODES:
+        return False
     modern = head[:1] == b"\x80" and head[1:2] != b"" and 2 <= head[1] <= _HIGHEST
     stream = io.BytesIO(head)
     stack, names, count = _Stack(), set[str](), 0
@@ -176,7 +189,9 @@ def _archive_holds_pickles(path: Path) -> bool:
 
 
 def _is_tar(head: bytes) -> bool:
-    # PyTorch before 0.4 wrote tar archives.
+    # PyTorch before 0.4 wrote tar archives. Their checksum is octal digits, or a number after a byte that says so.
+    if head[148:149] not in {b"\x80", b"\xff"} and head[148:156].partition(b"\0")[0].strip(_OCTAL):
+        return False
     try:
         return tarfile.TarInfo.frombuf(head[:512], "utf-8", "replace").chksum > 0
     except tarfile.HeaderError:
@@ -200,14 +215,9 @@ def _tar_head_holds_pickles(head: bytes, depth: int) -> bool:
 
 def _unpacked(head: bytes) -> bytes:
     """The first bytes of what a compressed file holds; empty for any other."""
-    unpackers: dict[bytes, Callable[[], Callable[[bytes, int], bytes]]] = {
-        b"\x1f\x8b": lambda: zlib.decompressobj(31).decompress,
-        b"BZh": lambda: bz2.BZ2Decompressor().decompress,
-        b"\xfd7zXZ": lambda: lzma.LZMADecompressor().decompress,
-        b"\x5d\x00\x00": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE).decompress,
-        b"\x78": lambda: zlib.decompressobj().decompress,
-    }
-    for magic, unpacker in unpackers.items():
+    if not head.startswith(_PACKED):
+        return b""
+    for magic, unpacker in _UNPACKERS.items():
         if head.startswith(magic):
             try:
                 return unpacker()(head, _UNPACKED_BYTES)

@@ -5,16 +5,22 @@ within seconds, whoever asks: the registry's transport, the hub's client, Google
 refused or breaks may pass: a registry restarts, a network comes back.
 """
 
+import re
 import socket
 import ssl
 import urllib.request
+
+import httpx
 
 from modelimage.errors import ImageError
 from modelimage.patience import TransientError
 
 # OpenSSL's reasons that another try does not change: the other side speaks no TLS, or none that both know.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "UNKNOWN_PROTOCOL")
-_REFUSED_TLS = ("ALERT_PROTOCOL_VERSION", "ALERT_HANDSHAKE_FAILURE", "UNRECOGNIZED_NAME", "CERTIFICATE_REQUIRED")
+_DIRECT = ": allow it there, or name the host in NO_PROXY"
+WANTS_CERTIFICATE = ("CERTIFICATE_REQUIRED", "ALERT_BAD_CERTIFICATE", "ALERT_HANDSHAKE_FAILURE")
+"""OpenSSL's reasons where the other side may want to see a certificate of ours."""
+_REFUSED_TLS = ("ALERT_PROTOCOL_VERSION", "UNRECOGNIZED_NAME", *WANTS_CERTIFICATE)
 
 
 class UnreachableError(ImageError):
@@ -35,6 +41,11 @@ def unreachable(error: BaseException, doing: str, host: str, *, answered_before:
         )
     if isinstance(reason, ssl.SSLError) and (what := _lasting(reason)):
         return UnreachableError(f"{doing}: {host} {what} ({reason.reason}): check host and port, and any proxy")
+    if isinstance(error, httpx.ProxyError) and (refused := re.match(r"4\d\d\b", str(error))):
+        login = ": it wants a login: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT" if refused[0] == "407" else ""
+        return UnreachableError(
+            f"{doing}: the proxy in {' or '.join(proxies())} refuses to lead to {host} ({refused[0]}){login or _DIRECT}"
+        )
     if isinstance(reason, socket.gaierror):
         return _unresolved(reason, doing, host, answered_before=answered_before)
     text = str(reason) or type(reason).__name__

@@ -1,31 +1,32 @@
-"""A repository of a registry, over the OCI distribution API (https://github.com/opencontainers/distribution-spec, 1.1).
+"""A repository of a registry, over the OCI distribution API (distribution-spec v1.1)."""
 
-Uploads are monolithic, the only kind that Artifact Registry documents: POST, then either one streaming PATCH and a
-closing PUT (the digest is known only when the bytes have passed), or one PUT with the bytes (it is known beforehand).
-"""
-
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import final
 
 import httpx
 
+from modelimage.attachments import digest_of_cosign_tag
 from modelimage.credentials import Credentials
 from modelimage.documents import INDEX_TYPES, MANIFEST_TYPES
 from modelimage.errors import CancelledError, DigestMismatchError, ImageError, NotFoundError
-from modelimage.patience import GaveUpError, Patience, TransientError
+from modelimage.patience import Patience, TransientError
+from modelimage.referrer_lists import ReferrerLists
+from modelimage.refusals import RegistryError
 from modelimage.source import CHUNK_BYTES
-from modelimage.stores import MANIFEST_LIMIT_BYTES, StoredManifest
-from modelimage.streams import Blob, HashedPass, Written, at_most, digest_of, resumed, without_start
-from modelimage.transport import RegistryError, Transport
-from oci_model_serving.errors import OmsError
+from modelimage.stores import MANIFEST_LIMIT_BYTES, Listed, StoredManifest
+from modelimage.streams import Blob, Written, at_most, digest_of, no_more_than, resumed, without_start
+from modelimage.transport import Transport
+from modelimage.uploads import Uploads
 from oci_model_serving.reference import RegistryReference
 
 _AS_STORED = {"Accept-Encoding": "identity"}
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,20})-")
 _REACH_TRIES = 3  # a registry that has not answered once is likely none: tell it soon
-_MOUNT_TRIES = 3  # registries that do not mount refuse each time: do not ask for long
+_TAGS_A_PAGE = 100
+_TAGS_PAGE_BYTES = 1 << 20
 
 
 @final
@@ -54,6 +55,8 @@ class Registry:
         self._root = f"/v2/{place.repository}"
         self._pull = f"repository:{place.repository}:pull"
         self._push = f"repository:{place.repository}:pull,push"
+        self._lists = ReferrerLists(self._http, place, (self._pull, self._push), self._patience, self.manifest)
+        self._uploads = Uploads(self._http, place, self._push, self._patience, self.has_blob)
 
     def __enter__(self) -> "Registry":
         return self
@@ -103,17 +106,46 @@ class Registry:
 
     def digest_of_tag(self, tag: str) -> str | None:
         """The digest that a tag points to, or None if there is no such tag."""
+        stored = self.tagged(tag)
+        return stored.digest if stored else None
+
+    def tagged(self, tag: str) -> StoredManifest | None:
+        """What a tag points to; None if there is no such tag."""
         try:
-            return self.manifest(tag).digest
+            return self.manifest(tag)
         except NotFoundError:
             return None
+
+    def tags(self, limit: int) -> list[str]:
+        """The repository's tags in the registry's order, `limit` at most.
+
+        Raises:
+            ImageError: the registry does not tell them, by one request each: nobody waits for this list.
+        """
+        doing = f"listing the tags of {self.place.name}"
+        found: list[str] = []
+        url: str | None = f"{self._root}/tags/list?n={min(limit, _TAGS_A_PAGE)}"
+        for _ in range(-(-limit // _TAGS_A_PAGE)):
+            if url is None or len(found) >= limit:
+                break
+            with self._http.stream(url, doing=doing, scope=self._pull, headers=_AS_STORED) as response:
+                content = b"".join(at_most(_TAGS_PAGE_BYTES, response.iter_raw(CHUNK_BYTES)))
+                link = response.links.get("next", {}).get("url")
+                following = response.url.join(link) if link else None
+                url = str(following) if following and following.netloc == response.url.netloc else None
+            found += _tags_in(content, doing)
+        return found[:limit]
+
+    def referrers(self, digest: str) -> list[Listed]:
+        """What is attached to a manifest: as the registry lists it, or as its clients do."""
+        return self._lists.read(digest)
 
     def read_blob(self, digest: str, size: int, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Yield a blob's bytes, or those from `start` to `end`; a broken connection is taken up where it broke."""
         doing = f"reading {self.place.name} {digest}"
         count = (size if end is None else end) - start
         chunks = resumed(self._patience, count, doing, lambda done: self._blob_from(digest, start + done, end, doing))
-        return chunks if end is None else at_most(count, chunks)
+        return no_more_than(size, chunks, doing) if end is None else at_most(count, chunks)
 
     def read_range(self, digest: str, size: int, start: int, end: int) -> bytes | None:
         """A few bytes out of a blob; None where the registry, or the storage that it sends to, knows no ranges."""
@@ -164,109 +196,12 @@ class Registry:
 
     def write_blob(self, blob: Blob) -> Written:
         """Push a blob: not at all where it is there, by a mount where another repository has it, else as a stream."""
-        if blob.digest is not None and (self.has_blob(blob.digest, blob.size) or self._mounted(blob, blob.digest)):
+        if blob.digest is not None and (
+            self.has_blob(blob.digest, blob.size)
+            or self._uploads.mounted(blob, blob.digest, self._sources(blob.digest))
+        ):
             return Written(blob.digest, uploaded=False)
-        for attempt in self._patience.retrying():
-            with attempt:
-                # A repeated attempt may find that the last one did arrive: only its answer was lost.
-                if attempt.retry_state.attempt_number > 1 and blob.digest and self.has_blob(blob.digest, blob.size):
-                    return Written(blob.digest, uploaded=True)
-                return Written(self._upload(blob), uploaded=True)
-        raise CancelledError(f"pushing {blob.title}: stopped")
-
-    def _mounted(self, blob: Blob, digest: str) -> bool:
-        host = f"{self.place.host}/"
-        names = [name for name in self._sources(digest) if name.startswith(host) and name != self.place.name]
-        for name in names[:_MOUNT_TRIES]:
-            other = name.removeprefix(host)
-            # A registry that cannot or will not mount opens an upload instead, which is then given up.
-            with suppress(RegistryError, GaveUpError):
-                response = self._http.call(
-                    "POST",
-                    self._http.url(f"{self._root}/blobs/uploads/").copy_merge_params({"mount": digest, "from": other}),
-                    doing=f"mounting {blob.title} from {name}",
-                    scope=f"{self._push} repository:{other}:pull",
-                    accept=(201, 202),
-                    headers={"Content-Length": "0"},
-                )
-                if response.status_code == httpx.codes.CREATED:
-                    return True
-                self._give_up(self._location(response))
-        return False
-
-    def _upload(self, blob: Blob) -> str:
-        doing = f"pushing {blob.title}"
-        opened = self._http.call(
-            "POST",
-            f"{self._root}/blobs/uploads/",
-            doing=doing,
-            scope=self._push,
-            accept=(202,),
-            headers={"Content-Length": "0"},
-        )
-        location = self._location(opened)
-        try:
-            if blob.digest is not None:
-                return self._send_known(blob, blob.digest, location, doing)
-            return self._send_hashing(blob, location, doing)
-        except (OmsError, KeyboardInterrupt):
-            self._give_up(location)
-            raise
-
-    def _send_known(self, blob: Blob, digest: str, location: httpx.URL, doing: str) -> str:
-        try:
-            self._http.once(
-                "PUT",
-                location.copy_merge_params({"digest": digest}),
-                doing=doing,
-                scope=self._push,
-                accept=(201,),
-                headers=_octets(blob.size),
-                content=blob.chunks(),
-            )
-        except RegistryError as error:
-            raise _mismatch_or(error, blob.title) from error
-        return digest
-
-    def _send_hashing(self, blob: Blob, location: httpx.URL, doing: str) -> str:
-        passed = HashedPass(blob)
-        sent = self._http.once(
-            "PATCH",
-            location,
-            doing=doing,
-            scope=self._push,
-            accept=(202, 204),
-            headers=_octets(blob.size),
-            content=iter(passed),
-        )
-        # The bytes are there: a hiccup of the closing request must not send them again.
-        try:
-            self._http.call(
-                "PUT",
-                self._location(sent).copy_merge_params({"digest": passed.digest}),
-                doing=doing,
-                scope=self._push,
-                accept=(201,),
-                headers={"Content-Length": "0"},
-                patience=self._patience.at_most(4),
-            )
-        except (RegistryError, GaveUpError) as error:
-            if not self.has_blob(passed.digest, blob.size):
-                if isinstance(error, GaveUpError) or error.status == httpx.codes.NOT_FOUND:
-                    raise TransientError(f"{doing}: the registry lost the upload") from error
-                raise _mismatch_or(error, blob.title) from error
-        return passed.digest
-
-    def _location(self, response: httpx.Response) -> httpx.URL:
-        location = response.headers.get("location")
-        if not location:
-            raise RegistryError(f"{self.place.host} opened an upload without saying where (no Location header)")
-        return self._http.url(location)
-
-    def _give_up(self, location: httpx.URL) -> None:
-        # Registries drop forgotten uploads by themselves after days; this only spares them the room until then.
-        with suppress(OmsError):
-            self._http.once("DELETE", location, doing="giving up an upload", scope=self._push, accept=(202, 204, 404))
+        return Written(self._uploads.send(blob), uploaded=True)
 
     def write_child(self, manifest: StoredManifest) -> None:
         """Push a manifest by its digest and read it back."""
@@ -282,6 +217,10 @@ class Registry:
         for tag in tags:
             self.write_tag(manifest, tag)
 
+    def write_beside(self, manifest: StoredManifest, name: str, tags: tuple[str, ...]) -> None:  # noqa: ARG002
+        """As an image's: in a registry its tags are its names."""
+        self.write_manifest(manifest, tags)
+
     def write_tag(self, manifest: StoredManifest, tag: str) -> None:
         """Point a tag to a manifest that is there; immutable tags that point to it already are fine."""
         if self.digest_of_tag(tag) == manifest.digest:
@@ -290,13 +229,23 @@ class Registry:
             self._put_manifest(manifest, tag)
         except RegistryError as error:
             raise RegistryError(
-                f"{error}: the image itself is pushed, as {self.place.at(manifest.digest)}; where tags are immutable, "
-                f"give one that is new, or none",
+                f"{error}: {_kind(manifest, tag)} itself is pushed, as {self.place.at(manifest.digest)}; where "
+                f"tags are immutable, give one that is new, or none",
                 status=error.status,
                 codes=error.codes,
             ) from error
 
-    def _put_manifest(self, manifest: StoredManifest, name: str) -> None:
+    def attach(self, manifests: Sequence[StoredManifest], subject: str) -> None:
+        """Push manifests by digest that are attached to another, and see that they are listed."""
+        unlisted = [
+            manifest
+            for manifest in manifests
+            if "oci-subject" not in self._put_manifest(manifest, manifest.digest).headers
+        ]
+        if unlisted:
+            self._lists.add(subject, unlisted)
+
+    def _put_manifest(self, manifest: StoredManifest, name: str) -> httpx.Response:
         answer = self._http.call(
             "PUT",
             f"{self._root}/manifests/{name}",
@@ -309,13 +258,20 @@ class Registry:
         said = answer.headers.get("docker-content-digest", manifest.digest)
         if said != manifest.digest:
             raise RegistryError(f"{self.place.name} stored the manifest as {said} and not as {manifest.digest}")
+        return answer
 
 
-def _octets(size: int) -> dict[str, str]:
-    return {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+def _kind(manifest: StoredManifest, tag: str) -> str:
+    """What a manifest is of, in words; what cosign makes says nothing of its type but in its tag."""
+    is_artifact = json.loads(manifest.content).get("artifactType") or digest_of_cosign_tag(tag)
+    return "the artifact" if is_artifact else "the image"
 
 
-def _mismatch_or(error: RegistryError, title: str) -> ImageError:
-    if "DIGEST_INVALID" in error.codes:
-        return DigestMismatchError(f"{title}: what arrived has another digest than was expected: {error}")
-    return error
+def _tags_in(content: bytes, doing: str) -> list[str]:
+    try:
+        tags = json.loads(content)["tags"] or []
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RegistryError(f"{doing}: the answer is no list of tags") from error
+    if not isinstance(tags, list):
+        raise RegistryError(f"{doing}: the answer is no list of tags")
+    return [tag for tag in tags if isinstance(tag, str)]

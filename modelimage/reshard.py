@@ -20,7 +20,7 @@ ShardSize = float | Literal["auto", "keep"]
 """What becomes of weight files: `auto`, `keep`, or a size in GB above which each is cut."""
 
 GB = 1_000_000_000
-_LEAST_GB, _MOST_GB = 0.1, 9.4
+LEAST_GB, _MOST_GB = 0.1, 9.4
 _SMALLEST_PART, _LARGEST_PART = 2 * GB, 5 * GB
 _IN_FLIGHT = 8  # this many layers at least: nodes fetch several at a time
 _LARGER_PARTS = (6 * GB, 7 * GB, 8 * GB)
@@ -32,10 +32,10 @@ needs it. Another name may be one that a server is told."""
 def check(shard_gb: ShardSize) -> None:
     """Raise InputError for a size that no part can have."""
     if shard_gb not in {"auto", "keep"} and not (
-        isinstance(shard_gb, int | float) and not isinstance(shard_gb, bool) and _LEAST_GB <= shard_gb <= _MOST_GB
+        isinstance(shard_gb, int | float) and not isinstance(shard_gb, bool) and LEAST_GB <= shard_gb <= _MOST_GB
     ):
         raise InputError(
-            f"--shard-gb {shard_gb} (a stack: files.shardGb): give auto, keep, or GB from {_LEAST_GB} to {_MOST_GB}"
+            f"--shard-gb {shard_gb} (a stack: files.shardGb): give auto, keep, or GB from {LEAST_GB} to {_MOST_GB}"
         )
 
 

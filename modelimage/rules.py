@@ -1,6 +1,8 @@
 """What every source must hold before it is packed, wherever it lies: names, shards, contents, no pickles unasked."""
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 
@@ -8,13 +10,14 @@ from modelimage import remedies
 from modelimage.choice import what_servers_load
 from modelimage.contents import cache_problem, file_problems, model_problems
 from modelimage.errors import ImageError
-from modelimage.pickles import is_pickle
+from modelimage.pickles import HEAD_BYTES, is_pickle
 from modelimage.shards import read_index, shard_problems
 from modelimage.source import Selection, Source, SourceFile
 from oci_model_serving.errors import InputError
 
 _NAME_BYTES = 255  # of one part of a path: the limit of every file system that an image is unpacked on
 _ALLOW = "pack them as they are with --pickle allow (a stack: files.pickle: allow)"
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 RESERVED_NAMES = frozenset(
     {"bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "linuxrc", "media", "mnt", "model", "models", "opt"}
     | {"proc", "root", "run", "sbin", "srv", "sys", "tmp", "usr", "var"}
@@ -33,7 +36,7 @@ def accepted(source: Source, listed: Iterable[str], selection: Selection, proble
         ImageError: a file that must be looked into cannot be reached.
     """
     listed = list(listed)
-    pickled, indexed = _Remembered(is_pickle), cache(read_index)
+    looks, indexed = _Looks(selection.allow), cache(read_index)
     files, notes = source.files, list(source.notes)
     found = [*problems, *check_names(source.uri, [file.path for file in files])]
     if cached := cache_problem(source.uri, [file.path for file in files]):
@@ -45,7 +48,7 @@ def accepted(source: Source, listed: Iterable[str], selection: Selection, proble
             "pickles are both allowed and to be converted: give one of --pickle allow and --convert safetensors"
         )
     if not selection.allow:
-        choice = what_servers_load(source.uri, files, pickled, indexed)
+        choice = what_servers_load(source.uri, files, looks.pickled, indexed)
         files, notes = choice.files, [*choice.notes, *notes]
         found += choice.problems
     lacks = model_problems(source.uri, files, listed, adapter=selection.adapter)
@@ -55,30 +58,56 @@ def accepted(source: Source, listed: Iterable[str], selection: Selection, proble
         found += lacks
     found += shard_problems(files, listed, indexed)
     for file in files:
-        found += file_problems(file, selection.allow)
-    pickles = tuple(file.path for file in files if pickled(file))
+        found += looks.problems(file)
+    pickles = tuple(file.path for file in files if looks.pickled(file))
     refused, said = pickle_findings(pickles, [file.path for file in files], selection)
     if found := [*found, *refused]:
         raise InputError(*dict.fromkeys(found))
     return replace(source, files=files, notes=(*said, *notes), pickles=pickles if selection.convert else ())
 
 
-class _Remembered:
-    """Asks of each file once whether it is a pickle: of those elsewhere each look is a request."""
+class _Looks:
+    """What was seen in each file, looked at once: of those elsewhere each look is a request.
 
-    def __init__(self, ask: Callable[[SourceFile], bool]) -> None:
-        self._ask = ask
-        self._known: dict[str, bool] = {}
+    One reading of a small file on a disk serves all that is asked of it: there may be tens of thousands.
+    """
 
-    def __call__(self, file: SourceFile) -> bool:
-        if file.path not in self._known:
-            try:
-                self._known[file.path] = self._ask(file)
-            except ImageError:
-                if file.local is None:
-                    raise
-                self._known[file.path] = False  # what is wrong with it is told of each file
-        return self._known[file.path]
+    def __init__(self, allow: Sequence[str]) -> None:
+        self._allow = allow
+        self._pickled: dict[str, bool] = {}
+        self._problems: dict[str, list[str]] = {}
+
+    def pickled(self, file: SourceFile) -> bool:
+        """Tell whether the file is a pickle."""
+        if file.path not in self._pickled:
+            if file.local is not None and file.size <= HEAD_BYTES:
+                self._look(file)
+            else:
+                self._pickled[file.path] = self._is_pickle(file)
+        return self._pickled[file.path]
+
+    def problems(self, file: SourceFile) -> list[str]:
+        """Tell what is wrong with the file."""
+        if file.path not in self._problems:
+            if file.local is not None and file.size <= HEAD_BYTES:
+                self._look(file)
+            else:
+                self._problems[file.path] = file_problems(file, self._allow)
+        return self._problems[file.path]
+
+    def _look(self, file: SourceFile) -> None:
+        with suppress(ImageError):  # what cannot be read is told by who looks
+            file = file.at_hand()
+        self._pickled[file.path] = self._is_pickle(file)
+        self._problems[file.path] = file_problems(file, self._allow)
+
+    def _is_pickle(self, file: SourceFile) -> bool:
+        try:
+            return is_pickle(file)
+        except ImageError:
+            if file.local is None:
+                raise
+            return False  # what is wrong with it is told of each file
 
 
 def check_names(uri: str, paths: list[str]) -> list[str]:
@@ -91,7 +120,7 @@ def check_names(uri: str, paths: list[str]) -> list[str]:
         for name in sorted({path.split("/", 1)[0] for path in paths} & RESERVED_NAMES)
     ]
     # Buckets know no folders: their names may hold what no file's path can, or what leaves the folder it is put in.
-    folders = {path[:end] for path in paths for end, letter in enumerate(path) if letter == "/"}
+    folders = _folders(paths)
     for path in paths:
         if not _is_utf8(path):
             problems.append(f"{uri}: the file name {path!r} is not UTF-8: rename it")
@@ -100,9 +129,9 @@ def check_names(uri: str, paths: list[str]) -> list[str]:
             what = f"the name {path!r} is no path below the model's root (an empty part or '..')"
         elif path in folders:
             what = f"{path!r} is a file and also the folder of others"
-        elif any(ord(letter) < 0x20 or 0x7F <= ord(letter) < 0xA0 for letter in path):
+        elif _CONTROL.search(path):
             what = f"the name {path!r} holds control characters"
-        elif longest := max((part for part in path.split("/") if len(part.encode()) > _NAME_BYTES), default=""):
+        elif longest := _too_long(path):
             what = f"the name {longest[:40] + '…'!r} has {len(longest.encode())} bytes, more than {_NAME_BYTES}"
         else:
             continue
@@ -110,9 +139,27 @@ def check_names(uri: str, paths: list[str]) -> list[str]:
     return problems
 
 
+def _folders(paths: Iterable[str]) -> set[str]:
+    """All folders that are named by paths, at any depth."""
+    found: set[str] = set()
+    for path in paths:
+        end = path.rfind("/")
+        while end >= 0 and path[:end] not in found:
+            found.add(path[:end])
+            end = path.rfind("/", 0, end)
+    return found
+
+
+def _too_long(path: str) -> str:
+    """A part of a path that no file system holds; empty where there is none."""
+    if len(path.encode()) <= _NAME_BYTES:
+        return ""
+    return max((part for part in path.split("/") if len(part.encode()) > _NAME_BYTES), default="")
+
+
 def _is_utf8(path: str) -> bool:
     # Names that the file system holds in another encoding reach Python as lone surrogates.
-    return path.encode("utf-8", "ignore").decode("utf-8") == path
+    return path.isascii() or path.encode("utf-8", "ignore").decode("utf-8") == path
 
 
 def pickle_findings(pickles: Sequence[str], paths: Sequence[str], selection: Selection) -> tuple[list[str], list[str]]:

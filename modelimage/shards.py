@@ -61,7 +61,7 @@ def read_index(file: SourceFile) -> ShardIndex | None:
 
 def numbered(path: str) -> Numbered | None:
     """The place that a path tells, as `model-00002-of-00005.safetensors`; None where it tells none."""
-    match = _NUMBERED.fullmatch(path)
+    match = _NUMBERED.fullmatch(path) if "-of-" in path else None
     if not match:
         return None
     before, after = remedies.pattern(match["before"]), remedies.pattern(match["after"])

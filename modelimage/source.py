@@ -1,7 +1,7 @@
 """What an image is made of: files with known sizes, wherever they lie, and the choice among them.
 
-`folder`, `hub` and `bucket` list a source, `origins` picks the one that a text names, `rules` judges what was listed:
-the same files make the same image from any of them.
+`folder`, `hub`, `bucket` and `stored_model` list a source, `origins` tells which a text names, `rules` judges what was
+listed: the same files make the same image from any of them.
 """
 
 import fnmatch
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from modelimage.errors import ImageError
+from oci_model_serving.reference import DIGEST
 
 CHUNK_BYTES = 1 << 20
 """How much is read, hashed and sent at a time: large enough that system calls and thread switches cost nothing."""
@@ -38,7 +39,7 @@ class SourceFile:
     `read_range` starts a fresh pass over the bytes from `start` up to `end` and yields exactly those or raises
     ImageError. `identity` changes whenever the content may have: it is what a remembered digest hangs on. `changed_at`
     is when the file was last changed (seconds since the epoch), for sources whose identity can lag behind a change;
-    None for sources whose identity is the content's own. `local` is where the file lies, if it is on a disk. `checksum`
+    None for others. `local` is where the file lies, if it is on a disk. `checksum`
     begins a check of the whole content, where the source has listed what that must be. `part_of` is the file that
     this one is cut out of, if it is a part that no source has. `published` says that its publisher has committed this
     very content, so that it need not be looked into.
@@ -61,19 +62,49 @@ class SourceFile:
         identity = f"sha256:{hashlib.sha256(content).hexdigest()}"
         return cls(path, len(content), identity, lambda start, end: iter((zlib.decompress(packed)[start:end],)))
 
+    @property
+    def sha256(self) -> str:
+        """The digest of the content (`sha256:…`), where the source lists it; empty elsewhere."""
+        return self.identity if DIGEST.fullmatch(self.identity) else ""
+
+    @property
+    def is_known_by_content(self) -> bool:
+        """Whether the identity is a hash of the content, or of what it is cut out of: the same on any machine.
+
+        A bucket's generation is none: the same file has another one in another bucket, and at each upload, and the
+        MD5 and CRC-32C that a bucket lists are no proof of content.
+        """
+        return self.identity.startswith(("sha256:", "git:"))
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether reading it twice costs no network: it is on a disk here, or made of bytes in memory."""
+        origin = self.part_of.file if self.part_of else self
+        return origin.local is not None or origin.checksum is None
+
     def read(self) -> Iterator[bytes]:
         """Start a fresh pass over the whole content, checked at its end: `size` bytes, or ImageError."""
-        checksum = self.checksum() if self.checksum else None
-        for chunk in self.read_range(0, self.size):
-            if checksum:
-                checksum.update(chunk)
-            yield chunk
-        if checksum:
-            checksum.verify()
+        chunks = self.read_range(0, self.size)
+        return _checked(chunks, self.checksum()) if self.checksum else chunks
+
+    def at_hand(self) -> "SourceFile":
+        """The same with its content read, for looking at it more than once; nothing is checked."""
+        content = self.head(self.size)
+        held = object.__new__(SourceFile)
+        # dataclasses.replace sets every field anew, which for small files costs as much as reading them.
+        held.__dict__.update(self.__dict__, read_range=lambda start, end: iter((content[start:end],)))
+        return held
 
     def head(self, limit: int) -> bytes:
         """The first `limit` bytes, or all where there are fewer; the rest is not read, and nothing is checked."""
         return b"".join(self.read_range(0, min(limit, self.size)))
+
+
+def _checked(chunks: Iterator[bytes], checksum: Checksum) -> Iterator[bytes]:
+    for chunk in chunks:
+        checksum.update(chunk)
+        yield chunk
+    checksum.verify()
 
 
 class Whole:
@@ -137,7 +168,8 @@ class Source:
     """A listed source: its files in order of their paths, its annotations, and what a person should be told.
 
     `verify` raises ImageError when the files are no longer those that were listed; it is asked last, before an
-    image is given its name. `pickles` are the paths of those files that are to be made safetensors of first.
+    image is given its name. `pickles` are the paths of those files that are to be made safetensors of first. `is_read`
+    says that all of it was read to list it, so that nobody's word on its layers would spare anything.
     """
 
     uri: str
@@ -146,6 +178,7 @@ class Source:
     notes: tuple[str, ...] = ()
     verify: Callable[[], None] = _unchanged
     pickles: tuple[str, ...] = ()
+    is_read: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,7 +202,7 @@ class Selection:
 
     def takes(self, path: str) -> bool:
         """Tell whether the file at `path` goes into the image."""
-        if any(part.startswith(".") for part in path.split("/")):
+        if path.startswith(".") or "/." in path:
             return False
         if self.allow and not any(_matches(path, pattern) for pattern in self.allow):
             return False

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from modelimage.errors import ImageError
 from modelimage.streams import Blob, Written
@@ -31,6 +31,18 @@ class StoredManifest:
             raise ImageError(f"{digest} is no image: its content is not a manifest: give an image's digest")
         return cls(digest, str(own.get("mediaType") or said), content)
 
+    def described(self) -> dict[str, Any]:
+        """What every list says of it, by the names of image-spec's descriptors."""
+        return {"mediaType": self.media_type, "digest": self.digest, "size": len(self.content)}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An entry of a list: a manifest that says it belongs to another, and of what type it is."""
+
+    digest: str
+    artifact_type: str = ""
+
 
 class Reader(Protocol):
     """A store that images can be read from."""
@@ -49,7 +61,17 @@ class Reader(Protocol):
         """A few bytes out of a blob of `size` bytes; None where the store gives blobs as a whole only."""
 
 
-class Store(Reader, Protocol):
+class Repository(Reader, Protocol):
+    """A store that also tells what is attached to its images."""
+
+    def tagged(self, tag: str) -> StoredManifest | None:
+        """What a tag, or a layout's name, points to; None if there is no such one."""
+
+    def referrers(self, digest: str) -> list[Listed]:
+        """What is attached to a manifest of this digest."""
+
+
+class Store(Repository, Protocol):
     """A store that is written to. Blobs go first; a manifest that is there names only what is there."""
 
     def prepare(self, blobs: Sequence[tuple[str | None, int]]) -> None:
@@ -69,5 +91,21 @@ class Store(Reader, Protocol):
     def write_child(self, manifest: StoredManifest) -> None:
         """Store a manifest that an index names: by its digest alone, it is no image of its own there."""
 
+    def attach(self, manifests: Sequence[StoredManifest], subject: str) -> None:
+        """Store manifests that are attached to another, whose digest is `subject`, and see that they are listed.
+
+        Raises:
+            ImageError: one cannot be stored or not be listed; nothing that was listed is lost.
+        """
+
+    def write_tag(self, manifest: StoredManifest, tag: str) -> None:
+        """Point a tag, or a layout's name, to a manifest."""
+
     def write_manifest(self, manifest: StoredManifest, tags: tuple[str, ...]) -> None:
         """Store a manifest, read it back, and only then give it its tags."""
+
+    def write_beside(self, manifest: StoredManifest, name: str, tags: tuple[str, ...]) -> None:
+        """Store an artifact's manifest beside the image that `write_manifest` writes next.
+
+        A layout lists it by `name`, with that image; elsewhere it gets its tags at once.
+        """

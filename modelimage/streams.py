@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from modelimage.errors import ImageError
+from modelimage.errors import DigestMismatchError, ImageError
 from modelimage.patience import Patience, TransientError
 
 
@@ -75,16 +75,48 @@ class HashedPass:
             )
 
 
+_PROGRESS_BYTES = 1 << 20
+"""What must have arrived of an answer that breaks off for patience to begin anew: 100 GB may break more than once."""
+
+
 def resumed(patience: Patience, size: int, doing: str, read_from: Callable[[int], Iterator[bytes]]) -> Iterator[bytes]:
-    """Yield `size` bytes that `read_from(start)` fetches, taken up where they broke off while patience lasts."""
-    done = 0
-    for attempt in patience.retrying():
-        with attempt:
-            for chunk in read_from(done):
-                done += len(chunk)
-                yield chunk
-            if done < size:
-                raise TransientError(f"{doing}: the answer ended after {done} of {size} bytes")
+    """Yield `size` bytes that `read_from(start)` fetches, taken up where they broke off while patience lasts.
+
+    Patience is for what does not get on: it begins anew with each part that has arrived.
+    """
+    done, whole = 0, False
+    while not whole:
+        begun = done
+        for attempt in patience.retrying():
+            with attempt:
+                try:
+                    for chunk in read_from(done):
+                        done += len(chunk)
+                        yield chunk
+                    _check_whole(done, size, doing)
+                    whole = True
+                except TransientError as error:
+                    if done - begun < _PROGRESS_BYTES:
+                        raise
+                    patience.tell(f"{error}: going on from there")
+
+
+def _check_whole(done: int, size: int, doing: str) -> None:
+    if done < size:
+        raise TransientError(f"{doing}: the answer ended after {done} of {size} bytes")
+
+
+def no_more_than(size: int, chunks: Iterable[bytes], doing: str) -> Iterator[bytes]:
+    """The chunks, which have `size` bytes at most.
+
+    Raises:
+        DigestMismatchError: from the iteration, when there are more.
+    """
+    for chunk in chunks:
+        size -= len(chunk)
+        if size < 0:
+            raise DigestMismatchError(f"{doing}: the answer is longer than was announced: do not use it")
+        yield chunk
 
 
 class _Running(Protocol):

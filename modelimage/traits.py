@@ -44,12 +44,25 @@ def traits_of(files: Iterable[SourceFile]) -> Traits:
         ImageError: a configuration cannot be read.
     """
     by_path = {file.path: file for file in files}
+    return read_traits(by_path, lambda path: _head(by_path[path]))
 
-    def read(path: str) -> bytes:
-        file = by_path[path]
-        return file.head(_CONFIG_LIMIT_BYTES) if file.size <= _CONFIG_LIMIT_BYTES else b""
 
-    return read_traits(by_path, read)
+def config_of(files: Iterable[SourceFile]) -> bytes:
+    """The model's `config.json`; empty where there is none.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    return next((_head(file) for file in files if file.path == _CONFIG), b"")
+
+
+def read_once(file: SourceFile, config: bytes) -> SourceFile:
+    """The file, or what `config_of` has read of it already."""
+    return SourceFile.of(file.path, config) if file.path == _CONFIG else file
+
+
+def _head(file: SourceFile) -> bytes:
+    return file.head(_CONFIG_LIMIT_BYTES) if file.size <= _CONFIG_LIMIT_BYTES else b""
 
 
 def read_traits(paths: Collection[str], read: Callable[[str], bytes]) -> Traits:

@@ -1,30 +1,42 @@
 """What is done with images that exist: look at one, give it the tag that spells its digest, copy it by digest."""
 
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from modelimage.documents import INDEX_TYPES, Descriptor, read_index, read_manifest
-from modelimage.errors import ImageError
+from modelimage.errors import CancelledError, ImageError
 from modelimage.fit import Purpose, find_model, misfits
-from modelimage.images import Image, LayerRecord, Session, StoredImage, child_manifest, load_image, parse_destination
+from modelimage.images import (
+    Image,
+    LayerRecord,
+    Session,
+    StoredImage,
+    child_manifest,
+    load_image,
+    parse_destination,
+)
 from modelimage.listing import list_files
+from modelimage.machines import PLATFORM, check_platform
 from modelimage.patience import RetryPolicy
 from modelimage.progress import Reporter, readable
+from modelimage.referrers import COUNT_LIMIT, Carried, Referrer, attached, carry, manifests_of
 from modelimage.registry import Registry
 from modelimage.rootfs import Contents
-from modelimage.stores import Reader, StoredManifest
+from modelimage.stores import Reader, Repository, StoredManifest
 from modelimage.streams import Blob, Written
 from modelimage.traits import Traits
-from modelimage.writing import DEFAULT_JOBS, Documents, Draft, Part, write
-from oci_model_serving.errors import InputError
+from modelimage.writing import DEFAULT_JOBS, Documents, Draft, Part, put_part, write
+from oci_model_serving.errors import InputError, OmsError
 from oci_model_serving.reference import (
     LayoutReference,
     RegistryReference,
     digest_tag,
-    former_digest_tag,
     parse,
     parse_pinned,
+    referrers_tag,
 )
 
 
@@ -53,6 +65,15 @@ class Inspection(Image):
     model_folder: str = ""
     files: tuple[FileRecord, ...] = ()
     unread: tuple[str, ...] = ()
+    referrers: tuple[Referrer, ...] = ()
+
+
+@dataclass(frozen=True)
+class Copied(Image):
+    """An image that was copied, with what came along that is attached to it, and in words what did not."""
+
+    referrers: tuple[Referrer, ...] = ()
+    left_behind: tuple[str, ...] = ()
 
 
 def inspect(
@@ -60,14 +81,19 @@ def inspect(
     *,
     require_digest_tag: bool = False,
     files: bool = False,
+    referrers: bool = False,
     purpose: Purpose | None = None,
+    platform: str | None = None,
     reporter: Reporter | None = None,
     policy: RetryPolicy | None = None,
 ) -> Inspection:
     """Read an image's documents, by digest or by a tag, from a registry or a layout.
 
+    `platform` is the one that it must be for; without it any will do, and for a `purpose` linux/amd64 is meant.
+
     With `files` its files are listed, from the headers of its layers; for a `purpose` they are held against what
-    that needs. What is compressed and too large to be listed is told as a warning and held against nobody.
+    that needs. What is compressed and too large to be listed is told as a warning and held against nobody. With
+    `referrers` the signatures and whatever else is attached to it are listed, or a warning is given.
 
     Raises:
         InputError: the reference is none, or the image is not for the `purpose`.
@@ -78,14 +104,16 @@ def inspect(
     parsed = parse(reference)
     if isinstance(parsed, RegistryReference) and not (parsed.digest or parsed.tag):
         raise InputError(f"{reference!r} names no image: add @sha256:<64 hex digits> or a tag")
+    needed = _needed(platform, purpose)
     session = Session.start(reporter, policy)
     with session.reading(parsed) as store:
         name = parsed.digest or (parsed.tag if isinstance(parsed, RegistryReference) else None)
-        image = load_image(store, name, str(parsed))
+        image = load_image(store, name, str(parsed), needed)
         tagged = isinstance(store, Registry) and store.digest_of_tag(digest_tag(image.digest)) == image.digest
         if isinstance(parsed, LayoutReference):
             _check_blobs(store, image.manifest.layers)
         contents = list_files(store, image.manifest.layers, stop=session.stop) if files or purpose else None
+        beside = _referrers(store, image, session.reporter) if referrers else ()
     place = parsed.at(image.digest)
     if require_digest_tag and not tagged:
         raise ImageError(
@@ -94,7 +122,7 @@ def inspect(
                 "a layout has no tags; push the image to a registry"
                 if isinstance(parsed, LayoutReference)
                 else f"`oms image tag {place}` writes it (up to version 0.1.0 it was called "
-                f"{former_digest_tag(image.digest)[:14]}…, which is kept for lists of referrers)"
+                f"{referrers_tag(image.digest)[:14]}…, which is kept for lists of referrers)"
             )
         )
     found = Inspection(
@@ -103,15 +131,34 @@ def inspect(
         image.manifest.size_bytes,
         tuple(LayerRecord(layer.digest, layer.size, uploaded=False) for layer in image.manifest.layers),
         annotations=image.manifest.annotations or {},
-        platform=f"{image.config.os}/{image.config.architecture}",
+        platform=image.config.platform,
         config=image.config.config,
         digest_tag=tagged,
+        referrers=beside,
     )
     if contents is None:
         return found
     if purpose:
         _hold(contents, image, purpose, str(place), session.reporter)
     return _with_files(found, contents, files=files)
+
+
+def _referrers(store: Repository, image: StoredImage, reporter: Reporter) -> tuple[Referrer, ...]:
+    try:
+        top = image.stored if image.stored.digest == image.digest else store.manifest(image.digest)
+        return tuple(islice(attached(store, manifests_of(top)), COUNT_LIMIT))
+    except CancelledError:
+        raise
+    except OmsError as error:
+        reporter.note(f"warning: what is attached to it cannot be listed: {error}")
+        return ()
+
+
+def _needed(platform: str | None, purpose: Purpose | None) -> str | None:
+    """What an image must be for: who serves it without a word means the usual one."""
+    if platform:
+        check_platform(platform)
+    return platform or (PLATFORM if purpose else None)
 
 
 def _hold(contents: Contents, image: StoredImage, purpose: Purpose, place: str, reporter: Reporter) -> None:
@@ -181,15 +228,19 @@ def copy(
     *,
     jobs: int = DEFAULT_JOBS,
     purpose: Purpose | None = None,
+    referrers: bool = True,
+    platform: str | None = None,
     cache: Path | None = None,
     reporter: Reporter | None = None,
     policy: RetryPolicy | None = None,
-) -> Image:
+) -> Copied:
     """Copy an image by its digest, which stays the same; on one host its layers are mounted and not sent.
 
     `reference` carries a digest; `destination` is `HOST/REPO[:TAG]` or `oci:FOLDER`. Images of several
     platforms are copied whole. For a `purpose` the image's files are held against what that needs, before a byte is
-    copied.
+    copied. With `referrers` all that is attached to it comes along (`modelimage.referrers`); what cannot is told as a
+    warning, and the image is copied all the same.
+    `platform` is as for `inspect`.
 
     Raises:
         InputError: an argument is malformed, or the image is not for the `purpose`.
@@ -197,11 +248,12 @@ def copy(
     """
     if jobs < 1:
         raise InputError(f"--jobs is {jobs}: give 1 or more")
+    needed = _needed(platform, purpose)
     source, digest = parse_pinned(reference)
     place = parse_destination(destination)
     session = Session.start(reporter, policy, cache)
     with session.reading(source, place) as reader:
-        image = load_image(reader, digest, str(source))
+        image = load_image(reader, digest, str(source), needed)
         contents = list_files(reader, image.manifest.layers, stop=session.stop) if purpose else None
         if purpose and contents:
             _hold(contents, image, purpose, str(source), session.reporter)
@@ -209,13 +261,25 @@ def copy(
             for layer in [image.manifest.config, *image.manifest.layers]:
                 session.cache.seen_in(source.name, layer.digest)
         with session.writing(place) as store:
-            draft = _draft(reader, reader.manifest(digest), image.manifest.layers)
-            written = write(session, store, place, draft, jobs)
-        return replace(written, traits=_traits(contents) if contents else traits_in(reader, image))
+            top = reader.manifest(digest)
+            written = write(session, store, place, _draft(reader, top, image.manifest.layers), jobs)
+            put = partial(put_part, session, store, place, told=_copied)
+            carried = carry(reader, store, top, put) if referrers else Carried()
+        for problem in carried.problems:
+            session.reporter.note(f"warning: {problem}")
+        return Copied(
+            written.digest,
+            written.reference,
+            written.size_bytes,
+            written.layers,
+            traits=_traits(contents) if contents else traits_in(reader, image),
+            referrers=tuple(carried.referrers),
+            left_behind=tuple(carried.problems),
+        )
 
 
 def _draft(reader: Reader, top: StoredManifest, layers: list[Descriptor]) -> Draft:
-    """All that `top` names, as it is; `layers` are those of our platform's image."""
+    """All that `top` names, as it is; `layers` are those of the image that was looked at."""
 
     def finish(_: list[Written]) -> Documents:
         return Documents(top, layers)

@@ -1,38 +1,49 @@
-"""HTTP to one registry: authorisation, retries and errors that say what the registry said.
+"""HTTP to one registry: redirects, retries, deadlines, and how much of an answer is read.
 
-Authorisation is the distribution project's token flow (https://distribution.github.io/distribution/spec/auth/token/)
-or Basic, whichever the registry asks for. Plain http is spoken to loopback addresses only, whatever an answer's
-Location or realm says.
+Plain http is spoken to a registry on this machine only, whatever an answer's Location or realm says; one there that
+speaks TLS is spoken to with TLS. Our Authorization goes to the registry's own address and nowhere else.
 """
 
-import json
-import threading
-import time
-import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 
 import httpx
 
-from modelimage.credentials import Credential, Credentials
+from modelimage.answers import ENCODINGS, ERROR_LIMIT_BYTES, held
+from modelimage.authorisation import Authorisations
+from modelimage.certificates import certificate_remedy, certificates_folder, speaks_tls
+from modelimage.credentials import Credentials
 from modelimage.errors import CancelledError, ImageError
-from modelimage.patience import RETRIED_STATUSES, Patience, TransientError, retry_after
-from modelimage.reach import unreachable
+from modelimage.patience import Patience, TransientError
+from modelimage.reach import root_cause, unreachable
+from modelimage.refusals import RegistryError, error_of
+from modelimage.routes import Routes
+from modelimage.stores import MANIFEST_LIMIT_BYTES
 from oci_model_serving.reference import is_loopback
 
-_TOKEN_MARGIN_SECONDS = 30.0
-_TOKEN_DEFAULT_SECONDS = 60.0  # the token specification's own default for `expires_in`
-_TIMEOUT = httpx.Timeout(connect=15, read=600, write=120, pool=None)
-"""Reading is patient: a registry may hash 9.5 GB before it answers the request that ends an upload."""
+_CONNECT_SECONDS = 15.0
+_HTTPS_PORT = 443
+_SLOWEST_BYTES_PER_SECOND = 16_000_000
+"""What a registry may hash, or move to where it keeps it, before it answers an upload: ten minutes for 9.5 GB."""
+_REDIRECTS = 10
+_CHALLENGES = 2  # a token may have expired, and its successor be fetched with a credential that has too
+_ANSWER_LIMIT_BYTES = MANIFEST_LIMIT_BYTES + 1
+"""Of answers that are held in memory: one byte more than the largest manifest, so that a larger one is seen."""
+
+Body = bytes | Callable[[], Iterator[bytes]]
+"""What a request sends: bytes, or what begins a fresh pass over them each time that they are sent."""
 
 
-class RegistryError(ImageError):
-    """The registry refused, for good: `status` is its HTTP status, `codes` its own error codes."""
+@dataclass(frozen=True)
+class _Asked:
+    """A request, wherever it is sent."""
 
-    def __init__(self, message: str, *, status: int = 0, codes: tuple[str, ...] = ()) -> None:
-        super().__init__(message)
-        self.status, self.codes = status, codes
+    method: str
+    scope: str
+    headers: Mapping[str, str]
+    content: Body | None
+    pending: int
 
 
 class Transport:
@@ -42,16 +53,18 @@ class Transport:
         self.host, self.patience = host, patience
         # Docker Hub's API has another name than its images.
         address = "registry-1.docker.io" if host == "docker.io" else host
-        local = is_loopback(host)
-        self.base = httpx.URL(f"{'http' if local else 'https'}://{address}")
+        self._local = is_loopback(host)
+        # Who has put certificates there for a registry on this machine says that it speaks TLS.
+        plain = self._local and certificates_folder(host) is None
+        self.base = httpx.URL(f"{'http' if plain else 'https'}://{address}")
         self._client = httpx.Client(
-            timeout=_TIMEOUT,
-            limits=httpx.Limits(max_connections=None, keepalive_expiry=30),
-            trust_env=not local,  # a proxy would look for loopback on its own machine
-            headers={"User-Agent": "oci-model-serving"},
-            event_hooks={"request": [_refuse_plain_http]},
+            transport=Routes(host, self.base.netloc.decode()),
+            timeout=self._timeout(),
+            trust_env=False,  # the routes know the environment's proxies and authorities
+            headers={"User-Agent": "oci-model-serving", "Accept-Encoding": ENCODINGS},
+            event_hooks={"request": [self._check_scheme]},
         )
-        self._authorisations = _Authorisations(self._client, host, credentials)
+        self._authorisations = Authorisations(self._client, host, credentials)
         self._answered = False
 
     def close(self) -> None:
@@ -59,8 +72,26 @@ class Transport:
         self._client.close()
 
     def url(self, path: str) -> httpx.URL:
-        """The address of `path`, which may itself be an address, as a Location header's."""
+        """The address of a path at the registry."""
         return self.base.join(path)
+
+    def located(self, response: httpx.Response, location: str | None = "") -> httpx.URL | None:
+        """Where an answer leads, by its Location or a link of it, seen from the host that gave it; None for nowhere.
+
+        A registry behind a proxy that ends TLS may call itself by plain http (distribution #123): what leads to the
+        registry's own host by http, at its own port or without one, is asked for by https.
+        """
+        location = response.headers.get("location") if location == "" else location
+        if not location:
+            return None
+        try:
+            url = response.url.join(location)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise RegistryError(f"{self.host} answered with an address that is none: {error}") from error
+        own = url.host == self.base.host and url.port in (None, self.base.port or _HTTPS_PORT)
+        if own and url.scheme == "http" and self.base.scheme == "https":
+            return url.copy_with(scheme="https", port=self.base.port)
+        return url
 
     def call(
         self,
@@ -73,13 +104,23 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
         patience: Patience | None = None,
+        pending: int = 0,
     ) -> httpx.Response:
         """Send a small request and try again while that may help.
 
-        `doing` begins the message of an error ("pushing layer x"); `accept` are the statuses that are answers.
+        `doing` begins the message of an error ("pushing layer x"); `accept` are the statuses that are answers;
+        `pending` are the bytes that the registry may have to go through before it answers.
         """
         return (patience or self.patience).retrying()(
-            self.once, method, path, doing=doing, scope=scope, accept=accept, headers=headers, content=content
+            self.once,
+            method,
+            path,
+            doing=doing,
+            scope=scope,
+            accept=accept,
+            headers=headers,
+            content=content,
+            pending=pending,
         )
 
     def once(
@@ -91,23 +132,30 @@ class Transport:
         scope: str,
         accept: tuple[int, ...],
         headers: Mapping[str, str] | None = None,
-        content: bytes | Iterator[bytes] | None = None,
+        content: Body | None = None,
+        pending: int = 0,
     ) -> httpx.Response:
-        """Send a request once; a streamed `content` cannot be sent again, so an expired token is then transient."""
-        with self._answer(method, path, doing=doing, scope=scope, headers=headers, content=content) as response:
-            response.read()
+        """Send a request once, but again where the registry asks who we are or sends it elsewhere.
+
+        The answer is held in memory, up to a byte more than a manifest may have.
+        """
+        answer = self._answer(method, path, doing=doing, scope=scope, headers=headers, content=content, pending=pending)
+        with answer as response:
             if response.status_code in accept:
-                return response
-            raise error_of(response, doing)
+                return held(response, _ANSWER_LIMIT_BYTES)
+            raise self._refusal(response, doing)
 
     @contextmanager
     def stream(self, path: str, *, doing: str, scope: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
-        """Send a GET once and hand out the answer before its body; redirects are followed, without our secrets."""
-        with self._answer("GET", path, doing=doing, scope=scope, headers=headers, content=None) as response:
+        """Send a GET once and hand out the answer before its body."""
+        with self._answer("GET", path, doing=doing, scope=scope, headers=headers) as response:
             if response.status_code not in {200, 206}:
-                response.read()
-                raise error_of(response, doing)
+                raise self._refusal(response, doing)
             yield response
+
+    def _refusal(self, response: httpx.Response, doing: str) -> ImageError:
+        login = self._authorisations.login if "authorization" in response.request.headers else ""
+        return error_of(held(response, ERROR_LIMIT_BYTES), doing, login)
 
     @contextmanager
     def _answer(
@@ -118,107 +166,92 @@ class Transport:
         doing: str,
         scope: str,
         headers: Mapping[str, str] | None,
-        content: bytes | Iterator[bytes] | None,
+        content: Body | None = None,
+        pending: int = 0,
     ) -> Iterator[httpx.Response]:
         if self.patience.stop.is_set():
             raise CancelledError(f"{doing}: stopped")
-        url = path if isinstance(path, httpx.URL) else self.url(path)
-        ours = (url.scheme, url.host, url.port) == (self.base.scheme, self.base.host, self.base.port)
-        challenge: str | None = None
         with _transport_errors(doing, self.host, answered=self._answered):
-            for attempt in range(3):
-                sent = dict(headers or {})
-                if ours and (authorisation := self._authorisations.header(scope, challenge, refresh=attempt > 1)):
-                    sent["Authorization"] = authorisation
-                request = self._client.build_request(method, url, headers=sent, content=content)
-                response = self._client.send(request, stream=True, follow_redirects=method in {"GET", "HEAD"})
-                self._answered = True
+            asked = _Asked(method, scope, headers or {}, content, pending)
+            url = path if isinstance(path, httpx.URL) else self.url(path)
+            for _ in range(_REDIRECTS):
+                response = self._answer_of(url, asked)
                 try:
-                    challenge = response.headers.get("www-authenticate", "")
-                    if response.status_code != httpx.codes.UNAUTHORIZED or not challenge or attempt == 2 or not ours:
+                    self._answered = True
+                    target = self.located(response) if _is_redirect(method, response) else None
+                    if target is None:
                         yield response
                         return
-                    response.read()
                 finally:
                     response.close()
-                if content is not None and not isinstance(content, bytes):
-                    self._authorisations.header(scope, challenge, refresh=True)
-                    raise TransientError(f"{doing}: the registry's token expired", retry_after=0)
+                url = target
+            raise RegistryError(f"{doing}: {self.host} sends from one address to the next: is it a registry?")
 
-
-class _Authorisations:
-    """The Authorization header for each scope, kept while it is valid."""
-
-    def __init__(self, client: httpx.Client, host: str, credentials: Credentials) -> None:
-        self._client, self._host, self._credentials = client, host, credentials
-        self._known: dict[str, tuple[str, float]] = {}
-        self._lock = threading.Lock()
-
-    def header(self, scope: str, challenge: str | None, *, refresh: bool) -> str | None:
-        """The header for `scope`, answering the registry's `challenge` where it has made one."""
-        with self._lock:
-            known = self._known.get(scope)
-            if challenge is None:
-                return known[0] if known and time.monotonic() < known[1] else None
-            scheme, _, rest = challenge.partition(" ")
-            credential = self._credentials.find(refresh=refresh)
-            if scheme.lower() == "basic":
-                if credential is None:
-                    return None
-                lifetime = float("inf")
-                header = credential.basic()
-            elif scheme.lower() == "bearer":
-                token, lifetime = self._token(self._parameters(rest), scope, credential)
-                header = f"Bearer {token}"
-            else:
-                raise RegistryError(f"{self._host} asks for authorisation by {scheme!r}, which is not known here")
-            self._known[scope] = (header, time.monotonic() + lifetime)
-            return header
-
-    def _parameters(self, challenge: str) -> dict[str, str]:
+    def _answer_of(self, url: httpx.URL, asked: _Asked) -> httpx.Response:
+        """One address' answer; a registry on this machine that turns out to speak TLS is asked again, with TLS."""
         try:
-            parameters = urllib.request.parse_keqv_list(urllib.request.parse_http_list(challenge))
-        except ValueError:
-            parameters = {}
-        if not parameters.get("realm"):
-            raise RegistryError(f"{self._host} asks for a token and does not say where: is it a registry?")
-        return parameters
-
-    def _token(self, challenge: Mapping[str, str], scope: str, credential: Credential | None) -> tuple[str, float]:
-        realm, service = challenge["realm"], challenge.get("service", "")
-        doing = f"asking {httpx.URL(realm).host or realm!r} for a token for {self._host}"
-        if credential and credential.identity_token:
-            form = {
-                "grant_type": "refresh_token",
-                "service": service,
-                "client_id": "oci-model-serving",
-                "scope": scope,
-                "refresh_token": credential.identity_token,
-            }
-            response = self._client.post(realm, data=form)
+            response = self._authorised(url, asked)
+        except (httpx.RemoteProtocolError, httpx.ReadError):
+            if not self._turns_out_to_speak_tls(url):
+                raise
         else:
-            headers = {"Authorization": credential.basic()} if credential else {}
-            # One `scope` parameter each: the specification's way to ask for several.
-            query: list[tuple[str, str | int | float | bool | None]] = [("service", service)]
-            query += [("scope", part) for part in scope.split(" ")]
-            response = self._client.get(httpx.URL(realm).copy_merge_params(query), headers=headers)
-        if response.status_code != httpx.codes.OK:
-            raise error_of(response, doing)
-        try:
-            answer = response.json()
-            token = str(answer.get("token") or answer["access_token"])
-            lifetime = float(answer.get("expires_in") or _TOKEN_DEFAULT_SECONDS)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RegistryError(f"{doing}: the answer holds no token") from error
-        # Short-lived tokens are used for half their life rather than never.
-        return token, max(lifetime - _TOKEN_MARGIN_SECONDS, lifetime / 2)
+            if response.status_code != httpx.codes.BAD_REQUEST or not self._turns_out_to_speak_tls(url):
+                return response
+            response.close()
+        return self._authorised(url.copy_with(scheme="https"), asked)
 
+    def _turns_out_to_speak_tls(self, url: httpx.URL) -> bool:
+        """Servers of TLS answer plain http with 400, with an alert, or not at all; then it is TLS from now on."""
+        if self._answered or (url.scheme, url.host, url.port) != ("http", self.base.host, self.base.port):
+            return False
+        if not speaks_tls(url.host, url.port or 80):
+            return False
+        self.base = self.base.copy_with(scheme="https")
+        return True
 
-def _refuse_plain_http(request: httpx.Request) -> None:
-    if request.url.scheme != "https" and not is_loopback(request.url.host):
-        raise RegistryError(
-            f"refused to speak plain http to {request.url.host}: only loopback registries may do without TLS"
+    def _authorised(self, url: httpx.URL, asked: _Asked) -> httpx.Response:
+        """One address' answer, its body not read; where it is the registry's own, it learns who we are if it asks."""
+        ours = (url.scheme, url.host, url.port) == (self.base.scheme, self.base.host, self.base.port)
+        challenge: str | None = None
+        attempt = 0
+        while True:
+            sent = dict(asked.headers)
+            if ours and (authorisation := self._authorisations.header(asked.scope, challenge, refresh=attempt > 1)):
+                sent["Authorization"] = authorisation
+            request = self._client.build_request(
+                asked.method,
+                url,
+                headers=sent,
+                content=asked.content() if callable(asked.content) else asked.content,
+                timeout=self._timeout(asked.pending),
+            )
+            response = self._client.send(request, stream=True)
+            challenge = response.headers.get("www-authenticate", "")
+            if response.status_code != httpx.codes.UNAUTHORIZED or not challenge or attempt == _CHALLENGES or not ours:
+                return response
+            with closing(response):
+                held(response, ERROR_LIMIT_BYTES)
+            attempt += 1
+
+    def _timeout(self, pending: int = 0) -> httpx.Timeout:
+        """How long a connection may move no byte; an answer may take longer where the registry has work to do."""
+        silence = self.patience.policy.silence_seconds
+        return httpx.Timeout(
+            connect=_CONNECT_SECONDS, read=silence + pending / _SLOWEST_BYTES_PER_SECOND, write=silence, pool=None
         )
+
+    def _check_scheme(self, request: httpx.Request) -> None:
+        url = request.url
+        if url.scheme == "https" or (url.scheme == "http" and self._local and is_loopback(url.host)):
+            return
+        what = "plain http" if url.scheme == "http" else repr(url.scheme[:20])
+        raise RegistryError(f"refused to speak {what} to {url.host}: only loopback registries may do without TLS")
+
+
+def _is_redirect(method: str, response: httpx.Response) -> bool:
+    """Whether the same request goes to another address: a body is sent again only where the status says so."""
+    followed = {307, 308} if method not in {"GET", "HEAD"} else {301, 302, 303, 307, 308}
+    return response.status_code in followed
 
 
 @contextmanager
@@ -227,46 +260,10 @@ def _transport_errors(doing: str, host: str, *, answered: bool) -> Iterator[None
         yield
     except httpx.TransportError as error:
         found = unreachable(error, doing, host, answered_before=answered)
-        raise (found if isinstance(found, TransientError) else RegistryError(str(found))) from error
+        if isinstance(found, TransientError):
+            raise found from error
+        raise RegistryError(f"{found}{certificate_remedy(root_cause(error), host)}") from error
     except httpx.RequestError as error:
         raise RegistryError(f"{doing}: {host} answered with what is no answer: {error}: is it a registry?") from error
     except httpx.InvalidURL as error:
         raise RegistryError(f"{doing}: {host} answered with an address that is none: {error}") from error
-
-
-def error_of(response: httpx.Response, doing: str) -> RegistryError | TransientError:
-    """The error that an answer means, with the registry's own words and what to do."""
-    status = response.status_code
-    codes, said = _registry_words(response)
-    message = f"{doing}: the registry answered {status} {response.reason_phrase}".rstrip()
-    if said:
-        message += f": {said}"
-    if status in RETRIED_STATUSES:
-        return TransientError(message, retry_after=retry_after(response.headers))
-    remedies = {
-        401: "log in with `docker login`, `gcloud auth application-default login`, or set MODELIMAGE_USERNAME and "
-        "MODELIMAGE_PASSWORD",
-        403: "the account lacks the right to do this there (pushing to Artifact Registry needs its writer role)",
-        405: "the registry takes no pushes there, as a mirror or a read-only one",
-        413: "the registry or a proxy before it limits the size of a request: raise that limit",
-    }
-    if status in remedies:
-        message += f": {remedies[status]}"
-    return RegistryError(message, status=status, codes=codes)
-
-
-def _registry_words(response: httpx.Response) -> tuple[tuple[str, ...], str]:
-    try:
-        errors: list[dict[str, Any]] = json.loads(response.content)["errors"]
-        codes = tuple(str(error.get("code", "")) for error in errors)
-        said = "; ".join(_words(error) for error in errors)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        said = response.text if response.headers.get("content-type", "").startswith("text/plain") else ""
-        codes = ()
-    return codes, " ".join(said.split())[:500]
-
-
-def _words(error: Mapping[str, Any]) -> str:
-    detail = error.get("detail")
-    shown = f" ({detail if isinstance(detail, str) else json.dumps(detail)})" if detail else ""
-    return f"{error.get('code', '')}: {error.get('message', '')}{shown}"

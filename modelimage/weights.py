@@ -7,7 +7,8 @@ above 100 MB, and so does this one.
 
 import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from modelimage import remedies
@@ -16,7 +17,7 @@ from oci_model_serving.errors import InputError
 HEADER_LIMIT_BYTES = 100_000_000
 INDEX_SUFFIX = ".safetensors.index.json"
 WEIGHT_SUFFIXES = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".npz", ".h5", ".msgpack")
-
+_FORMATS = {"safetensors": "safetensors", "gguf": "gguf", "onnx": "onnx", "h5": "tensorflow", "msgpack": "flax"}
 
 _BESIDE_A_MODEL = re.compile(r"(^|[-_./])(mmproj|imatrix)|mmproj", re.IGNORECASE)
 """llama.cpp's names of files beside a model: a vision model's projector, the statistics of a quantisation."""
@@ -30,6 +31,15 @@ def is_gguf_model(path: str) -> bool:
 def is_weights(path: str) -> bool:
     """Tell whether a file holds weights by its name: such a file becomes a layer of its own."""
     return path.lower().endswith(WEIGHT_SUFFIXES)
+
+
+def format_of(sizes: Mapping[str, int]) -> str:
+    """The format of a model's weights by the most bytes, given the size of each of its files; "" without weights."""
+    held = Counter[str]()
+    for path, size in sizes.items():
+        if is_weights(path):
+            held[_FORMATS.get(path.lower().rpartition(".")[2], "pytorch")] += size
+    return held.most_common(1)[0][0] if held else ""
 
 
 class HeaderCheck:

@@ -18,7 +18,10 @@ ADAPTERS_MOUNT = "/adapters"
 ADAPTER_VOLUME = "adapter-"
 """What the names of the pods' volumes of adapters begin with; the adapter's name follows."""
 SHELL_BASE = "docker.io/library/busybox@sha256:9db7b59979c38555a39def84a31fb98b5296952f9e3afd4f6f11f05b07adfab0"
-"""busybox 1.37.0, the base of images that modelcar can run (it needs `sh`, `ln` and `sleep`)."""
+"""busybox 1.37.0, the base of images that modelcar can run (it needs `sh`, `ln` and `sleep`).
+
+The digest is that of the list of its platforms: machines of x86-64 and of arm64 have pulled by it (public reports), so
+that it is the base of images for both."""
 KSERVE_STOP = "serving.kserve.io/stop"
 """KServe deletes the predictor's Deployment, Service and autoscaler while this annotation is `"true"`."""
 REVISION_LABEL = "oci-model-serving/revision"

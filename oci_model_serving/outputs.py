@@ -28,7 +28,10 @@ class _Output(BaseModel):
 
 
 class ClusterOutput(_Output):
-    """The cluster that serves: its GKE name, location and Kubernetes version ("" when unknown)."""
+    """The cluster that serves: its GKE name, location and Kubernetes version ("" when unknown).
+
+    All three are "" of a stack without a cluster, which makes images only.
+    """
 
     name: str
     location: str
@@ -44,7 +47,7 @@ class TaintOutput(_Output):
 
 
 class NodePoolOutput(_Output):
-    """A pool of GPU nodes: `disk_size_gb` in GB, `labels` and `taints` as its nodes carry them."""
+    """A pool of GPU nodes: `disk_size_gb` in GB (0: GKE chooses it), `labels` and `taints` as its nodes carry them."""
 
     accelerator: str
     count: int
@@ -107,7 +110,8 @@ class ModelOutput(_ImageOutput):
 
     `revision` names what its pods are made of ("" where an older version wrote it), `replicas` is how many there are at
     least: 0 of a paused model and of one that scales to zero. `task` is what the server is asked for, `adapters` has
-    its LoRA adapters by the names that requests call them.
+    its LoRA adapters by the names that requests call them. Of a stack without a cluster `url` and
+    `namespace` are "": the image can be promoted, and nothing answers (`served`).
     """
 
     delivery: Literal["modelcar", "native", "fetch", "kubeai"]
@@ -124,6 +128,11 @@ class ModelOutput(_ImageOutput):
     task: _Task = "generation"
     # The engine leaves empty maps out of a stack's outputs.
     adapters: dict[str, AdapterOutput] = {}
+
+    @property
+    def served(self) -> bool:
+        """Whether a cluster serves it, and not only its image is there."""
+        return bool(self.url)
 
     @property
     def serving(self) -> Delivery:
@@ -152,6 +161,11 @@ class StackOutputs(_Output):
         """
         if key not in self.models:
             raise ContractError(_no_model(stack, key, self.models))
+        if not self.models[key].served:
+            raise ContractError(
+                f"{stack} has no cluster, and only the image of model {key!r}: take it from the stack that serves it, "
+                "or write oci-model-serving:cluster there and `pulumi up`"
+            )
         return self.models[key]
 
 
@@ -247,6 +261,35 @@ def describe(
         "node_pool": node_pool,
         "revision": revision,
         "replicas": replicas,
+        "task": task,
+        "adapters": dict(adapters),
+    }
+
+
+def describe_unserved(
+    image: Mapping[str, Any],
+    delivery: Delivery,
+    *,
+    name: str,
+    served_name: str,
+    storage_uri: pulumi.Output[str],
+    task: pulumi.Input[str],
+    adapters: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Write the `ModelOutput` of an image (of `describe_image`) that no cluster serves."""
+    return {
+        **image,
+        "delivery": delivery.value,
+        "platform": delivery.platform.name,
+        "name": name,
+        "namespace": "",
+        "storage_uri": storage_uri,
+        "served_name": served_name,
+        "url": "",
+        "paused": False,
+        "node_pool": None,
+        "revision": "",
+        "replicas": 0,
         "task": task,
         "adapters": dict(adapters),
     }

@@ -25,7 +25,8 @@ _HOST = rf"(?:{_NAMED_HOST}(?::[0-9]{{1,5}})?|{_LABEL}:[0-9]{{1,5}})"
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = rf"{_COMPONENT}(?:/{_COMPONENT})*"
 _NAME = re.compile(rf"(?P<host>{_HOST})/(?P<path>{_PATH})")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+TAG_CHARACTERS = 128
+_TAG = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{TAG_CHARACTERS - 1}}}")
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,11 @@ Reference = RegistryReference | LayoutReference
 
 DIGEST_TAG_PREFIX = "digest-"
 """What the tags that spell digests begin with: cleanup policies keep them."""
+PACKED_TAG_PREFIX = "packed-"
+"""What the tags begin with that spell the digests of images which were packed into their repository: only packing
+writes them, a copy of an image does not carry them."""
+SHARE_TAG_PREFIX = "share-"
+"""What the tags of records begin with that machines leave which pack an image together (`modelimage.shares`)."""
 REFERRERS_PREFIX = "sha256-"
 """What tags begin with that are lists of referrers: the OCI distribution specification v1.1 ("Referrers Tag Schema")
 calls the list of an image's signatures and attestations `sha256-<hex>`, and clients replace it; cosign adds `.sig` and
@@ -143,11 +149,19 @@ calls the list of an image's signatures and attestations `sha256-<hex>`, and cli
 
 def digest_tag(digest: str) -> str:
     """The tag that spells `digest` out, `digest-sha256-<hex>`: it names its own content, so serving may see it."""
-    return DIGEST_TAG_PREFIX + former_digest_tag(digest)
+    return DIGEST_TAG_PREFIX + referrers_tag(digest)
 
 
-def former_digest_tag(digest: str) -> str:
-    """The tag that spelled `digest` out up to version 0.1.0, `sha256-<hex>`; it may be a list of referrers by now."""
+def packed_tag(digest: str) -> str:
+    """The tag that says of an image that it was packed into its repository, `packed-sha256-<hex>`."""
+    return PACKED_TAG_PREFIX + referrers_tag(digest)
+
+
+def referrers_tag(digest: str) -> str:
+    """The tag of the list of a manifest's referrers where the registry has no API, `sha256-<hex>`.
+
+    Up to version 0.1.0 it was our own tag that spelled `digest` out.
+    """
     return digest.replace(":", "-", 1)
 
 
@@ -155,6 +169,11 @@ def digest_of(tag: str) -> str:
     """The digest that such a tag spells out, by its present or its former name; "" for any other tag."""
     digest = tag.removeprefix(DIGEST_TAG_PREFIX).replace("-", ":", 1)
     return digest if DIGEST.fullmatch(digest) else ""
+
+
+def packed_digest_of(tag: str) -> str:
+    """The digest that the tag of a packed image spells out; "" for any other tag."""
+    return digest_of(tag.removeprefix(PACKED_TAG_PREFIX)) if tag.startswith(f"{PACKED_TAG_PREFIX}sha256-") else ""
 
 
 def split(text: str) -> tuple[str, str, str]:
@@ -255,7 +274,7 @@ def parse_registry(text: str) -> RegistryReference:
     if "@" in text and not DIGEST.fullmatch(digest):
         problems.append(f"{text!r}: {_why_no_digest(digest)}")
     if ":" in path and not _TAG.fullmatch(tag):
-        problems.append(f"{text!r}: a tag is at most 128 letters, digits, '.', '_' and '-', not {tag!r}")
+        problems.append(f"{text!r}: a tag is at most {TAG_CHARACTERS} letters, digits, '.', '_' and '-', not {tag!r}")
     if problems:
         raise InputError(*problems)
     if digest:

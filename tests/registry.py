@@ -47,6 +47,7 @@ class RegistryServer:
         *,
         htpasswd: tuple[str, str] | None = None,
         tls: tuple[Path, Path] | None = None,
+        clients: Path | None = None,
     ) -> None:
         self.folder = folder
         self.port = free_port()
@@ -67,6 +68,8 @@ class RegistryServer:
             config["auth"] = {"htpasswd": {"realm": "test", "path": str(folder / "htpasswd")}}
         if tls:
             config["http"]["tls"] = {"certificate": str(tls[0]), "key": str(tls[1])}
+            if clients:  # the authority of certificates that clients must show
+                config["http"]["tls"]["clientcas"] = [str(clients)]
         self._config = folder / "config.yml"
         self._config.write_text(json.dumps(config))  # JSON is YAML
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib.metadata
 import io
 import json
 import os
@@ -66,11 +67,14 @@ def run(
     reporter: Teller | None = None,
     sleep: Callable[[float], None] = lambda _: None,
     place: BuildPlace = PLACE,
+    source: str = SOURCE,
+    files: dict[str, Any] | None = None,
 ) -> Any:
     return pack_in_cloud_build(
-        SOURCE,
+        source,
         "us-docker.pkg.dev/p/models/qwen:v1",
         place,
+        files=files,
         client=clients.cloud_build(google),
         log_client=clients.storage_client(google, PLACE.project),
         reporter=reporter or Teller(),
@@ -226,8 +230,13 @@ def test_a_conversion_installs_what_it_needs_and_nothing_else_does() -> None:
     assert not set(REQUIREMENTS) & set(plain)
 
 
-def test_the_step_really_packs_when_its_arguments_are_run(tmp_path: Path, model: Path) -> None:
+@pytest.mark.parametrize("installed", [False, True])
+def test_the_step_really_packs_when_its_arguments_are_run(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
     """The step's own program, run here: only pip is a stand-in, since the requirements are installed already."""
+    if not installed:
+        monkeypatch.setattr(importlib.metadata, "version", lambda _: "0.0.0")
     step = make_build(str(model), f"oci:{tmp_path / 'image'}", PLACE).steps[0]
     arguments = [argument.replace("$$", "$").replace("/workspace", str(tmp_path)) for argument in step.args]
     (tmp_path / "output").mkdir()
@@ -248,7 +257,9 @@ def test_the_step_really_packs_when_its_arguments_are_run(tmp_path: Path, model:
     output = json.loads((tmp_path / "output" / "output").read_text())
     assert output["digest"].startswith("sha256:")
     assert (tmp_path / "image" / "index.json").exists()
-    assert "httpx==" in (tmp_path / "pip-arguments").read_text()
+    assert (tmp_path / "pip-arguments").exists() is not installed
+    if not installed:
+        assert "httpx==" in (tmp_path / "pip-arguments").read_text()
 
 
 def test_a_step_that_cannot_pack_says_so_and_fails_the_build(tmp_path: Path) -> None:
@@ -268,13 +279,35 @@ def test_the_code_that_travels_is_the_same_each_time_and_holds_what_packs_and_no
     with zipfile.ZipFile(io.BytesIO(base64.b64decode("".join(one[3 : 3 + parts])))) as archive:
         names = set(archive.namelist())
     program = (
-        "import sys, modelimage.build_step, modelimage.packer, modelimage.hub, modelimage.bucket\n"
+        "import sys, modelimage.build_step, modelimage.shares, modelimage.hub, modelimage.bucket\n"
         "for name, module in sys.modules.items():\n"
         "    if name.split('.')[0] in ('modelimage', 'oci_model_serving'):\n"
         "        print('/'.join(module.__file__.split('/')[-2:]))"
     )
     needed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert names == set(needed.stdout.split())
+
+
+def test_an_artifact_of_a_registry_is_packed_in_a_build_and_one_on_this_disk_is_not(
+    google: Loopback, inspected: list[str]
+) -> None:
+    image = f"h.example/models@{DIGEST}"
+    assert run(google, source=f"oci://{image}").reference == "the image"
+    with pytest.raises(InputError, match="give one in a registry, oci://…"):
+        pack_in_cloud_build(f"oci:folder@{DIGEST}", "h.example/r", PLACE, client=None)
+
+
+def test_the_artifact_beside_the_image_is_asked_for_and_told(google: Loopback, inspected: list[str]) -> None:
+    told = {"digest": DIGEST, "size_bytes": 7, "modelpack": f"h.example/r@{DIGEST}"}
+    google.script.output = json.dumps(told).encode()
+    form = {"modelpack": True, "platform": "linux/arm64"}
+    image = run(google, files=form)
+    assert image.modelpack == told["modelpack"]
+    step = make_build(SOURCE, "h.example/r", PLACE, files=form).steps[0]
+    job = json.loads(step.args[3 + int(step.args[2])])
+    assert {key: job[key] for key in form} == form
+    with pytest.raises(InputError, match="give one of at most 118"):
+        pack_in_cloud_build(SOURCE, f"h.example/r:{'a' * 119}", PLACE, files=form, client=None)
 
 
 def test_what_cannot_work_in_a_build_is_refused_all_at_once(tmp_path: Path) -> None:

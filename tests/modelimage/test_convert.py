@@ -21,7 +21,7 @@ import pytest
 
 from modelimage import convert, pack, unpickling, write_context
 from modelimage import inspect as inspect_image
-from modelimage.cloud_build import _archive
+from modelimage.bundle import archive
 from modelimage.convert import ANNOTATION, REQUIREMENTS, converted
 from modelimage.errors import CancelledError, ImageError
 from modelimage.origins import open_source
@@ -325,7 +325,7 @@ def test_a_build_context_holds_what_was_converted(tmp_path: Path) -> None:
 
 
 def test_the_program_is_found_in_the_archive_that_runs_in_a_build(tmp_path: Path) -> None:
-    (tmp_path / "code.zip").write_bytes(_archive())
+    (tmp_path / "code.zip").write_bytes(archive())
     program = "import inspect; from modelimage import unpickling as u; print(u.__file__); print(inspect.getsource(u))"
     done = subprocess.run(
         [sys.executable, "-c", program],

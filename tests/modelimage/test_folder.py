@@ -5,11 +5,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from modelimage import choice, pack
 from modelimage.errors import ImageError
+from modelimage.folder import FolderFile
 from modelimage.origins import open_source
 from modelimage.patience import Patience
 from modelimage.source import Selection, Source
@@ -197,3 +200,37 @@ def test_a_swapped_in_link_is_not_followed(tmp_path: Path, model: Path) -> None:
     (model / "config.json").symlink_to(tmp_path / "secret")
     with pytest.raises(ImageError, match="cannot be read"):
         list(file.read())
+
+
+def test_a_small_file_is_opened_once_to_be_looked_at_and_once_to_be_packed(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(50):
+        (model / "nested" / f"voice-{number}.json").write_text('{"sk-": "hf_"}')
+    times: Counter[str] = Counter()
+    real = FolderFile._opened
+
+    def count(self: FolderFile) -> int:
+        times[self.path] += 1
+        return real(self)
+
+    monkeypatch.setattr(FolderFile, "_opened", count)
+    pack(str(model), f"oci:{tmp_path / 'image'}")
+    assert {times[f"nested/voice-{number}.json"] for number in range(50)} == {2}
+
+
+def test_the_names_of_a_folder_are_gone_through_once_however_many_they_are(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(50):
+        (model / "nested" / f"voice-{number}.json").write_text("{}")
+    seen: list[set[str]] = []
+    real = choice._best_format
+
+    def best_format(names: set[str]) -> str:
+        seen.append(names)
+        return real(names)
+
+    monkeypatch.setattr(choice, "_best_format", best_format)
+    open_source(str(model), Selection(), Patience())
+    assert len(seen) == 2

@@ -28,12 +28,12 @@ from modelimage.documents import INDEX_TYPE, MANIFEST_TYPE
 from modelimage.errors import DigestMismatchError
 from modelimage.layers import plan_layers
 from modelimage.patience import GaveUpError, Patience, RetryPolicy
+from modelimage.refusals import RegistryError
 from modelimage.registry import Registry
 from modelimage.rules import check_names
 from modelimage.source import SourceFile
 from modelimage.stores import StoredManifest
 from modelimage.streams import Written
-from modelimage.transport import RegistryError
 from modelimage.weights import HeaderCheck
 from modelimage.writing import run_all
 from oci_model_serving.errors import InputError, OmsError

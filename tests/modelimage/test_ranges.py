@@ -8,9 +8,9 @@ import pytest
 
 from modelimage.layout import Layout
 from modelimage.patience import GaveUpError, Patience, RetryPolicy
+from modelimage.refusals import RegistryError
 from modelimage.registry import Registry
 from modelimage.source import CHUNK_BYTES
-from modelimage.transport import RegistryError
 from oci_model_serving.reference import LayoutReference, RegistryReference
 from tests.modelimage.handmade import TAR, make
 from tests.modelimage.servers import Answer, Request, ranged, serving

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import socket
 import threading
+import tracemalloc
 from email.utils import formatdate
 from pathlib import Path
 from time import time
@@ -15,8 +17,9 @@ import pytest
 from modelimage.credentials import Credentials
 from modelimage.errors import CancelledError
 from modelimage.patience import GaveUpError, Patience, RetryPolicy, TransientError
+from modelimage.refusals import RegistryError, error_of
 from modelimage.registry import Registry
-from modelimage.transport import RegistryError, Transport, error_of
+from modelimage.transport import Transport
 from oci_model_serving.reference import RegistryReference
 from tests.modelimage.servers import Answer, Request, serving
 
@@ -65,6 +68,54 @@ def test_a_refusal_is_not_tried_again_and_says_what_to_do(status: int, remedy: s
     with serving(refuse) as address, pytest.raises(RegistryError, match=remedy):
         get(transport(address))
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("https://me:pw@new.example:1/v2/x?X-Amz-Signature=secret#secret", "'https://new.example:1/v2/x'"),
+        ("//me@new.example/v2/x?sig=secret", "'//new.example/v2/x'"),
+        ("/v2/x?sig=secret", "'/v2/x'"),
+        ("https://[me:pw/x?sig=secret", "'an address that is none'"),
+    ],
+)
+def test_an_address_is_told_without_what_signs_it(location: str, shown: str) -> None:
+    message = str(error_of(httpx.Response(302, headers={"Location": location}), "x"))
+    assert f"leads to {shown}: name the host" in message
+    assert not any(word in message for word in ("secret", "me:pw", "me@"))
+
+
+@pytest.mark.parametrize("bearer", [False, True])
+@pytest.mark.parametrize("variables", [False, True])
+def test_a_login_that_is_refused_is_told_by_its_source(
+    variables: bool, bearer: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    challenge = 'Bearer realm="{}/token",service="x"' if bearer else 'Basic realm="x"'
+    with serving(lambda _: Answer(401, b"", {"WWW-Authenticate": challenge.format(address)})) as address:
+        host = address.removeprefix("http://")
+        if variables:
+            monkeypatch.setenv("MODELIMAGE_USERNAME", "me")
+            monkeypatch.setenv("MODELIMAGE_PASSWORD", "s3cret")
+        else:
+            (tmp_path / "docker-config").mkdir()
+            login = {"username": "me", "password": "s3cret"}
+            (tmp_path / "docker-config" / "config.json").write_text(json.dumps({"auths": {host: login}}))
+        with pytest.raises(RegistryError) as caught:
+            get(transport(address))
+    file = f"auths.{host} in {tmp_path / 'docker-config' / 'config.json'}"
+    source = "MODELIMAGE_USERNAME and MODELIMAGE_PASSWORD" if variables else file
+    assert f"the login from {source} was refused: renew or correct it there" in str(caught.value)
+    assert "docker login" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("challenge", ['Basic realm="x"', 'Bearer realm="{}/token",service="x"'])
+def test_who_has_no_login_is_told_how_to_log_in(challenge: str) -> None:
+    with (
+        serving(lambda _: Answer(401, b"", {"WWW-Authenticate": challenge.format(address)})) as address,
+        pytest.raises(RegistryError, match="401 Unauthorized: log in with `docker login`"),
+    ):
+        get(transport(address))
 
 
 def test_retry_after_is_obeyed_in_seconds_and_as_a_date() -> None:
@@ -130,13 +181,16 @@ class TokenService:
         self.number = 0
         self.valid: set[str] = set()
         self.answer: bytes | None = None
+        self.said: dict[str, str] = {}
 
     def __call__(self, request: Request) -> Answer:
         if request.path.startswith("/token"):
             self.asked.append(request)
             self.number += 1
             self.valid.add(f"t{self.number}")
-            return Answer(200, self.answer or json.dumps({"token": f"t{self.number}", "expires_in": 300}).encode())
+            return Answer(
+                200, self.answer or json.dumps({"token": f"t{self.number}", "expires_in": 300}).encode(), self.said
+            )
         if request.headers.get("authorization", "").removeprefix("Bearer ") in self.valid:
             return Answer(200)
         challenge = f'Bearer realm="{self.address}/token?x=1",service="the, registry",scope="ignored"'
@@ -181,6 +235,23 @@ def test_a_token_service_that_gives_none_is_told() -> None:
         service.address = address
         with pytest.raises(RegistryError, match="the answer holds no token"):
             get(transport(address))
+
+
+def test_a_token_services_answer_without_end_is_not_read_to_it(tmp_path: Path) -> None:
+    service = TokenService()
+    service.said = {"Content-Encoding": "gzip"}
+    service.answer = gzip.compress(bytes(64 << 20))
+    identity = {"auths": {"HOST": {"identitytoken": "refresh-me"}}}
+    (tmp_path / "docker-config").mkdir()
+    with serving(service) as address:
+        service.address = address
+        for logins in ("{}", json.dumps(identity).replace("HOST", address.removeprefix("http://"))):
+            (tmp_path / "docker-config" / "config.json").write_text(logins)
+            tracemalloc.start()
+            with pytest.raises(RegistryError, match="the answer holds no token"):
+                get(transport(address))
+            assert tracemalloc.get_traced_memory()[1] < 16 << 20
+            tracemalloc.stop()
 
 
 def test_our_secrets_do_not_follow_an_upload_to_another_host(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,3 +315,114 @@ def test_what_only_redirects_is_no_registry() -> None:
         pytest.raises(RegistryError, match="is it a registry"),
     ):
         get(transport(address))
+
+
+@pytest.mark.parametrize(
+    ("location", "leads_to"),
+    [
+        ("http://registry.example/v2/x", "https://registry.example/v2/x"),
+        ("http://registry.example:80/v2/x?a=%2B", "https://registry.example/v2/x?a=%2B"),
+        ("http://registry.example:443/v2/x", "https://registry.example/v2/x"),
+        ("http://registry.example:9000/bucket", "http://registry.example:9000/bucket"),  # another service: refused too
+        ("https://storage.example/x", "https://storage.example/x"),
+        ("http://storage.example/x", "http://storage.example/x"),  # refused when it is asked
+        ("/v2/y", "https://front.example/v2/y"),
+    ],
+)
+def test_a_registry_behind_a_proxy_that_ends_tls_may_call_itself_by_plain_http(location: str, leads_to: str) -> None:
+    answered = httpx.Response(
+        202, headers={"Location": location}, request=httpx.Request("POST", "https://front.example")
+    )
+    assert str(transport("registry.example").located(answered)) == leads_to
+
+
+def test_a_registry_here_with_tls_may_lead_to_storage_here_without_it() -> None:
+    asked: list[Request] = []
+
+    def storage(request: Request) -> Answer:
+        asked.append(request)
+        return Answer(200)
+
+    with serving(storage) as address:
+        client = transport("127.0.0.1:1")
+        client.base = client.base.copy_with(scheme="https")
+        answered = httpx.Response(
+            307, headers={"Location": f"{address}/bucket"}, request=httpx.Request("GET", client.base)
+        )
+        target = client.located(answered)
+        assert str(target) == f"{address}/bucket"
+        assert target is not None
+        client.call("GET", target, doing="looking", scope=SCOPE, accept=(200,))
+    assert [request.path for request in asked] == ["/bucket"]
+
+
+def test_a_registry_elsewhere_does_not_lead_to_this_machine() -> None:
+    elsewhere = transport("registry.example")
+    for address in ("http://127.0.0.1:5000/v2/", "http://localhost/v2/"):
+        with pytest.raises(RegistryError, match="refused to speak plain http"):
+            elsewhere.call("GET", httpx.URL(address), doing="looking", scope=SCOPE, accept=(200,))
+
+
+def test_an_answer_without_end_is_not_read_to_it() -> None:
+    body = b"x" * (64 << 20)
+    with serving(lambda _: Answer(200, body)) as address:
+        assert len(get(transport(address)).content) == (4 << 20) + 1
+    with serving(lambda _: Answer(400, body, {"Content-Type": "text/plain"})) as address:
+        with pytest.raises(RegistryError) as caught:
+            get(transport(address))
+        assert len(str(caught.value)) < 1000
+
+
+def test_a_compressed_answer_is_read_and_a_damaged_one_told() -> None:
+    packed = gzip.compress(b"what it says")
+    for body in (packed, b"no gzip at all"):
+        said = Answer(200, body, {"Content-Encoding": "gzip"})
+        with serving(lambda _, said=said: said) as address:  # type: ignore[misc]
+            if body == packed:
+                assert get(transport(address)).content == b"what it says"
+            else:
+                with pytest.raises(RegistryError, match="answered with what is no answer"):
+                    get(transport(address))
+
+
+def test_a_redirect_is_followed_without_our_authorization_and_back_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELIMAGE_USERNAME", "me")
+    monkeypatch.setenv("MODELIMAGE_PASSWORD", "pw")
+    seen: list[tuple[str, str, bool]] = []
+
+    def registry(request: Request) -> Answer:
+        seen.append(("registry", request.path, "authorization" in request.headers))
+        if "authorization" not in request.headers:
+            return Answer(401, b"", {"WWW-Authenticate": 'Basic realm="x"'})
+        return Answer(200) if request.path == "/back" else Answer(307, headers={"Location": f"{other}/away"})
+
+    def storage(request: Request) -> Answer:
+        seen.append(("storage", request.path, "authorization" in request.headers))
+        return Answer(302, headers={"Location": f"{address}/back"})
+
+    with serving(storage) as other, serving(registry) as address:
+        assert get(transport(address)).status_code == 200
+    assert seen == [
+        ("registry", "/v2/", False),
+        ("registry", "/v2/", True),
+        ("storage", "/away", False),
+        ("registry", "/back", True),
+    ]
+
+
+def test_what_asks_who_we_are_on_another_host_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELIMAGE_USERNAME", "me")
+    monkeypatch.setenv("MODELIMAGE_PASSWORD", "pw")
+    asked: list[Request] = []
+
+    def curious(request: Request) -> Answer:
+        asked.append(request)
+        return Answer(401, b"", {"WWW-Authenticate": 'Basic realm="x"'})
+
+    with (
+        serving(curious) as other,
+        serving(lambda request: Answer(307, headers={"Location": other + request.path})) as address,
+        pytest.raises(RegistryError, match="401"),
+    ):
+        get(transport(address))
+    assert ["authorization" in request.headers for request in asked] == [False]

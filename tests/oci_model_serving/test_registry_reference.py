@@ -12,10 +12,12 @@ from oci_model_serving.reference import (
     RegistryReference,
     digest_of,
     digest_tag,
-    former_digest_tag,
     is_loopback,
+    packed_digest_of,
+    packed_tag,
     parse,
     parse_pinned,
+    referrers_tag,
 )
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -83,10 +85,16 @@ def test_a_layout_folder_may_hold_an_at_sign() -> None:
 
 
 def test_a_digest_is_read_from_its_tag_by_its_present_and_its_former_name() -> None:
-    for name in (digest_tag(DIGEST), former_digest_tag(DIGEST)):
+    for name in (digest_tag(DIGEST), referrers_tag(DIGEST)):
         assert digest_of(name) == DIGEST
     for name in ("v1", "digest-v1", "sha256-abc", f"digest-{digest_tag(DIGEST)}", f"{digest_tag(DIGEST)}.sig"):
         assert digest_of(name) == ""
+
+
+def test_a_packed_image_is_known_by_its_tag_and_by_no_other() -> None:
+    assert packed_digest_of(packed_tag(DIGEST)) == DIGEST
+    for name in (digest_tag(DIGEST), f"packed-{digest_tag(DIGEST)}", "packed-v1", f"{packed_tag(DIGEST)}.sig"):
+        assert packed_digest_of(name) == ""
 
 
 def test_the_digest_tag_spells_the_digest() -> None:

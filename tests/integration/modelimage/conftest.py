@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,12 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for variable in ("MODELIMAGE_USERNAME", "MODELIMAGE_PASSWORD"):
         monkeypatch.delenv(variable, raising=False)
     return folder / "oci-model-serving"
+
+
+@pytest.fixture(autouse=True)
+def built_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Find what .ci/run builds from Go modules: crane and oras."""
+    monkeypatch.setenv("PATH", f"{Path('~/.cache/test-tools').expanduser()}{os.pathsep}{os.environ['PATH']}")
 
 
 @pytest.fixture

@@ -29,7 +29,10 @@ class Fault:
     ``status`` answers with an error (``headers``, ``body``) before the request goes on; ``reset_after`` tears the
     connection down after so many bytes of the request's body; ``lose_answer`` lets the registry act and resets the
     connection instead of telling; ``delay`` waits first; ``corrupt`` flips a byte of the body; ``then`` is called when
-    the fault strikes; ``cut_answer_after`` ends a download early.
+    the fault strikes; ``cut_answer_after`` ends a download early, ``stall_answer_after`` lets it fall silent,
+    ``damage`` flips a byte of it;
+    ``lead_to`` sends the request on to another host; ``keep_after`` tears an upload down that the registry then has so
+    many bytes of, and says so when it is asked (unless ``forgetful``: then it says more than it has).
     """
 
     method: str
@@ -43,7 +46,21 @@ class Fault:
     delay: float = 0.0
     corrupt: bool = False
     cut_answer_after: int | None = None
+    stall_answer_after: int | None = None
+    damage: bool = False
+    lead_to: str = ""
+    keep_after: int | None = None
+    forgetful: bool = False
     then: Callable[[], None] | None = None
+
+
+@dataclass
+class Kept:
+    """An upload that broke: how many bytes the registry has of it, how many it says, and where it goes on."""
+
+    size: int
+    said: int
+    location: str
 
 
 @dataclass
@@ -69,6 +86,9 @@ class FaultProxy:
         self.log: list[str] = []
         self.body_bytes = 0
         self.authorizations: list[str] = []
+        self.relative_locations = False
+        self.kept: dict[str, Kept] = {}
+        self.ended = threading.Event()
         self.lock = threading.Lock()
         self._server = _Server(self)
         self.host = f"127.0.0.1:{self._server.server_port}"
@@ -79,6 +99,7 @@ class FaultProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.ended.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -128,10 +149,27 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(fault.delay)
             if fault.then:
                 fault.then()
+            if fault.lead_to:
+                self._refuse(307, {"Location": f"http://{fault.lead_to}{self.path}"}, b"")
+                return
             if fault.status is not None:
                 self._refuse(fault.status, fault.headers, fault.body)
                 return
-        self._forward(fault)
+        if self._goes_on():
+            self._forward(fault)
+
+    def _goes_on(self) -> bool:
+        """Answer for an upload that is kept, as registries do that take chunks; False where that was the answer."""
+        kept = self.proxy.kept.get(urlsplit(self.path).path)
+        if kept is None:
+            return True
+        if self.command == "GET":
+            self._refuse(204, {"Range": f"0-{kept.said - 1}", "Location": kept.location}, b"")
+            return False
+        if self.command == "PATCH" and not self.headers.get("Content-Range", "").startswith(f"{kept.size}-"):
+            self._refuse(416, {}, b'{"errors":[{"code":"BLOB_UPLOAD_INVALID"}]}')
+            return False
+        return True
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do  # noqa: N815 - http.server's names
 
@@ -165,6 +203,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
+                if name.lower() == "content-length":
+                    upstream.putheader(name, str(self._length(fault)))
+                    continue
                 # The host stays the proxy's, so that the registry's Location headers lead back here.
                 if not (self.proxy.tokens is not None and name.lower() == "authorization"):
                     upstream.putheader(name, value)
@@ -172,6 +213,13 @@ class _Handler(BaseHTTPRequestHandler):
             if not self._pass_body(upstream, fault):
                 return
             answer = upstream.getresponse()
+            if fault and fault.keep_after is not None:
+                location, size = answer.getheader("Location") or "", self._length(fault)
+                said = size + (1000 if fault.forgetful else 0)
+                self.proxy.kept[urlsplit(self.path).path] = Kept(size, said, location)
+                answer.read()
+                self._reset()
+                return
             if fault and fault.lose_answer:
                 answer.read()
                 self._reset()
@@ -182,9 +230,14 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             upstream.close()
 
+    def _length(self, fault: Fault | None) -> int:
+        """How much of the request's body goes on to the registry."""
+        length = int(self.headers.get("Content-Length") or 0)
+        return min(length, fault.keep_after) if fault and fault.keep_after is not None else length
+
     def _pass_body(self, upstream: http.client.HTTPConnection, fault: Fault | None) -> bool:
         """Hand the request's body on; False when the connection ended on the way."""
-        left = int(self.headers.get("Content-Length") or 0)
+        left = self._length(fault)
         passed = 0
         while left:
             limit = left
@@ -208,11 +261,17 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, answer: http.client.HTTPResponse, fault: Fault | None) -> None:
         self.send_response(answer.status, answer.reason)
         for name, value in answer.getheaders():
-            if name.lower() not in {"connection", "date", "server"}:
+            if name.lower() == "location" and self.proxy.relative_locations:
+                parts = urlsplit(value)
+                self.send_header(name, f"{parts.path}?{parts.query}")
+            elif name.lower() not in {"connection", "date", "server", "transfer-encoding"}:
                 self.send_header(name, value)
-        if answer.getheader("Content-Length") is None and self.command != "HEAD":
-            self.send_header("Content-Length", "0")
+        chunked = answer.read() if answer.getheader("Content-Length") is None and self.command != "HEAD" else None
+        if chunked is not None:
+            self.send_header("Content-Length", str(len(chunked)))
         self.end_headers()
+        if chunked is not None:
+            self.wfile.write(chunked)
         if self.command == "HEAD":
             return
         sent = 0
@@ -222,7 +281,15 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.flush()
                 self._reset()
                 return
+            if fault and fault.stall_answer_after is not None and sent + len(data) > fault.stall_answer_after:
+                self.wfile.write(data[: fault.stall_answer_after - sent])
+                self.wfile.flush()
+                self.proxy.ended.wait(30)
+                self._reset()
+                return
             sent += len(data)
+            if fault and fault.damage:
+                data = bytes([data[0] ^ 1]) + data[1:]
             self.wfile.write(data)
 
     def _issue(self, tokens: Tokens) -> None:

@@ -70,6 +70,21 @@ def base(registry: RegistryServer, tmp_path: Path) -> str:
     return copy(layout.reference, f"{registry.host}/bases/busybox").reference
 
 
+def test_what_docker_pulls_and_pushes_again_has_another_digest(
+    docker: Docker, registry: RegistryServer, model: Path
+) -> None:
+    image = pack(str(model), f"{registry.host}/m:v1")
+    docker("pull", image.reference)
+    assert image.reference in docker("inspect", "--format", "{{.RepoDigests}}", image.reference)
+    docker("tag", image.reference, f"{registry.host}/again:v1")
+    docker("push", f"{registry.host}/again:v1")
+    # docs/mirrors.md: its manifest is Docker's own, and its layers are gzip.
+    again = registry.get("again/manifests/v1", Accept="application/vnd.docker.distribution.manifest.v2+json").json()
+    assert again["mediaType"] == "application/vnd.docker.distribution.manifest.v2+json"
+    assert {layer["mediaType"] for layer in again["layers"]} == {"application/vnd.docker.image.rootfs.diff.tar.gzip"}
+    assert inspect(f"{registry.host}/again:v1").digest != image.digest
+
+
 def test_the_image_runs_with_a_busybox_base(docker: Docker, registry: RegistryServer, model: Path, base: str) -> None:
     image = pack(str(model), f"{registry.host}/m:v1", base=base)
     out = docker("run", "--rm", "--network=none", image.reference, "ls", "-l", "/models", "/")

@@ -7,14 +7,15 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from modelimage import ImageError, pack
+from modelimage import ImageError, copy, pack
 from modelimage.patience import RetryPolicy
 from modelimage.progress import Reporter
-from modelimage.transport import RegistryError
+from modelimage.refusals import RegistryError
 from tests.integration.modelimage.proxy import Fault, FaultProxy, Tokens
 from tests.registry import RegistryServer
 from tests.weights import safetensors_bytes
@@ -56,6 +57,19 @@ FAULTS = {
     "503 for the manifest": [Fault("PUT", "/manifests/", times=3, status=503)],
     "reset of the manifest": [Fault("PUT", "/manifests/", reset_after=10)],
     "reading back fails": [Fault("GET", "/manifests/sha256:", times=2, status=504)],
+    "damaged on the way, once": [Fault("PATCH", UPLOADS, corrupt=True)],
+    "the upload is forgotten while it is sent": [
+        Fault("PATCH", UPLOADS, times=2, status=404, body=b'{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}')
+    ],
+    "another replica knows nothing of the upload": [
+        Fault("PATCH", UPLOADS, times=2, status=404, body=b'{"errors":[{"code":"BLOB_UPLOAD_INVALID"}]}')
+    ],
+    "the registry loses what it was to keep": [
+        Fault("PUT", UPLOADS, status=404, body=b'{"errors":[{"code":"BLOB_UNKNOWN"}]}')
+    ],
+    "the registry keeps its part of a layer": [Fault("PATCH", UPLOADS, keep_after=50_000)],
+    "the registry has less than it says": [Fault("PATCH", UPLOADS, keep_after=50_000, forgetful=True)],
+    "Cloudflare waits no longer for the registry": [Fault("PUT", UPLOADS, status=524)],
     "a slow registry": [Fault("PATCH", UPLOADS, times=4, delay=0.7), Fault("PUT", UPLOADS, delay=0.7)],
     "everything at once": [
         Fault("POST", UPLOADS, status=503),
@@ -77,12 +91,142 @@ def test_a_passing_fault_is_survived_with_the_right_digest(
     assert registry.manifest("m", "v1").headers["docker-content-digest"] == expected
 
 
-def test_bytes_that_were_changed_on_the_way_are_found_out(
+def test_bytes_that_are_changed_on_the_way_again_and_again_are_found_out(
     registry: RegistryServer, proxy: FaultProxy, model: Path
 ) -> None:
     proxy.faults = [Fault("PATCH", UPLOADS, times=99, corrupt=True)]
-    with pytest.raises(ImageError, match=r"model-0000\d-of-00003.safetensors.*DIGEST_INVALID"):
-        pack(str(model), f"{proxy.host}/m:v1", policy=QUICK)
+    with pytest.raises(ImageError, match=r"model-0000\d-of-00003.safetensors.*, twice: something .*DIGEST_INVALID"):
+        pack(str(model), f"{proxy.host}/m:v1", policy=QUICK, jobs=1)
+    assert proxy.count("PATCH", UPLOADS) == 2
+    assert registry.tags("m") == []
+
+
+@pytest.mark.parametrize("where", ["source", "destination"])
+def test_a_copy_that_was_damaged_once_is_made_again(
+    registry: RegistryServer, proxy: FaultProxy, model: Path, tmp_path: Path, expected: str, where: str
+) -> None:
+    pack(str(model), f"{registry.host}/m:v1")
+    with RegistryServer(tmp_path / "other") as other, FaultProxy(other.host) as there:
+        if where == "source":
+            fault = Fault("GET", "/blobs/", damage=True)
+            proxy.faults = [Fault("GET", "/blobs/"), fault]  # the first is the configuration, which is looked at before
+        else:
+            fault = Fault("PUT", UPLOADS, corrupt=True)
+            there.faults = [fault]
+        assert copy(f"{proxy.host}/m@{expected}", f"{there.host}/m", policy=QUICK).digest == expected
+        assert fault.times == 0
+        assert other.manifest("m", expected).headers["docker-content-digest"] == expected
+
+
+def test_an_upload_goes_on_from_what_the_registry_says_it_has(
+    registry: RegistryServer, proxy: FaultProxy, large_model: Path, tmp_path: Path
+) -> None:
+    proxy.faults = [Fault("PATCH", UPLOADS, keep_after=size) for size in (6_000_000, None) * 3]
+    image = pack(str(large_model), f"{proxy.host}/m:v1", policy=QUICK, jobs=1)
+    assert image.digest == pack(str(large_model), f"oci:{tmp_path / 'expected'}", cache=tmp_path / "other").digest
+    assert proxy.count("GET", UPLOADS) == 3
+    assert proxy.body_bytes < image.size_bytes + 100_000, "nothing is sent twice"
+
+
+def test_at_artifact_registry_an_upload_that_broke_begins_anew(
+    proxy: FaultProxy, model: Path, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelimage.uploads.is_google", lambda _: True)
+    proxy.faults = [Fault("PATCH", UPLOADS, times=2, keep_after=50_000)]
+    assert pack(str(model), f"{proxy.host}/m:v1", policy=QUICK, jobs=1).digest == expected
+    assert proxy.count("GET", UPLOADS) == 0
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT"])
+def test_an_upload_is_followed_to_the_host_that_it_is_sent_to(
+    registry: RegistryServer, proxy: FaultProxy, model: Path, expected: str, method: str
+) -> None:
+    with FaultProxy(registry.host) as other:
+        # A relative Location is one of the host that answers: there the upload was opened, and there alone.
+        other.relative_locations = True
+        proxy.faults = [Fault(method, UPLOADS, times=2, lead_to=other.host)]
+        assert pack(str(model), f"{proxy.host}/m:v1", policy=QUICK, jobs=1).digest == expected
+        assert other.count(method, UPLOADS) >= 2
+        if method == "POST":
+            assert proxy.count("PATCH", UPLOADS) == 2
+            assert other.count("PATCH", UPLOADS) == 2
+    assert registry.manifest("m", "v1").headers["docker-content-digest"] == expected
+
+
+def test_a_body_is_sent_anew_and_without_our_password_where_a_redirect_leads_elsewhere(
+    registry: RegistryServer, proxy: FaultProxy, model: Path, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELIMAGE_USERNAME", "me")
+    monkeypatch.setenv("MODELIMAGE_PASSWORD", "pw")
+    with FaultProxy(registry.host, Tokens({"me": "pw"})) as guarded:
+        guarded.faults = [Fault("PATCH", UPLOADS, times=2, lead_to=proxy.host)]
+        assert pack(str(model), f"{guarded.host}/m:v1", policy=QUICK, jobs=1).digest == expected
+    assert proxy.count("PATCH", UPLOADS) == 2
+    assert set(proxy.authorizations) == {""}
+
+
+def test_who_is_led_round_in_circles_is_told(proxy: FaultProxy, model: Path) -> None:
+    proxy.faults = [Fault("POST", UPLOADS, times=999, lead_to=proxy.host)]
+    with pytest.raises(RegistryError, match="sends from one address to the next"):
+        pack(str(model), f"{proxy.host}/m:v1", policy=QUICK, jobs=1)
+
+
+IMPATIENT = replace(QUICK, silence_seconds=0.4)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("PATCH", UPLOADS, delay=3),
+        Fault("POST", UPLOADS, delay=3),
+        Fault("PUT", "/manifests/sha256:", delay=3),
+        Fault("PATCH", UPLOADS, times=2, delay=3),
+    ],
+    ids=["sending", "opening", "manifest", "sending twice"],
+)
+def test_a_connection_that_moves_nothing_is_given_up_within_its_time(
+    registry: RegistryServer, proxy: FaultProxy, large_model: Path, tmp_path: Path, fault: Fault
+) -> None:
+    proxy.faults = [replace(fault)]
+    teller = Teller()
+    image = pack(str(large_model), f"{proxy.host}/m:v1", policy=IMPATIENT, reporter=teller, jobs=1)
+    assert any("timed out" in line and "trying again" in line for line in teller.lines), teller.lines
+    assert image.digest == pack(str(large_model), f"oci:{tmp_path / 'expected'}", cache=tmp_path / "other").digest
+    assert registry.manifest("m", "v1").headers["docker-content-digest"] == image.digest
+
+
+def test_a_registry_that_hashes_before_it_answers_is_given_its_time(
+    proxy: FaultProxy, large_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelimage.transport._SLOWEST_BYTES_PER_SECOND", 2_000_000)
+    proxy.faults = [Fault("PUT", UPLOADS, times=1, delay=1.5)]  # 8 MB: 4 s beyond the silence
+    pack(str(large_model), f"{proxy.host}/m:v1", policy=IMPATIENT, jobs=1)
+    assert proxy.count("PUT", UPLOADS) == 5
+
+
+def test_a_download_that_falls_silent_is_taken_up_where_it_was(
+    registry: RegistryServer, proxy: FaultProxy, tmp_path: Path, model: Path, expected: str
+) -> None:
+    pack(str(model), f"{registry.host}/m:v1")
+    proxy.faults = [Fault("GET", "/blobs/", times=3, stall_answer_after=60_000)]
+    copied = copy(f"{proxy.host}/m@{expected}", f"oci:{tmp_path / 'copied'}", policy=IMPATIENT)
+    assert copied.digest == expected
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+def test_a_limit_of_a_request_names_the_layer(
+    registry: RegistryServer, proxy: FaultProxy, model: Path, method: str
+) -> None:
+    body = b"<html><head><title>413 Request Entity Too Large</title></head></html>"
+    proxy.faults = [Fault(method, UPLOADS, times=99, status=413, headers={"Content-Type": "text/html"}, body=body)]
+    with pytest.raises(RegistryError) as caught:
+        pack(str(model), f"{proxy.host}/m:v1", policy=QUICK, jobs=1)
+    message = str(caught.value)
+    assert "pushing model-00001-of-00003.safetensors: the registry answered 413" in message
+    assert "raise that limit (nginx: client_max_body_size 0)" in message
+    assert "model-00001-of-00003.safetensors is a layer of " in message
+    assert "--shard-gb" not in message  # which makes no layer smaller than this one
+    assert proxy.count(method, UPLOADS) == 1
     assert registry.tags("m") == []
 
 
@@ -171,8 +315,6 @@ def test_a_registry_that_restarts_in_mid_push_is_waited_for(
 def test_a_download_that_breaks_off_is_taken_up_again(
     registry: RegistryServer, proxy: FaultProxy, tmp_path: Path, model: Path, expected: str
 ) -> None:
-    from modelimage import copy
-
     pack(str(model), f"{registry.host}/m:v1")
     proxy.faults = [Fault("GET", "/blobs/", times=3, cut_answer_after=60_000)]
     copied = copy(f"{proxy.host}/m@{expected}", f"oci:{tmp_path / 'copied'}", policy=QUICK)

@@ -1,0 +1,84 @@
+"""What packs elsewhere: the packer's own code as an archive, and the libraries that it needs there.
+
+Where the archive is on PYTHONPATH, `python -m` STEP with a job and requirements installs what is missing and packs.
+Nothing else has to exist there but Python.
+"""
+
+import importlib.metadata
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import oci_model_serving as ground
+from modelimage import build_step, convert
+from modelimage.errors import collecting
+from modelimage.images import parse_base, parse_destination
+from modelimage.origins import Origin, check_source, origin_of
+from oci_model_serving.errors import InputError
+from oci_model_serving.reference import LayoutReference, RegistryReference
+
+STEP = build_step.MODULE
+"""The module that packs there."""
+
+DEFAULT_STEP_IMAGE = "python:3.12-slim"
+"""The official Python image of Docker Hub; teams that pin everything give their own copy by digest."""
+
+_REQUIREMENTS = ("google-auth", "google-cloud-storage", "httpx", "huggingface_hub", "pydantic", "requests", "tenacity")
+_GROUND = ("__init__", "delivery", "errors", "reference")
+_NOT_PACKING = {"__main__", "build_context", "bundle", "busybox", "cloud_build", "dimensions", "forecast"} | {
+    "referrers",
+    "repacking",
+    "resolve",
+    "tiny",
+    "transfer",
+}
+
+
+def requirements(files: Mapping[str, Any] | None = None) -> list[str]:
+    """What is to be installed there, at the versions that are installed here; `files` are arguments of `pack`."""
+    pins = [f"{name}=={importlib.metadata.version(name)}" for name in _REQUIREMENTS]
+    return [*pins, *(convert.REQUIREMENTS if files and files.get("convert") else ())]
+
+
+def archive() -> bytes:
+    """What packs, as a zip archive that Python can import from; the same code gives the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as packed:
+        own = sorted(path for path in Path(__file__).parent.glob("*.py") if path.stem not in _NOT_PACKING)
+        for path in (*(Path(ground.__file__).with_name(f"{name}.py") for name in _GROUND), *own):
+            entry = zipfile.ZipInfo(f"{path.parent.name}/{path.name}")  # its time stamp is fixed
+            packed.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+    return buffer.getvalue()
+
+
+def check(source: str, destination: str, base: str, problems: list[str], *, who: str, disk: str) -> RegistryReference:
+    """Check what is to be packed elsewhere, by whom this machine's disk is not seen, and return where it goes.
+
+    `who` packs it, and `disk` is what is gone after it; `problems` are what is wrong with other arguments.
+
+    Raises:
+        InputError: all that is wrong.
+    """
+    place: RegistryReference | None = None
+    with collecting(problems):
+        if origin_of(source) is Origin.FOLDER:
+            problems.append(f"{source!r}: {who} cannot read this machine's disk: give hf://…, gs://… or oci://…")
+        elif origin_of(source) is Origin.IMAGE and not source.startswith("oci://"):
+            problems.append(f"{source!r}: {who} cannot read this machine's disk: give one in a registry, oci://…")
+        else:
+            check_source(source)
+    with collecting(problems):
+        parsed = parse_destination(destination)
+        if isinstance(parsed, LayoutReference):
+            problems.append(f"{destination!r}: {disk} is gone after it: give HOST/REPO or HOST/REPO:TAG")
+        else:
+            place = parsed
+    with collecting(problems):
+        parsed_base = parse_base(base)
+        if parsed_base is not None and isinstance(parsed_base[0], LayoutReference):
+            problems.append(f"--base {base}: {who} cannot read this machine's disk: give one in a registry")
+    if problems or place is None:
+        raise InputError(*problems)
+    return place
