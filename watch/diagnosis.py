@@ -155,8 +155,9 @@ def _grant(text: str, case: Case) -> str:
 def _larger_disk(_text: str, case: Case) -> str:
     needed = disk.needed_gb([case.image_bytes / 1e9])
     return (
-        f"the node's disk is too small for its images: set {case.pool_setting}.bootDisk.sizeGb to {needed} or more "
-        "(twice the sum of all images that land there, and the system, below the kubelet's threshold)"
+        f"the node's disk is too small for its images: set {case.pool_setting}.bootDisk.sizeGb to {needed} or more, or "
+        f"{case.pool_setting}.localSsd to a number that holds it (twice the sum of all images that land there, and the "
+        "system, below the kubelet's threshold)"
     )
 
 
@@ -231,8 +232,8 @@ _RULES: dict[str, tuple[str, str | Callable[[str, Case], str]]] = {
     ),
     "wrong-platform": (
         r"no match for platform in manifest|exec format error",
-        "the image was built for another architecture than the node's: build it for linux/amd64 "
-        "(`models.NAME.builder: direct` always does)",
+        "the image was built for another architecture than the node's: build it for that of the node "
+        "(`models.NAME.platform`: linux/amd64 if nothing is said, linux/arm64 for Arm)",
     ),
     "digest-not-found": (_PULL_FAILED + r"(?:: not found|manifest unknown|404 Not Found)", _run_again),
     "registry-unreachable": (

@@ -74,14 +74,17 @@ class KubeApi:
 
     Args:
         kubeconfig: the text of a kubeconfig, the path of one, or None for KUBECONFIG and ~/.kube/config.
+        context: its context; None for the current one.
         timeout: seconds that one request may take.
 
     Raises:
         InputError: there is no usable kubeconfig.
     """
 
-    def __init__(self, kubeconfig: str | Path | None = None, *, timeout: float = 30) -> None:
-        self._configuration = _configuration(kubeconfig)
+    def __init__(
+        self, kubeconfig: str | Path | None = None, *, context: str | None = None, timeout: float = 30
+    ) -> None:
+        self._configuration = _configuration(kubeconfig, context)
         self._timeout = timeout
         self._http = self._client(str(self._configuration.host))
         self._served: dict[str, dict[str, JSON]] = {}
@@ -155,10 +158,10 @@ class KubeApi:
             return namespaced(version, str(metadata.get("namespace") or "default"), kind["name"], metadata["name"])
         return f"{api_root(version)}/{kind['name']}/{metadata['name']}"
 
-    def delete(self, path: str) -> None:
-        """Delete an object; nothing happens where there is none."""
+    def delete(self, path: str, *, foreground: bool = False) -> None:
+        """Delete an object, in the foreground only after what it owns; nothing happens where there is none."""
         try:
-            self._send("DELETE", path)
+            self._send("DELETE", path, params={"propagationPolicy": "Foreground"} if foreground else {})
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -243,9 +246,9 @@ def namespaced(group_version: str, namespace: str, resource: str, name: str = ""
     return f"{api_root(group_version)}/namespaces/{namespace}/{resource}" + (f"/{name}" if name else "")
 
 
-def _configuration(kubeconfig: str | Path | None) -> Any:
+def _configuration(kubeconfig: str | Path | None, context: str | None) -> Any:
     configuration = kubernetes.client.Configuration()
-    given = {"client_configuration": configuration, "persist_config": False}
+    given = {"client_configuration": configuration, "persist_config": False, "context": context}
     try:
         if isinstance(kubeconfig, str):
             kubernetes.config.load_kube_config_from_dict(_parsed(kubeconfig), **given)  # type: ignore[no-untyped-call]

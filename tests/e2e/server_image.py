@@ -14,7 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -48,10 +48,12 @@ _OCTETS = "application/octet-stream"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
-def push(registry: str, repository: str, folder: Path) -> str:
-    """Build the image in `folder`, push it, and return its reference by digest."""
+def push(
+    registry: str, repository: str, folder: Path, more: Callable[[tarfile.TarFile], object] = lambda _: None
+) -> str:
+    """Build the image in `folder`, with what `more` adds to its files, push it, and return its reference by digest."""
     tar = folder / "rootfs.tar"
-    _write_layer(tar)
+    _write_layer(tar, more)
     # Small in transfer and on disk; this image is pulled once.
     layer = gzip.compress(tar.read_bytes(), 1, mtime=0)
     config = {
@@ -85,20 +87,21 @@ def _digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def _write_layer(path: Path) -> None:
+def _write_layer(path: Path, more: Callable[[tarfile.TarFile], object]) -> None:
     interpreter = Path(os.path.realpath(sys.executable))
     library = Path(sysconfig.get_path("stdlib"))
     standard = sorted(_files(library))
     extensions = [file for file in standard if file.suffix == ".so"]
     with tarfile.open(path, "w") as tar:
-        for file in {interpreter, *standard, *_shared_libraries([interpreter, *extensions])}:
-            _add(tar, file, str(file))
-        _add(tar, BUSYBOX, "/bin/busybox")
+        for file in {interpreter, *standard, *shared_libraries([interpreter, *extensions])}:
+            add(tar, file, str(file))
+        add(tar, BUSYBOX, "/bin/busybox")
         for applet in _APPLETS:
             _link(tar, f"/bin/{applet}", "busybox")
-        _write(tar, "/bin/python3", _START.format(interpreter=interpreter).encode())
+        write(tar, "/bin/python3", _START.format(interpreter=interpreter).encode())
         for file in sorted(_MODULES.rglob("*.py")):
-            _add(tar, file, f"/srv/{file.relative_to(_MODULES)}")
+            add(tar, file, f"/srv/{file.relative_to(_MODULES)}")
+        more(tar)
         writable = tarfile.TarInfo("tmp")
         writable.type, writable.mode = tarfile.DIRTYPE, 0o1777
         tar.addfile(writable)
@@ -110,12 +113,14 @@ def _files(library: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in names if not name.endswith((".a", ".opt-1.pyc", ".opt-2.pyc")))
 
 
-def _shared_libraries(programs: list[Path]) -> set[Path]:
+def shared_libraries(programs: list[Path]) -> set[Path]:
+    """The libraries that programs and extension modules are linked with."""
     said = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=True).stdout
     return {Path(found) for found in re.findall(r"(/\S+) \(0x", said)}
 
 
-def _add(tar: tarfile.TarFile, file: Path, name: str) -> None:
+def add(tar: tarfile.TarFile, file: Path, name: str) -> None:
+    """Add a file under a name."""
     # Links are followed: a library is wanted under each name that it is asked for by.
     with file.open("rb") as content:
         entry = tarfile.TarInfo(name.lstrip("/"))
@@ -124,7 +129,8 @@ def _add(tar: tarfile.TarFile, file: Path, name: str) -> None:
         tar.addfile(entry, content)
 
 
-def _write(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+def write(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    """Add a program under a name."""
     entry = tarfile.TarInfo(name.lstrip("/"))
     entry.size, entry.mode = len(content), 0o755
     tar.addfile(entry, io.BytesIO(content))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.settings.google import RegistryCreate
+from components.settings.registry import RegistryCreate
 from watch.diagnosis import Case, containerd_version, diagnose, empty_mount
 
 STATUSES = sorted((Path(__file__).parent / "statuses").glob("*.json"))
