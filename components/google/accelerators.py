@@ -11,17 +11,19 @@ Sources of the table, read in November 2026; the preferred machine type for each
   A4X; A4 and A3 Ultra by reservation), "GPU machine types" (a3-highgpu-1g, -2g and -4g only as spot or flex-start) and
   the autoscaler (no flex-start on a3-edgegpu-8g).
 
-Left out on purpose: A4X (Arm: the images here are linux/amd64), the fractional g4-standard-6, -12 and -24 (they report
+Left out on purpose: A4X and A4X Max (`_REFUSED` says why), the fractional g4-standard-6, -12 and -24 (they report
 one whole GPU that they do not have) and the retired K80, P4, P100 and V100.
 """
 
 import csv
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+
+from components.google import custom_machines
 
 
 class AcceleratorError(ValueError):
@@ -101,6 +103,20 @@ ACCELERATORS: Mapping[str, Accelerator] = {
 """The GPU types by GKE's name for them (the value of the node label `cloud.google.com/gke-accelerator`)."""
 
 
+_REFUSED = {
+    **dict.fromkeys(
+        ("nvidia-gb200", "nvidia-gb300"),
+        "is on A4X machines: their hosts are Arm, which models' images are not built for by default, and 4 GPUs "
+        "of each are a part of a rack of 72 (NVLink domain), had as a whole only, by reservation: write nvidia-b200",
+    ),
+    **dict.fromkeys(
+        ("nvidia-tesla-k80", "nvidia-tesla-p4", "nvidia-tesla-p100", "nvidia-tesla-v100"),
+        "is of a generation that today's servers no longer run on: write nvidia-tesla-t4 or nvidia-l4",
+    ),
+}
+"""GPU types of GKE's that are left out, and why."""
+
+
 def _listed(values: Iterable[object]) -> str:
     return ", ".join(str(value) for value in values)
 
@@ -113,6 +129,8 @@ def find(name: str) -> Accelerator:
     """
     if name in ACCELERATORS:
         return ACCELERATORS[name]
+    if name in _REFUSED:
+        raise AcceleratorError(f"{name} {_REFUSED[name]}")
     titles = {accelerator.title.lower(): accelerator.name for accelerator in ACCELERATORS.values()}
     wanted = name.lower()
     close = difflib.get_close_matches(wanted, [*ACCELERATORS, *titles], n=3, cutoff=0.7)
@@ -143,6 +161,8 @@ def machine_for(accelerator: str, count: int, machine_type: str | None = None) -
     for machine in machines:
         if machine.name == machine_type:
             return machine
+    if custom := custom_machines.read(machine_type):
+        return _made(machine_type, custom, machines)
     carried = [
         f"{other.count} x {other.accelerator}"
         for entry in ACCELERATORS.values()
@@ -154,6 +174,16 @@ def machine_for(accelerator: str, count: int, machine_type: str | None = None) -
         f"{machine_type} does not fit {count} x {accelerator} ({why}): leave machineType out, or write one of: "
         f"{_listed(machine.name for machine in machines)}"
     )
+
+
+def _made(name: str, custom: custom_machines.CustomType, machines: tuple[Machine, ...]) -> Machine:
+    """A machine that is made to measure, in all else like the predefined ones with these GPUs."""
+    like = machines[0]
+    family, vcpus = like.name.partition("-")[0], [machine.vcpus for machine in machines]
+    problem = custom_machines.problem(custom, family=family, gpus=like.count, vcpus=vcpus)
+    if problem:
+        raise AcceleratorError(f"{name} does not fit {like.count} x {like.accelerator}: {problem}")
+    return replace(like, name=name, vcpus=custom.vcpus, memory_gib=custom.memory_mb / 1024)
 
 
 def provisioning_problem(machine: Machine, *, spot: bool, flex_start: bool, reservation: bool) -> str | None:

@@ -64,8 +64,13 @@ def config(result: gcp.container.GetClusterResult) -> str:
 def problems(reported: Reported, wanted: StackCluster) -> list[str]:
     """Why the stack cannot use the cluster, each with the remedy."""
     name, found = wanted.name, list[str]()
-    if reported.autopilot:
-        found.append(f"cluster {name} is an Autopilot cluster, which takes no node pools: name a Standard cluster")
+    if reported.autopilot and not wanted.settings.autopilot:
+        found.append(
+            f"cluster {name} is an Autopilot cluster, which takes no node pools: write cluster.autopilot: true, and "
+            "the pools as requests to GKE (docs/gke.md)"
+        )
+    if wanted.settings.autopilot and not reported.autopilot:
+        found.append(f"cluster {name} is no Autopilot cluster: remove cluster.autopilot")
     if not reported.workload_pool:
         found.append(
             f"cluster {name} has no Workload Identity, without which pods would act as the node: "

@@ -10,6 +10,7 @@ import pulumi_kubernetes as k8s
 
 from components.google import (
     adopted_cluster,
+    adopted_nodes,
     gke,
     google_apis,
     image_volume,
@@ -26,6 +27,12 @@ from oci_model_serving.errors import OmsError
 APIS = ("container", "compute", "iam", "cloudresourcemanager", "logging", "monitoring")
 
 
+NO_CLUSTER = (
+    "no cluster: images only. They are built and known to other stacks (fromStack), and nothing is served; to serve "
+    "them write oci-model-serving:cluster {create: {name: …}} or {name: …, location: …}"
+)
+
+
 class ClusterError(OmsError, pulumi.RunError):
     """The cluster cannot be used; the message has every reason with its remedy."""
 
@@ -37,8 +44,8 @@ class Cluster(pulumi.ComponentResource):
     go to zero; node auto-provisioning is off, because it would make GPU nodes whose disks nobody has sized.
     """
 
-    provider: k8s.Provider
-    """For everything that goes into the cluster."""
+    provider: k8s.Provider | None = None
+    """For everything that goes into the cluster; None where nothing is served."""
     name: pulumi.Output[str]
     location: pulumi.Output[str]
     """Region or zone; `local` without Google."""
@@ -58,7 +65,11 @@ class Cluster(pulumi.ComponentResource):
     def __init__(self, name: str, settings: StackCluster, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("oci-model-serving:index:Cluster", name, None, opts)
         self._name, self.settings = name, settings
-        if settings.settings.create:
+        # Not annotated in the class: the SDK evaluates those of every resource, and this would load Google's SDK.
+        self._found: pulumi.Output[gcp.container.GetClusterResult] | None = None
+        if not settings.serves:
+            self._none()
+        elif settings.settings.create:
             self._create(settings.settings.create)
         elif settings.settings.name:
             self._adopt()
@@ -73,13 +84,23 @@ class Cluster(pulumi.ComponentResource):
         account = self.system_account if self.settings.runs_models else None
         return {} if account is None else {pool_names.SYSTEM: account}
 
+    def node_account(self, key: str) -> pulumi.Output[str]:
+        """Email of the account of a pool's nodes that this stack does not make; `default` is Compute Engine's own."""
+        if self._found is None:  # of a new cluster, with a ComputeClass that nobody has made yet
+            # Of a project whose APIs may only just be enabled: nothing is looked up before the cluster is there.
+            return self.version.apply(lambda _: adopted_nodes.DEFAULT_ACCOUNT)
+        pool = self.settings.given[key]
+        return self._found.apply(lambda result: adopted_nodes.account(result, key, pool))
+
     def inside(self, *others: pulumi.Resource, outlives: bool = False) -> pulumi.ResourceOptions:
         """Options of what goes into the cluster, after it and `others`.
 
         It goes with the cluster, unless it `outlives` it: has something outside that only its own deletion removes.
         """
         return pulumi.ResourceOptions(
-            providers=[self.provider], depends_on=[self, *others], deleted_with=None if outlives else self.resource
+            providers=[self.provider] if self.provider else [],
+            depends_on=[self, *others],
+            deleted_with=None if outlives else self.resource,
         )
 
     # A cluster of one's own.
@@ -143,7 +164,7 @@ class Cluster(pulumi.ComponentResource):
             project=settings.project,
             opts=pulumi.InvokeOutputOptions(parent=self),
         )
-        checked = found.apply(self._checked)
+        checked = self._found = found.apply(self._checked)
         self.name, self.location = pulumi.Output.from_input(settings.name), pulumi.Output.from_input(settings.location)
         self.project = pulumi.Output.from_input(settings.project)
         self.version = checked.apply(lambda result: str(result.master_version))
@@ -152,6 +173,7 @@ class Cluster(pulumi.ComponentResource):
     def _checked(self, result: gcp.container.GetClusterResult) -> gcp.container.GetClusterResult:
         reported = adopted_cluster.reported(result)
         problems = adopted_cluster.problems(reported, self.settings)
+        problems += adopted_nodes.problems(adopted_nodes.reported(result), self.settings)
         if problems:
             raise ClusterError("\n".join(problems))
         for warning in adopted_cluster.warnings(reported, name=self.settings.name):
@@ -165,6 +187,13 @@ class Cluster(pulumi.ComponentResource):
             if problem:
                 raise ClusterError(f"cluster.create: {problem}")
         return version
+
+    # None at all.
+
+    def _none(self) -> None:
+        pulumi.log.info(NO_CLUSTER, resource=self)
+        self.name = self.location = self.version = self.project = pulumi.Output.from_input("")
+        self.kubeconfig = pulumi.Output.secret(kubeconfig.NONE)
 
     # None of Google's.
 

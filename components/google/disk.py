@@ -1,4 +1,4 @@
-"""How large a GPU node's boot disk must be, and what may be provisioned on it. Pure.
+"""How large the disk that holds a GPU node's images must be, and what a boot disk may be. Pure.
 
 A pulled image is on the disk twice: containerd keeps the blobs of its layers in the content store and unpacks them
 into a snapshot (containerd, "Data flow"). The kubelet starts to delete images when the disk is filled to the pool's
@@ -7,9 +7,11 @@ pulled and deleted in turns. What remains has to hold the node's system and the 
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+from components.google import image_disk, local_ssd
 from components.google.accelerators import Machine
+from components.google.image_disk import ImageDisk, type_of
 from components.settings.google import BootDisk, NodePoolSettings
 
 MINIMUM_GB = 200
@@ -40,45 +42,65 @@ def used_gb(image_sizes_gb: Iterable[float], *, gc_high_percent: int = GC_HIGH_P
 
 
 def needed_gb(image_sizes_gb: Iterable[float], *, gc_high_percent: int = GC_HIGH_PERCENT) -> int:
-    """The boot disk to have for these images, in GB: what they use, and no less than the minimum for any model."""
+    """The boot disk to have for these images, in GB: what they use, and no less than the minimum of any pool."""
     return max(MINIMUM_GB, used_gb(image_sizes_gb, gc_high_percent=gc_high_percent))
 
 
-def problems(pool: NodePoolSettings, machine: Machine, image_sizes_gb: Mapping[str, float | None]) -> list[str]:
-    """What is wrong with a pool's boot disk, each with the number or the word to write instead.
+def problems(
+    pool: NodePoolSettings, machine: Machine, image_sizes_gb: Mapping[str, float | None]
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with a pool's disks: `bootDisk` or `localSsd`, and the number or the word to write instead.
 
     Args:
         pool: its settings.
-        machine: its machine type, which decides on the types of disk.
+        machine: its machine type, which decides on the types of disk and on Local SSDs.
         image_sizes_gb: model -> size of its image in GB; None where it is not known yet, which is not counted.
     """
-    boot_disk = pool.boot_disk
-    found = [
-        too_small(pool, image_sizes_gb),
-        _type_problem(boot_disk, machine),
-        _iops_problem(boot_disk, machine),
-        _throughput_problem(boot_disk, machine),
-    ]
-    return [problem for problem in found if problem]
+    unfit = local_ssd.problem(machine.name, pool.local_ssd)
+    held = image_disk.of(pool, machine)
+    if unfit:
+        yield "localSsd", unfit
+    else:
+        small = too_small(pool, machine, image_sizes_gb)
+        if small:
+            yield held.setting, small
+    for wrong in (_type_problem, _iops_problem, _throughput_problem):
+        problem = wrong(pool.boot_disk, machine)
+        if problem:
+            yield "bootDisk", problem
 
 
-def too_small(pool: NodePoolSettings, image_sizes_gb: Mapping[str, float | None]) -> str | None:
-    """The complaint that a pool's boot disk cannot hold the known images below the pool's own threshold, or None."""
+def too_small(pool: NodePoolSettings, machine: Machine, image_sizes_gb: Mapping[str, float | None]) -> str | None:
+    """The complaint that the disk of a pool's images cannot hold the known ones below its own threshold, or None."""
+    held = image_disk.of(pool, machine)
     known = {key: size for key, size in image_sizes_gb.items() if size is not None}
-    size_gb, threshold = pool.boot_disk.size_gb, pool.image_gc_high_threshold_percent
-    needed = needed_gb(known.values(), gc_high_percent=threshold)
-    if size_gb >= needed:
+    threshold = pool.image_gc_high_threshold_percent
+    # The minimum is that of boot disks.
+    needed = (used_gb if held.is_local else needed_gb)(known.values(), gc_high_percent=threshold)
+    if held.usable_gb >= needed:
         return None
     images = ", ".join(f"{key} {size:g} GB" for key, size in sorted(known.items())) or "none"
+    has = f"{held.count} Local SSDs hold {held.usable_gb} GB" if held.is_local else f"sizeGb is {held.size_gb}"
     return (
-        f"sizeGb is {size_gb}, the images that may land on a node ({images}) need {needed}: twice their size and "
-        f"{SYSTEM_GB} GB for the system, at most {threshold} % full; write sizeGb: {needed} or more"
+        f"{has}, the images that may land on a node ({images}) need {needed}: twice their size and "
+        f"{SYSTEM_GB} GB for the system, at most {threshold} % full; {_larger(held, machine, needed)}"
     )
 
 
-def type_of(boot_disk: BootDisk, machine: Machine) -> str:
-    """The type of the boot disk: the one asked for, or the machine family's default."""
-    return boot_disk.type or machine.disk_types[0]
+def _larger(held: ImageDisk, machine: Machine, needed: int) -> str:
+    """What to write for a disk that holds so much."""
+    found = local_ssd.of(machine.name)
+    numbers = found.counts if found else ()
+    sized = ((count, image_disk.on_local_ssd(machine.name, count)) for count in numbers)
+    more = next((count for count, disk in sized if disk and disk.usable_gb >= needed), None)
+    local = f"localSsd: {more}" if more else ""
+    boot = f"sizeGb: {max(needed, MINIMUM_GB)} or more"
+    if not held.is_local:
+        return f"write {local}, or {boot}" if local else f"write {boot}"
+    if local:
+        return f"write {local}"
+    without = f"machineType: {machine.name}{local_ssd.WITHOUT} and" if found and found.bundled else "localSsd: none and"
+    return f"spread the models over pools, or write {without} bootDisk.{boot}"
 
 
 def _type_problem(boot_disk: BootDisk, machine: Machine) -> str | None:

@@ -51,7 +51,8 @@ def cluster(
                 "start_time": create.maintenance.start_time,
                 "end_time": create.maintenance.end_time,
                 "recurrence": create.maintenance.recurrence,
-            }
+            },
+            "maintenance_exclusions": _exclusions(create) or None,
         },
         # Network.
         network=net.network,
@@ -68,6 +69,7 @@ def cluster(
         master_authorized_networks_config=_authorized_networks(create),
         # Identity and hardening.
         workload_identity_config={"workload_pool": f"{settings.project}.svc.id.goog"},
+        database_encryption=_database_encryption(create),
         enable_shielded_nodes=True,
         enable_legacy_abac=False,
         # What it tells about itself.
@@ -83,6 +85,7 @@ def cluster(
             "service_account": account,
             "oauth_scopes": [CLOUD_PLATFORM],
             "shielded_instance_config": {"enable_secure_boot": True, "enable_integrity_monitoring": True},
+            "boot_disk_kms_key": create.system_pool.kms_key,
         },
         opts=pulumi.ResourceOptions.merge(options, replacement.OLD_FIRST),
     )
@@ -103,6 +106,7 @@ def system_pool(
         "machine_type": system.machine_type,
         "image_type": "COS_CONTAINERD",
         "boot_disk": {"size_gb": system.disk_size_gb, "disk_type": "pd-balanced"},
+        "boot_disk_kms_key": system.kms_key,
         "service_account": account,
         "oauth_scopes": [CLOUD_PLATFORM],
         "metadata": NODE_METADATA,
@@ -115,7 +119,10 @@ def system_pool(
     options = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=ignored))
     return gcp.container.NodePool(
         name,
-        name=pool_names.pool_name(pool_names.SYSTEM, {"serviceAccount": account_id}),
+        name=pool_names.pool_name(
+            pool_names.SYSTEM,
+            {"serviceAccount": account_id, **({"bootDiskKmsKey": system.kms_key} if system.kms_key else {})},
+        ),
         cluster=cluster.name,
         location=cluster.location,
         project=cluster.project,
@@ -131,6 +138,23 @@ def system_pool(
         node_config=nodes,
         opts=pulumi.ResourceOptions.merge(options, replacement.SUCCESSOR_FIRST),
     )
+
+
+def _exclusions(create: ClusterCreate) -> list[gcp.container.ClusterMaintenancePolicyMaintenanceExclusionArgsDict]:
+    return [
+        {
+            "exclusion_name": one.name,
+            "start_time": one.start_time,
+            "end_time": one.end_time,
+            "exclusion_options": {"scope": one.scope, "end_time_behavior": one.end_time_behavior},
+        }
+        for one in create.maintenance.exclusions
+    ]
+
+
+def _database_encryption(create: ClusterCreate) -> gcp.container.ClusterDatabaseEncryptionArgsDict | None:
+    key = create.database_encryption_key
+    return {"state": "ENCRYPTED", "key_name": key} if key else None
 
 
 def _authorized_networks(create: ClusterCreate) -> gcp.container.ClusterMasterAuthorizedNetworksConfigArgsDict | None:

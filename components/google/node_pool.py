@@ -7,19 +7,18 @@ from typing import Any
 
 import pulumi
 
-from components.google import disk, google_apis, node_accounts, pool_names, replacement
+from components.google import google_apis, image_disk, node_accounts, pool_names, pool_origin, replacement
 from components.google import sdk as gcp
 from components.google.cluster import Cluster
 from components.google.gke import CLOUD_PLATFORM, NODE_METADATA
 from components.settings.google import NodePoolSettings
 from components.settings.places import StackPool
 
-ACCELERATOR_LABEL = "cloud.google.com/gke-accelerator"
 _RESERVATION_KEY = "compute.googleapis.com/reservation-name"
 
 
 class GpuNodePool(pulumi.ComponentResource):
-    """GPU nodes with their own service account, scaled from zero, and a boot disk sized for the images.
+    """GPU nodes with their own service account, scaled from zero, and a disk that holds the images.
 
     Deliberately gives the nodes no role on images: reading a registry is granted on the repository, by ModelRegistry.
     The pool's name carries what cannot change in place, so that a replacement is created before the old pool goes.
@@ -47,18 +46,7 @@ class GpuNodePool(pulumi.ComponentResource):
         )
         self._pool(name, pool, cluster, account.email, [*bindings, *enabled])
         self.service_account = account.email
-        settings = pool.settings
-        self.described = {
-            "accelerator": settings.accelerator,
-            "count": settings.count,
-            "machine_type": pool.machine.name,
-            "disk_size_gb": settings.boot_disk.size_gb,
-            "labels": {pool_names.POOL_LABEL: pool.key, ACCELERATOR_LABEL: pool.machine.accelerator},
-            "taints": pool_names.taints(settings),
-            "min_nodes": settings.min_nodes,
-            "max_nodes": settings.max_nodes,
-            "spot": settings.spot,
-        }
+        self.described = described(pool)
         self.register_outputs({"service_account": self.service_account, **self.described})
 
     def _pool(
@@ -96,6 +84,22 @@ class GpuNodePool(pulumi.ComponentResource):
         )
 
 
+def described(pool: StackPool) -> dict[str, Any]:
+    """A pool as the stack's outputs show it."""
+    settings = pool.settings
+    return {
+        "accelerator": settings.accelerator,
+        "count": settings.count,
+        "machine_type": pool.machine.name,
+        "disk_size_gb": settings.boot_disk.size_gb if pool.disk_known else 0,
+        "labels": {**pool.selector, pool_origin.ACCELERATOR_LABEL: pool.machine.accelerator},
+        "taints": pool_names.taints(settings),
+        "min_nodes": settings.min_nodes,
+        "max_nodes": settings.max_nodes,
+        "spot": settings.spot,
+    }
+
+
 def _node_config(made: StackPool, account: pulumi.Input[str]) -> gcp.container.NodePoolNodeConfigArgsDict:
     pool, machine = made.settings, made.machine
     return {
@@ -106,14 +110,18 @@ def _node_config(made: StackPool, account: pulumi.Input[str]) -> gcp.container.N
                 "type": machine.accelerator,
                 "count": machine.count,
                 "gpu_driver_installation_config": ({"gpu_driver_version": pool.driver_version}),
+                "gpu_partition_size": pool.gpu_partition_size,
+                "gpu_sharing_config": _sharing(pool),
             }
         ],
         "boot_disk": {
             "size_gb": pool.boot_disk.size_gb,
-            "disk_type": disk.type_of(pool.boot_disk, machine),
+            "disk_type": image_disk.type_of(pool.boot_disk, machine),
             "provisioned_iops": pool.boot_disk.provisioned_iops,
             "provisioned_throughput": pool.boot_disk.provisioned_throughput,
         },
+        "ephemeral_storage_local_ssd_config": _local_ssds(pool),
+        "boot_disk_kms_key": pool.boot_disk.kms_key,
         "secondary_boot_disks": [
             {"disk_image": image, "mode": "CONTAINER_IMAGE_CACHE"} for image in pool.secondary_boot_disks
         ]
@@ -127,7 +135,7 @@ def _node_config(made: StackPool, account: pulumi.Input[str]) -> gcp.container.N
         "oauth_scopes": [CLOUD_PLATFORM],
         "metadata": NODE_METADATA,
         "labels": {**pool.labels, pool_names.POOL_LABEL: made.key},
-        "resource_labels": {"managed-by": "pulumi", "part-of": "oci-model-serving", "node-pool": made.key},
+        "resource_labels": {**pool.resource_labels, **pool_names.google_labels(made.key)},
         "taints": [{"key": taint.key, "value": taint.value, "effect": taint.effect} for taint in pool.taints],
         "sandbox_config": {"type": pool.sandbox.upper()} if pool.sandbox else None,
         "gvnic": {"enabled": True},
@@ -143,6 +151,23 @@ def _node_config(made: StackPool, account: pulumi.Input[str]) -> gcp.container.N
             "image_gc_low_threshold_percent": pool.image_gc_low_threshold_percent,
             "insecure_kubelet_readonly_port_enabled": "FALSE",
         },
+    }
+
+
+def _local_ssds(
+    pool: NodePoolSettings,
+) -> gcp.container.NodePoolNodeConfigEphemeralStorageLocalSsdConfigArgsDict | None:
+    # Those that a machine type always comes with are used without being asked for; to ask would replace the pool.
+    count = image_disk.asked(pool)
+    return {"local_ssd_count": count} if count else None
+
+
+def _sharing(pool: NodePoolSettings) -> gcp.container.NodePoolNodeConfigGuestAcceleratorGpuSharingConfigArgsDict | None:
+    if pool.sharing is None:
+        return None
+    return {
+        "gpu_sharing_strategy": pool.sharing.strategy,
+        "max_shared_clients_per_gpu": pool.sharing.max_clients,
     }
 
 

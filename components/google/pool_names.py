@@ -11,9 +11,12 @@ SYSTEM = "system"
 """The pool without GPUs that a created cluster has; no GPU pool may be called so."""
 POOL_LABEL = "oci-model-serving/pool"
 """Selects the nodes of a pool by its key, which outlives a replacement (GKE's own label holds the pool's name)."""
+CLASS_LABEL = "cloud.google.com/compute-class"
+"""Label and taint of the nodes of a ComputeClass (GKE, "About custom ComputeClasses")."""
 _GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 """GKE puts it on GPU nodes by itself (GKE, "Run GPUs in Standard node pools"), so it is not among the pool's taints."""
-_EFFECTS = {"NO_SCHEDULE": "NoSchedule", "PREFER_NO_SCHEDULE": "PreferNoSchedule", "NO_EXECUTE": "NoExecute"}
+EFFECTS = {"NO_SCHEDULE": "NoSchedule", "PREFER_NO_SCHEDULE": "PreferNoSchedule", "NO_EXECUTE": "NoExecute"}
+"""A taint's effect as Google spells it -> as Kubernetes does."""
 _POOL_NAME = 40
 ACCOUNT_ID = 30
 _DIGITS = 6
@@ -59,13 +62,34 @@ def replacing(pool: NodePoolSettings, machine: Machine, account: str) -> dict[st
         "sandboxConfig": pool.sandbox,
         "serviceAccount": account,
         "maxPodsPerNode": pool.max_pods_per_node,
+        # Not among the others of a pool that does not ask for it: pools made before had no such setting.
+        **({"ephemeralStorageLocalSsdConfig": pool.local_ssd} if isinstance(pool.local_ssd, int) else {}),
+        **_later(pool),
     }
+
+
+def _later(pool: NodePoolSettings) -> dict[str, Any]:
+    """Settings that came later, where they are used: a pool that an earlier version has made keeps its name."""
+    sharing = pool.sharing and [pool.sharing.strategy, pool.sharing.max_clients]
+    given = {
+        "bootDiskKmsKey": pool.boot_disk.kms_key,
+        "gpuPartitionSize": pool.gpu_partition_size,
+        "gpuSharingConfig": sharing,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def google_labels(key: str) -> dict[str, str]:
+    """The Google labels of a pool's nodes that are the program's."""
+    return {"managed-by": "pulumi", "part-of": "oci-model-serving", "node-pool": key}
 
 
 def taints(pool: NodePoolSettings) -> list[dict[str, str]]:
     """The taints of a pool's nodes, as Kubernetes spells them, GKE's own included."""
-    own = [{"key": taint.key, "value": taint.value, "effect": _EFFECTS[taint.effect]} for taint in pool.taints]
-    return [_GPU_TAINT, *own]
+    own = [{"key": taint.key, "value": taint.value, "effect": EFFECTS[taint.effect]} for taint in pool.taints]
+    name = pool.compute_class
+    of_class = [{"key": CLASS_LABEL, "value": name, "effect": "NoSchedule"}] if name else []
+    return [_GPU_TAINT, *own, *of_class]
 
 
 def _hash(text: str) -> str:

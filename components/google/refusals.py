@@ -32,8 +32,8 @@ RULES: dict[str, tuple[str, str]] = {
     "stockout": STOCKOUT,
     "disk-quota": (
         r"(?:[Qq]uota '|resource \\?\")(?P<quota>SSD_TOTAL_GB|DISKS_TOTAL_GB|LOCAL_SSD_TOTAL_GB\w*|HDB_\w+)",
-        "the region's quota {quota} is used up: lower {setting}.bootDisk.sizeGb or .maxNodes, or raise the quota in "
-        "the console",
+        "the region's quota {quota} is used up: lower {setting}.bootDisk.sizeGb, .localSsd or .maxNodes, or raise "
+        "the quota in the console",
     ),
     "quota": QUOTA,
     "rate": (
@@ -86,8 +86,8 @@ RULES: dict[str, tuple[str, str]] = {
     ),
     "org-cmek": (
         _policy("gcp", "restrict(?:NonCmekServices|CmekCryptoKeyProjects)"),
-        "the organization wants keys of its own: set `registry.create.kmsKey`; for nodes there is no such setting: "
-        "have container and compute exempted, or adopt a cluster and its registry (`cluster.name`, `registry.url`)",
+        "the organization wants keys of its own: set `registry.create.kmsKey`, "
+        "`cluster.create.databaseEncryptionKey`, `cluster.create.systemPool.kmsKey` and {setting}.bootDisk.kmsKey",
     ),
     "org-location": (
         _policy("gcp", "resourceLocations"),

@@ -11,9 +11,9 @@ import pulumi
 
 from components.google import google_apis, replacement
 from components.google import sdk as gcp
-from components.settings.google import RegistryCleanup, RegistryCreate
 from components.settings.places import StackRegistry
-from oci_model_serving.reference import DIGEST_TAG_PREFIX, REFERRERS_PREFIX, google_repository
+from components.settings.registry import RegistryCleanup, RegistryCreate
+from oci_model_serving.reference import DIGEST_TAG_PREFIX, REFERRERS_PREFIX, SHARE_TAG_PREFIX, google_repository
 
 READER = "roles/artifactregistry.reader"
 WRITER = "roles/artifactregistry.writer"
@@ -78,7 +78,7 @@ class ModelRegistry(pulumi.ComponentResource):
             description="Model images, served by digest",
             # Where it would say false, the provider reads no block back, and each update would set it again.
             docker_config={"immutable_tags": True} if create.immutable_tags else None,
-            cleanup_policies=_cleanup(create.cleanup),
+            cleanup_policies=_cleanup(create.cleanup, shared=self._settings.shared),
             cleanup_policy_dry_run=create.cleanup.dry_run,
             vulnerability_scanning_config={"enablement_config": "INHERITED" if create.scanning else "DISABLED"},
             kms_key_name=create.kms_key,
@@ -100,9 +100,11 @@ class ModelRegistry(pulumi.ComponentResource):
 
     def _grant_readers(self, target: _Target) -> None:
         for pool, email in self._readers.items():
-            self._bind(f"reader-{pool}", target, READER, pulumi.Output.concat("serviceAccount:", email))
+            # An account of others may have the role from others, and may serve other pools.
+            stays = pool in self._settings.borrowed
+            self._bind(f"reader-{pool}", target, READER, pulumi.Output.concat("serviceAccount:", email), stays=stays)
 
-    def _bind(self, suffix: str, target: _Target, role: str, member: pulumi.Input[str]) -> None:
+    def _bind(self, suffix: str, target: _Target, role: str, member: pulumi.Input[str], *, stays: bool = False) -> None:
         gcp.artifactregistry.RepositoryIamMember(
             f"{self._name}-{suffix}",
             project=target.project,
@@ -111,7 +113,7 @@ class ModelRegistry(pulumi.ComponentResource):
             role=role,
             member=member,
             # The bindings go with the repository; asking for them one by one would fail once it is gone.
-            opts=pulumi.ResourceOptions(parent=self, deleted_with=target.owner),
+            opts=pulumi.ResourceOptions(parent=self, deleted_with=target.owner, retain_on_delete=stays or None),
         )
 
 
@@ -125,8 +127,15 @@ class _Target:
     owner: pulumi.Resource | None = None
 
 
-def _cleanup(cleanup: RegistryCleanup) -> list[gcp.artifactregistry.RepositoryCleanupPolicyArgsDict]:
+def _cleanup(cleanup: RegistryCleanup, *, shared: bool) -> list[gcp.artifactregistry.RepositoryCleanupPolicyArgsDict]:
     """Keep wins over delete in Artifact Registry, whatever the order ("Configure cleanup policies")."""
+    old = f"{cleanup.delete_untagged_after_days * _DAY_S}s"
+    # A record is of use until its image is there; the layers stay with that.
+    shares: gcp.artifactregistry.RepositoryCleanupPolicyArgsDict = {
+        "id": "delete-shares",
+        "action": "DELETE",
+        "condition": {"tag_state": "TAGGED", "tag_prefixes": [SHARE_TAG_PREFIX], "older_than": old},
+    }
     return [
         {
             "id": "keep-digest-tags",
@@ -138,8 +147,9 @@ def _cleanup(cleanup: RegistryCleanup) -> list[gcp.artifactregistry.RepositoryCl
         {
             "id": "delete-untagged",
             "action": "DELETE",
-            "condition": {"tag_state": "UNTAGGED", "older_than": f"{cleanup.delete_untagged_after_days * _DAY_S}s"},
+            "condition": {"tag_state": "UNTAGGED", "older_than": old},
         },
+        *([shares] if shared else []),
     ]
 
 

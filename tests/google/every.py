@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.engine.ground import PROJECT
 
+_KEY = "projects/demo-keys/locations/us-central1/keyRings/nodes/cryptoKeys/disks"
 _REGISTRY = {
     "repository": "weights",
     "location": "us",
@@ -31,10 +32,26 @@ _CLUSTER = {
         "startTime": "2026-02-02T22:00:00Z",
         "endTime": "2026-02-03T06:00:00Z",
         "recurrence": "FREQ=WEEKLY;BYDAY=MO,TU,WE",
+        "exclusions": [
+            {"name": "launch", "startTime": "2026-12-01T00:00:00Z", "endTime": "2026-12-20T00:00:00Z"},
+            {
+                "name": "turn of the year",
+                "startTime": "2026-12-24T00:00:00Z",
+                "endTime": "2027-01-02T00:00:00Z",
+                "scope": "NO_UPGRADES",
+            },
+        ],
     },
     "deletionProtection": False,
-    "systemPool": {"machineType": "n2-standard-4", "minNodes": 2, "maxNodes": 4, "diskSizeGb": 80},
+    "systemPool": {
+        "machineType": "n2-standard-4",
+        "minNodes": 2,
+        "maxNodes": 4,
+        "diskSizeGb": 80,
+        "kmsKey": _KEY,
+    },
     "labels": {"team": "serving"},
+    "databaseEncryptionKey": _KEY,
     "gatewayApi": True,
     "enableApis": True,
 }
@@ -69,13 +86,16 @@ _POOLS: dict[str, dict[str, Any]] = {
         "accelerator": "nvidia-l4",
         "count": 2,
         "zones": ["us-central1-a", "us-central1-b"],
-        "bootDisk": {"sizeGb": 400, "type": "pd-ssd"},
+        "bootDisk": {"sizeGb": 400, "type": "pd-ssd", "kmsKey": _KEY},
+        "localSsd": 2,
         "minNodes": 1,
         "maxNodes": 4,
         "perZone": True,
         "spot": True,
+        "sharing": {"strategy": "TIME_SHARING", "maxClients": 4},
         "taints": [{"key": "team", "value": "a", "effect": "NO_EXECUTE"}, {"key": "gpu"}],
         "labels": {"team": "a"},
+        "resourceLabels": {"cost-center": "42"},
         "driverVersion": "LATEST",
         "maxParallelImagePulls": 5,
         "imageGcHighThresholdPercent": 84,
@@ -94,6 +114,13 @@ _POOLS: dict[str, dict[str, Any]] = {
     },
     "cached": {"accelerator": "nvidia-l4", "secondaryBootDisks": ["projects/p/global/images/vllm"]},
     "streaming": {"accelerator": "nvidia-tesla-t4", "imageStreaming": True},
+    "partitioned": {"accelerator": "nvidia-tesla-a100", "gpuPartitionSize": "3g.20gb", "sharing": {"maxClients": 2}},
+    "measured": {"accelerator": "nvidia-tesla-t4", "machineType": "custom-8-49152"},
+    "classed": {
+        "accelerator": "nvidia-l4",
+        "computeClass": "l4-spot",
+        "serviceAccount": "nodes@demo-shared.iam.gserviceaccount.com",
+    },
     "sandboxed": {"accelerator": "nvidia-l4", "sandbox": "gvisor", "driverVersion": "INSTALLATION_DISABLED"},
 }
 CLUSTERS = {"new network": NEW_NETWORK, "given network": GIVEN_NETWORK}

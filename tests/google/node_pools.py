@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+from components.google import local_ssd
 from tests.google import faults, filled
 from tests.google.errors import JSON, GoogleError, invalid, not_found
 from tests.google.operations import answered
@@ -139,6 +140,7 @@ def make(state: State, call: Call, cluster_name: str, asked: JSON) -> JSON:
     config: JSON = {**copy.deepcopy(_CONFIG), **asked.get("config", {})}
     config["metadata"] = {"disable-legacy-endpoints": "true", **config.get("metadata", {})}
     _disks(config)
+    _local_ssds(config)
     zones = asked.get("locations") or cluster["locations"]
     groups = [f"{_GROUPS}/projects/{project}/zones/{zone}/instanceGroupManagers/gke-{asked['name']}" for zone in zones]
     pool = {
@@ -234,6 +236,20 @@ def _disks(config: JSON) -> None:
     disk.setdefault("diskType", config.setdefault("diskType", "pd-balanced"))
     if int(disk["sizeGb"]) < 10:
         raise invalid(f"Disk size {disk['sizeGb']} GB is too small: the minimum is 10 GB.")
+
+
+def _local_ssds(config: JSON) -> None:
+    """Report the Local SSDs that a machine type always comes with, and that a pool did not ask for, as GKE does.
+
+    Reported of a3-highgpu-2g: mozilla/terraform-modules #464.
+    """
+    machine = config["machineType"]
+    found, asked = local_ssd.of(machine), config.get("ephemeralStorageLocalSsdConfig")
+    if asked:
+        if not found or int(asked.get("localSsdCount", 0)) not in found.counts:
+            raise invalid(f"Invalid number of local SSDs for machine type {machine}.")
+    elif found and found.bundled and not config.get("localNvmeSsdBlockConfig"):
+        config["ephemeralStorageLocalSsdConfig"] = {"localSsdCount": found.counts[0]}
 
 
 _CONFIG: JSON = {

@@ -30,13 +30,13 @@ pytestmark = real.REAL
 def program() -> None:
     """Cluster, node pools and registry, as `__main__.py` makes them; nothing that goes into the cluster."""
     from components.google.cluster import Cluster
-    from components.google.node_pool import GpuNodePool
+    from components.google.given_nodes import nodes
     from components.google.registry import ModelRegistry
     from components.settings.reader import load
 
     settings = load()
     cluster = Cluster("cluster", settings.cluster)
-    pools = {key: GpuNodePool(key, pool, cluster) for key, pool in settings.node_pools.items()}
+    pools = {key: nodes(key, pool, cluster) for key, pool in settings.node_pools.items()}
     accounts = {key: pool.service_account for key, pool in pools.items()}
     ModelRegistry("models", settings.registry, {**accounts, **cluster.readers})
 
@@ -175,6 +175,48 @@ def test_an_existing_cluster_is_adopted_as_google_reports_it(dev: Deployed, goog
     assert {name: one for name, one in google.named("container").items() if name in before} == before
     (pool,) = google.named("container").keys() - before.keys()
     assert "/clusters/shared/nodePools/l4-" in pool
+    assert google.violations == []
+
+
+def test_a_pool_of_an_existing_cluster_is_taken_as_google_reports_it_or_refused(
+    dev: Deployed, google: Loopback
+) -> None:
+    body = {
+        "cluster": {
+            "name": "shared",
+            "network": "default",
+            "workloadIdentityConfig": {"workloadPool": "demo.svc.id.goog"},
+            "nodePools": [
+                {
+                    "name": "gpu",
+                    "initialNodeCount": 1,
+                    "config": {
+                        "machineType": "g2-standard-8",
+                        "diskSizeGb": 300,
+                        "serviceAccount": "nodes@demo.iam.gserviceaccount.com",
+                        "accelerators": [{"acceleratorType": "nvidia-l4", "acceleratorCount": "1"}],
+                        "taints": [{"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"}],
+                    },
+                    "autoscaling": {"enabled": True, "totalMaxNodeCount": 2},
+                }
+            ],
+        }
+    }
+    clusters = f"{google.address('container')}/v1/projects/demo/locations/us-central1/clusters"
+    httpx.post(clusters, json=body, headers={"Authorization": "Bearer token"}).raise_for_status()
+    before = dict(google.named("container"))
+    pool = {"accelerator": "nvidia-l4", "existing": "gpu"}
+    dev.configure(cluster={"name": "shared", "location": "us-central1"}, nodePools={"l4": {**pool, "maxNodes": 5}})
+    with pytest.raises(automation.CommandError, match=r"nodePools\.l4\.maxNodes: pool gpu has 2 nodes at most"):
+        dev.up()
+
+    dev.configure(nodePools={"l4": pool})
+    first = dev.up()
+    assert dev.up() == {"same": first["create"]}
+    assert dict(google.named("container")) == before
+    policies = google.state.policies.values()
+    members = [binding["members"] for policy in policies for binding in policy.get("bindings", [])]
+    assert ["serviceAccount:nodes@demo.iam.gserviceaccount.com"] in members
     assert google.violations == []
 
 

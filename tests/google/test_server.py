@@ -262,6 +262,18 @@ def test_a_pools_disk_says_the_same_in_both_spellings(google: Loopback) -> None:
     assert get(google, f"{CLUSTERS}/demo/nodePools/l4")["config"]["diskSizeGb"] == 400
 
 
+def test_a_pool_has_the_local_ssds_that_its_machines_bring_and_no_number_that_they_cannot_have(
+    google: Loopback,
+) -> None:
+    cluster(google)
+    pool(google, config={"machineType": "a3-highgpu-2g"})
+    config = get(google, f"{CLUSTERS}/demo/nodePools/l4")["config"]
+    assert config["ephemeralStorageLocalSsdConfig"] == {"localSsdCount": 4}
+    asked = {"machineType": "g2-standard-8", "ephemeralStorageLocalSsdConfig": {"localSsdCount": 2}}
+    body = {"nodePool": {"name": "more", "config": asked}}
+    assert ask(google, "POST", f"{CLUSTERS}/demo/nodePools", body).status_code == 400
+
+
 def test_a_secrets_version_gives_its_payload_until_it_is_disabled(google: Loopback) -> None:
     secrets = "secretmanager/v1/projects/demo/secrets"
     post(google, f"{secrets}?secretId=hf", {"replication": {"automatic": {}}})

@@ -1,4 +1,8 @@
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components.google import accelerators
 from components.google.accelerators import ACCELERATORS, AcceleratorError, Machine, machine_for, provisioning_problem
@@ -141,3 +145,39 @@ def test_a_machine_outside_of_flex_start_is_refused_there() -> None:
 
 def test_an_l4_needs_nothing_said() -> None:
     assert provisioning_problem(machine_for("nvidia-l4", 1), spot=False, flex_start=False, reservation=False) is None
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "count", "machine", "vcpus", "memory_gib"),
+    [
+        ("nvidia-tesla-t4", 1, "custom-8-49152", 8, 48),
+        ("nvidia-tesla-t4", 4, "n1-custom-96-638976", 96, 624),
+        ("nvidia-tesla-t4", 1, "n1-custom-1-1024", 1, 1),
+        ("nvidia-tesla-t4", 2, "custom-4-131072-ext", 4, 128),
+        ("nvidia-l4", 1, "g2-custom-16-55296", 16, 54),
+        ("nvidia-l4", 8, "g2-custom-96-442368", 96, 432),
+    ],
+)
+def test_a_machine_that_is_made_to_measure_is_what_its_name_says(
+    accelerator: str, count: int, machine: str, vcpus: int, memory_gib: float
+) -> None:
+    made, like = machine_for(accelerator, count, machine), machine_for(accelerator, count)
+
+    assert (made.name, made.vcpus, made.memory_gib) == (machine, vcpus, memory_gib)
+    assert (made.gpu_memory_gb, made.disk_types, made.count) == (like.gpu_memory_gb, like.disk_types, count)
+
+
+@given(st.from_regex(r"(n1-|g2-)?custom-[0-9]{1,4}-[0-9]{1,7}(-ext)?", fullmatch=True))
+def test_a_machine_that_is_made_to_measure_is_taken_within_its_bounds_or_told(machine: str) -> None:
+    for accelerator in ("nvidia-tesla-t4", "nvidia-l4", "nvidia-b200"):
+        count = ACCELERATORS[accelerator].counts[0]
+        with contextlib.suppress(AcceleratorError):
+            made = machine_for(accelerator, count, machine)
+            assert accelerator != "nvidia-b200"
+            assert made.memory_gib <= 6.5 * made.vcpus or "-ext" in machine or accelerator == "nvidia-l4"
+
+
+@pytest.mark.parametrize("accelerator", ["nvidia-gb200", "nvidia-gb300", "nvidia-tesla-v100"])
+def test_what_gke_has_and_the_table_has_not_is_refused_with_the_reason(accelerator: str) -> None:
+    with pytest.raises(AcceleratorError, match=f"^{accelerator} is .*: write nvidia-"):
+        machine_for(accelerator, 4)

@@ -11,11 +11,13 @@ import pulumi_gcp as gcp
 import pytest
 
 from components.google import adopted_cluster
-from components.google.cluster import Cluster, ClusterError
+from components.google.cluster import NO_CLUSTER, Cluster, ClusterError
 from components.settings.google import ClusterCreate, ClusterSettings
+from components.settings.maintenance import MaintenanceExclusion
 from components.settings.places import StackCluster
+from components.settings.sections import Sections
 from components.settings.serving import ModelSettings
-from components.settings.stack import Sections, Settings
+from components.settings.stack import Settings
 from components.settings.types import Target
 from tests.fields import With, observe, unreached
 from tests.mocks import KnownAfter, Recording, Resource, Secret, record
@@ -29,6 +31,12 @@ SERVICE = "gcp:projects/service:Service"
 
 CREATED = StackCluster(
     ClusterSettings(create=ClusterCreate(name="demo")), project="demo", location="us-central1", runs_models=True
+)
+
+
+KEY = "projects/keys/locations/us-central1/keyRings/r/cryptoKeys/k"
+EXCLUSION = MaintenanceExclusion(
+    name="launch", start_time="2026-12-01T00:00:00Z", end_time="2026-12-20T00:00:00Z", scope="NO_MINOR_UPGRADES"
 )
 
 
@@ -273,12 +281,16 @@ def test_every_field_of_a_created_cluster_reaches_a_resource() -> None:
         "create.maintenance.start_time": "2026-02-07T02:00:00Z",
         "create.maintenance.end_time": "2026-02-07T10:00:00Z",
         "create.maintenance.recurrence": "FREQ=DAILY",
+        "create.maintenance.exclusions": (EXCLUSION,),
+        "create.database_encryption_key": KEY,
         "create.system_pool.machine_type": "n2-standard-8",
+        "create.system_pool.kms_key": KEY,
         "create.labels": {"team": "serving"},
     }
     exempt = {
         "name": "excludes create",
         "location": "of an adopted cluster",
+        "autopilot": "of an adopted cluster",
         "kubeconfig": "excludes create",
         "context": "of the kubeconfig",
     }
@@ -286,6 +298,55 @@ def test_every_field_of_a_created_cluster_reaches_a_resource() -> None:
     assert (
         unreached(lambda given: Cluster("cluster", stack(given).cluster), CREATED.settings, values, exempt=exempt) == []
     )
+
+
+def test_gke_is_told_when_it_may_not_upgrade_and_how_far() -> None:
+    ends = {**EXCLUSION.model_dump(exclude_none=True), "name": "old", "end_time_behavior": "UNTIL_END_OF_SUPPORT"}
+    del ends["end_time"]
+
+    policy = run(with_create(maintenance={"exclusions": [EXCLUSION, ends]})).only(CLUSTER).inputs["maintenancePolicy"]
+
+    assert policy["maintenanceExclusions"] == [
+        {
+            "exclusionName": "launch",
+            "startTime": "2026-12-01T00:00:00Z",
+            "endTime": "2026-12-20T00:00:00Z",
+            "exclusionOptions": {"scope": "NO_MINOR_UPGRADES"},
+        },
+        {
+            "exclusionName": "old",
+            "startTime": "2026-12-01T00:00:00Z",
+            "exclusionOptions": {"scope": "NO_MINOR_UPGRADES", "endTimeBehavior": "UNTIL_END_OF_SUPPORT"},
+        },
+    ]
+
+
+def test_secrets_in_the_clusters_database_and_its_own_disks_are_under_the_keys_that_are_named() -> None:
+    recording = run(with_create(database_encryption_key=KEY, system_pool={"kms_key": KEY}))
+
+    cluster, pool = recording.only(CLUSTER).inputs, recording.only(NODE_POOL).inputs
+    assert cluster["databaseEncryption"] == {"state": "ENCRYPTED", "keyName": KEY}
+    assert cluster["nodeConfig"]["bootDiskKmsKey"] == pool["nodeConfig"]["bootDiskKmsKey"] == KEY
+    assert pool["name"] != run(CREATED).only(NODE_POOL).inputs["name"], "the successor is made first"
+
+
+def test_a_cluster_that_uses_none_of_this_is_what_earlier_versions_made() -> None:
+    inputs = run(CREATED).only(CLUSTER).inputs
+
+    assert "databaseEncryption" not in inputs
+    assert "maintenanceExclusions" not in inputs["maintenancePolicy"]
+    assert "bootDiskKmsKey" not in inputs["nodeConfig"]
+
+
+# No cluster.
+
+
+def test_without_a_cluster_on_gke_nothing_is_made_and_the_plan_says_so() -> None:
+    recording = run(StackCluster(ClusterSettings(), project="demo", location="us-central1", serves=False))
+
+    assert [resource.type for resource in recording.resources] == ["oci-model-serving:index:Cluster"]
+    assert {recording.outputs[name] for name in ("name", "location", "version")} == {""}
+    assert [text for level, text in recording.messages if level == "info"] == [NO_CLUSTER]
 
 
 # Adopting.
@@ -306,6 +367,8 @@ def found(**fields: object) -> SimpleNamespace:
             "control_plane_endpoints_configs": [],
             "endpoint": "192.0.2.1",
             "master_auths": [SimpleNamespace(cluster_ca_certificate="Q0E=")],
+            "cluster_autoscalings": [],
+            "node_pools": [],
             **fields,
         }
     )
@@ -390,7 +453,7 @@ def test_the_version_is_known_only_at_apply_where_the_look_up_has_no_answer() ->
     ("fields", "problem"),
     [
         ({}, None),
-        ({"autopilot": True}, "takes no node pools"),
+        ({"autopilot": True}, "write cluster.autopilot: true"),
         ({"workload_pool": ""}, "--workload-pool=PROJECT.svc.id.goog"),
         ({"gateway_channel": ""}, "--gateway-api=standard"),
         ({"version": "1.33.1-gke.1"}, "ImageVolume off"),

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.google import disk
+from components.google import disk, image_disk
 from components.google.accelerators import Machine, machine_for
 from components.settings.google import NodePoolSettings
 
@@ -11,6 +11,10 @@ H100 = machine_for("nvidia-h100-80gb", 8)
 B200 = machine_for("nvidia-b200", 8)
 
 sizes = st.lists(st.floats(min_value=0, max_value=5_000, allow_nan=False), max_size=8)
+
+
+def said(pool: NodePoolSettings, machine: Machine, images: dict[str, float | None]) -> list[str]:
+    return [f"{key}: {problem}" for key, problem in disk.problems(pool, machine, images)]
 
 
 def boot(**fields: object) -> NodePoolSettings:
@@ -45,31 +49,31 @@ def test_one_image_more_never_needs_less(images: list[float], another: float) ->
 def test_the_size_that_a_refusal_names_is_accepted(images: list[float]) -> None:
     named = {str(number): size for number, size in enumerate(images)}
 
-    if disk.too_small(boot(), named):
+    if disk.too_small(boot(), L4, named):
         # Beyond the largest disk that the settings take, too.
         larger = boot().boot_disk.model_copy(update={"size_gb": disk.needed_gb(images)})
-        assert disk.too_small(boot().model_copy(update={"boot_disk": larger}), named) is None
+        assert disk.too_small(boot().model_copy(update={"boot_disk": larger}), L4, named) is None
 
 
 def test_a_disk_that_is_too_small_is_refused_with_the_images_and_the_size_to_write() -> None:
-    [problem] = disk.problems(boot(), L4, {"llama": 140.0, "qwen": 15.0, "later": None})
+    [problem] = said(boot(), L4, {"llama": 140.0, "qwen": 15.0, "later": None})
 
     assert "llama 140 GB, qwen 15 GB" in problem
     assert problem.endswith("write sizeGb: 412 or more")
 
 
 def test_a_disk_that_fits_is_accepted() -> None:
-    assert disk.problems(boot(size_gb=412), L4, {"llama": 140.0, "qwen": 15.0}) == []
+    assert said(boot(size_gb=412), L4, {"llama": 140.0, "qwen": 15.0}) == []
 
 
 def test_the_threshold_is_the_pools_own() -> None:
     strict = boot(size_gb=412).model_copy(update={"image_gc_high_threshold_percent": 70})
 
-    assert "at most 70 % full; write sizeGb: 500 or more" in (disk.too_small(strict, {"a": 140.0, "b": 15.0}) or "")
+    assert "at most 70 % full; write sizeGb: 500 or more" in (disk.too_small(strict, L4, {"a": 140.0, "b": 15.0}) or "")
 
 
 def test_an_image_of_unknown_size_is_not_held_against_the_disk() -> None:
-    assert disk.problems(boot(), L4, {"later": None}) == []
+    assert said(boot(), L4, {"later": None}) == []
 
 
 @pytest.mark.parametrize(
@@ -81,28 +85,28 @@ def test_an_image_of_unknown_size_is_not_held_against_the_disk() -> None:
     ],
 )
 def test_a_type_that_cannot_boot_the_machine_is_refused(machine: Machine, type_: str, remedy: str) -> None:
-    [problem] = disk.problems(boot(type=type_), machine, {})
+    [problem] = said(boot(type=type_), machine, {})
 
     assert problem.endswith(remedy)
 
 
 def test_the_default_type_is_the_families_first() -> None:
-    assert disk.type_of(boot().boot_disk, L4) == "pd-balanced"
-    assert disk.type_of(boot().boot_disk, B200) == "hyperdisk-balanced"
-    assert disk.type_of(boot(type="pd-ssd").boot_disk, L4) == "pd-ssd"
+    assert image_disk.type_of(boot().boot_disk, L4) == "pd-balanced"
+    assert image_disk.type_of(boot().boot_disk, B200) == "hyperdisk-balanced"
+    assert image_disk.type_of(boot(type="pd-ssd").boot_disk, L4) == "pd-ssd"
 
 
 def test_performance_is_provisioned_on_hyperdisk_only() -> None:
-    problems = disk.problems(boot(provisioned_iops=4000, provisioned_throughput=400), L4, {})
+    problems = said(boot(provisioned_iops=4000, provisioned_throughput=400), L4, {})
 
     assert problems == [
-        "provisionedIops is for hyperdisk-balanced: remove it",
-        "provisionedThroughput is for hyperdisk-balanced: remove it",
+        "bootDisk: provisionedIops is for hyperdisk-balanced: remove it",
+        "bootDisk: provisionedThroughput is for hyperdisk-balanced: remove it",
     ]
 
 
 def test_a_machine_that_could_have_hyperdisk_is_told_so() -> None:
-    [problem] = disk.problems(boot(provisioned_iops=4000), H100, {})
+    [problem] = said(boot(provisioned_iops=4000), H100, {})
 
     assert "write type: hyperdisk-balanced, or remove it" in problem
 
@@ -124,6 +128,6 @@ def test_a_machine_that_could_have_hyperdisk_is_told_so() -> None:
     ],
 )
 def test_bounds_of_hyperdisk_balanced(fields: dict[str, int], problem: str | None) -> None:
-    found = disk.problems(boot(**fields), B200, {})
+    found = said(boot(**fields), B200, {})
 
     assert [text.endswith(problem) for text in found] == [True] if problem else found == []

@@ -10,7 +10,7 @@ from components.google import pool_names
 from components.google.accelerators import machine_for
 from components.google.cluster import Cluster
 from components.google.node_pool import GpuNodePool
-from components.settings.google import ClusterCreate, ClusterSettings, NodePoolSettings, Taint
+from components.settings.google import ClusterCreate, ClusterSettings, NodePoolSettings, Sharing, Taint
 from components.settings.places import StackCluster, StackPool
 from offline.replacements import replaces
 from tests.fields import With, observe, unreached
@@ -21,6 +21,7 @@ ACCOUNT = "gcp:serviceaccount/account:Account"
 PROJECT_MEMBER = "gcp:projects/iAMMember:IAMMember"
 SERVICE = "gcp:projects/service:Service"
 
+KEY = "projects/keys/locations/us-central1/keyRings/r/cryptoKeys/k"
 GIVEN_NETWORK = {"network": "shared", "subnetwork": "gke", "enable_apis": False}
 """Spares the tests the resources of a network."""
 
@@ -111,6 +112,55 @@ def test_taints_are_told_as_kubernetes_spells_them_with_gkes_own() -> None:
     assert recording.only(NODE_POOL, "l4").inputs["nodeConfig"]["taints"] == [
         {"key": "team", "value": "a", "effect": "NO_EXECUTE"}
     ]
+
+
+# Shared GPUs, keys, labels.
+
+
+def test_a_pool_whose_gpus_are_shared_in_time_says_so_to_google_and_to_pods() -> None:
+    recording = run(pool(sharing={"strategy": "TIME_SHARING", "max_clients": 3}))
+
+    (gpu,) = recording.only(NODE_POOL, "l4").inputs["nodeConfig"]["guestAccelerators"]
+    assert gpu["gpuSharingConfig"] == {"gpuSharingStrategy": "TIME_SHARING", "maxSharedClientsPerGpu": 3}
+    assert (
+        recording.outputs["labels"].items()
+        >= {
+            "cloud.google.com/gke-gpu-sharing-strategy": "time-sharing",
+            "cloud.google.com/gke-max-shared-clients-per-gpu": "3",
+        }.items()
+    )
+
+
+def test_a_pool_of_partitions_says_so_to_google_and_to_pods() -> None:
+    recording = run(pool(accelerator="nvidia-tesla-a100", gpu_partition_size="3g.20gb"))
+
+    (gpu,) = recording.only(NODE_POOL, "l4").inputs["nodeConfig"]["guestAccelerators"]
+    assert gpu["gpuPartitionSize"] == "3g.20gb"
+    assert recording.outputs["labels"]["cloud.google.com/gke-gpu-partition-size"] == "3g.20gb"
+
+
+def test_a_boot_disk_is_encrypted_with_the_key_that_is_named() -> None:
+    assert node_config(pool(boot_disk={"kms_key": KEY}))["bootDiskKmsKey"] == KEY
+
+
+def test_nodes_carry_google_labels_for_billing_beside_the_programs() -> None:
+    labels = node_config(pool(resource_labels={"cost-center": "42"}))["resourceLabels"]
+
+    assert labels == {"cost-center": "42", "managed-by": "pulumi", "part-of": "oci-model-serving", "node-pool": "l4"}
+
+
+def test_a_machine_that_is_made_to_measure_reaches_google_by_its_name() -> None:
+    settings = pool(accelerator="nvidia-tesla-t4", machine_type="custom-8-49152")
+
+    assert node_config(settings)["machineType"] == "custom-8-49152"
+
+
+def test_a_pool_that_uses_none_of_this_is_what_earlier_versions_made() -> None:
+    found = inputs(pool())
+
+    assert found["name"] == "l4-7af317"
+    assert {"gpuSharingConfig", "gpuPartitionSize"} & set(found["nodeConfig"]["guestAccelerators"][0]) == set()
+    assert "bootDiskKmsKey" not in found["nodeConfig"]
 
 
 # Scaling.
@@ -211,6 +261,46 @@ def test_without_streaming_there_is_no_container_file_system() -> None:
     assert "l4-containerfilesystem" not in {service.name for service in recording.of_type(SERVICE)}
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pool(),
+        pool(local_ssd="none"),
+        pool(accelerator="nvidia-h100-80gb", count=8),
+        pool(accelerator="nvidia-a100-80gb", spot=True),
+        pool(accelerator="nvidia-h100-80gb", count=8, machine_type="a3-highgpu-8g-nolssd", local_ssd="none"),
+    ],
+)
+def test_local_ssds_that_a_machine_brings_or_lacks_are_not_asked_for(settings: NodePoolSettings) -> None:
+    created = run(settings).only(NODE_POOL, "l4")
+
+    # A pool that was made before this setting was there has no such block, and one more would replace it.
+    assert "ephemeralStorageLocalSsdConfig" not in created.inputs["nodeConfig"]
+
+
+def test_a_pool_keeps_its_name_until_it_asks_for_local_ssds() -> None:
+    plain = inputs(pool())["name"]
+
+    assert plain == "l4-7af317"  # of the version before the setting
+    assert inputs(pool(local_ssd="none"))["name"] == plain
+    assert inputs(pool(local_ssd=1))["name"] != plain
+
+
+def test_what_gke_reports_of_local_ssds_that_were_not_asked_for_replaces_no_pool() -> None:
+    def ignored(**fields: object) -> tuple[str, ...]:
+        settings = pool(accelerator="nvidia-h100-80gb", count=8, **fields)
+        return tuple(observe(lambda: make(settings)).options[NODE_POOL, "l4"]["ignore_changes"])
+
+    assert "nodeConfig.ephemeralStorageLocalSsdConfig" in ignored()
+    assert "nodeConfig.ephemeralStorageLocalSsdConfig" not in ignored(local_ssd=16)
+
+
+def test_a_number_of_local_ssds_is_asked_for() -> None:
+    config = node_config(pool(count=8, local_ssd=8))
+
+    assert config["ephemeralStorageLocalSsdConfig"] == {"localSsdCount": 8}
+
+
 # Identity.
 
 
@@ -273,6 +363,7 @@ LIFE: list[tuple[dict[str, object], str]] = [
     ({"boot_disk": {"size_gb": 400, "type": "pd-ssd"}}, "update"),
     ({"boot_disk": {"size_gb": 400, "provisioned_iops": 4000}}, "update"),
     ({"boot_disk": {"size_gb": 400, "provisioned_throughput": 400}}, "update"),
+    ({"local_ssd": 1}, "replace"),
     ({"min_nodes": 2}, "update"),
     ({"max_nodes": 5}, "update"),
     ({"per_zone": True}, "update"),
@@ -292,7 +383,13 @@ LIFE: list[tuple[dict[str, object], str]] = [
     ({"sandbox": "gvisor"}, "replace"),
     ({"service_account_id": "other-account"}, "replace"),
     ({"max_pods_per_node": 64}, "replace"),
+    ({"boot_disk": {"size_gb": 400, "kms_key": KEY}}, "replace"),
+    ({"sharing": {"max_clients": 2}}, "replace"),
+    ({"gpu_partition_size": "3g.20gb"}, "replace"),
+    ({"resource_labels": {"cost-center": "42"}}, "update"),
 ]
+OF_OTHERS = {"existing", "compute_class", "service_account"}
+"""Settings of nodes that this stack does not make."""
 
 
 def _differences(before: Any, after: Any, path: str = "") -> list[tuple[str, Any, Any]]:
@@ -306,7 +403,7 @@ def _differences(before: Any, after: Any, path: str = "") -> list[tuple[str, Any
 
 
 def test_the_table_of_a_pools_life_has_every_setting() -> None:
-    assert {next(iter(change)) for change, _ in LIFE} == set(NodePoolSettings.model_fields)
+    assert {next(iter(change)) for change, _ in LIFE} == set(NodePoolSettings.model_fields) - OF_OTHERS
 
 
 @pytest.mark.parametrize(
@@ -333,6 +430,7 @@ def test_every_field_of_a_pool_reaches_a_resource() -> None:
         "boot_disk.type": "pd-ssd",
         "boot_disk.provisioned_iops": 4000,
         "boot_disk.provisioned_throughput": 400,
+        "local_ssd": 1,
         "max_run_duration": With(3600, {"flex_start": True}),
         "reservation": "h100",
         "secondary_boot_disks": ("projects/p/global/images/vllm",),
@@ -341,9 +439,14 @@ def test_every_field_of_a_pool_reaches_a_resource() -> None:
         "driver_version": "LATEST",
         "sandbox": "gvisor",
         "service_account_id": "other-account",
+        "boot_disk.kms_key": KEY,
+        "sharing": Sharing(max_clients=2),
+        "gpu_partition_size": "1g.10gb",
+        "resource_labels": {"cost-center": "42"},
     }
+    exempt = dict.fromkeys(OF_OTHERS, "of nodes that this stack does not make (test_given_nodes)")
 
-    assert unreached(lambda settings: make(settings, key="l4"), pool(), values, exempt={}) == []
+    assert unreached(lambda settings: make(settings, key="l4"), pool(), values, exempt=exempt) == []
 
 
 def test_the_cluster_gives_name_location_project_and_version() -> None:

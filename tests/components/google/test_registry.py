@@ -4,8 +4,8 @@ import pulumi
 import pytest
 
 from components.google.registry import ModelRegistry
-from components.settings.google import RegistryCreate, RegistrySettings
 from components.settings.places import StackRegistry
+from components.settings.registry import RegistryCreate, RegistrySettings
 from oci_model_serving.reference import GoogleRepository, google_repository
 from tests.fields import observe, unreached
 from tests.mocks import Recording, record
@@ -124,6 +124,15 @@ def test_bindings_go_with_the_repository() -> None:
     assert options[MEMBER, "models-reader-l4"]["deleted_with"] == "models"
 
 
+@pytest.mark.parametrize("borrowed", [set(), {"l4"}])
+def test_an_account_of_others_stays_a_reader_when_its_pool_goes(borrowed: set[str]) -> None:
+    registry = replace(CREATED, borrowed=frozenset(borrowed))
+
+    options = observe(lambda: ModelRegistry("models", registry, READERS)).options
+
+    assert options[MEMBER, "models-reader-l4"]["retain_on_delete"] is bool(borrowed)
+
+
 def test_an_adopted_repository_of_another_project_gets_its_readers_there() -> None:
     recording = run(adopted("europe-docker.pkg.dev/shared/models/team"))
 
@@ -172,6 +181,7 @@ def test_every_field_of_a_created_registry_reaches_a_resource() -> None:
     values = {
         "project": "other",
         "region": "europe-west4",
+        "shared": True,
         "settings.create.repository": "weights",
         "settings.create.location": "us",
         "settings.create.project": "shared",
@@ -181,8 +191,22 @@ def test_every_field_of_a_created_registry_reaches_a_resource() -> None:
         "settings.create.writers": ("group:writers@example.com",),
     }
     exempt = {
+        "borrowed": "an option of the bindings; has its own test",
         "settings.url": "excludes create; see the test of adopted repositories",
         "settings.grant_readers": "for adopted repositories; has its own test",
+        "settings.jobs": "is for the packer: tests/components/test_model_image.py",
     }
 
     assert unreached(lambda args: ModelRegistry("models", args, READERS), CREATED, values, exempt=exempt) == []
+
+
+def test_records_of_shares_are_cleaned_up_where_pods_leave_some_and_nothing_else_changes() -> None:
+    def policies(settings: StackRegistry) -> list[dict[str, object]]:
+        recording = record(lambda: ModelRegistry("models", settings, READERS))
+        return list(recording.only("gcp:artifactregistry/repository:Repository").inputs["cleanupPolicies"])
+
+    usual, shared = policies(CREATED), policies(replace(CREATED, shared=True))
+    assert shared[:-1] == usual
+    days = CREATED.settings.create.cleanup.delete_untagged_after_days  # type: ignore[union-attr]
+    condition = {"tagState": "TAGGED", "tagPrefixes": ["share-"], "olderThan": f"{days * 86400}s"}
+    assert shared[-1] == {"id": "delete-shares", "action": "DELETE", "condition": condition}

@@ -14,10 +14,9 @@ from components.settings.google import (
     ClusterCreate,
     ClusterSettings,
     NodePoolSettings,
-    RegistryCreate,
-    RegistrySettings,
 )
 from components.settings.places import StackCluster, StackPool, StackRegistry
+from components.settings.registry import RegistryCreate, RegistrySettings
 from offline import replacements
 from tests.mocks import Recording, record
 

@@ -1,0 +1,210 @@
+"""How long a model takes from "no node" to its first answer, by stage, and what limits it. Pure.
+
+Where an image's time goes: passes times bytes over the speed of the disk that holds the images. containerd writes each
+blob and unpacks it (two passes), and reads the blob back for that where the node's memory does not hold it (a third).
+The network and the unpacking, which is one layer at a time, run beside the disk: the slowest of the three decides.
+KServe #5852 has measured this (140 GB, 32 GB of memory, the registry on the same disk of 125 MiB/s: four passes, 4,585
+s where 4,272 are predicted). Constants are those of `speeds.csv`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from components.google import speeds
+from components.google.accelerators import Machine
+from components.google.image_disk import ImageDisk
+
+_CACHED_SHARE = 0.7
+"""How much of a node's memory the page cache may have: the server's own memory and the system need the rest."""
+
+_NEARLY = 1.1
+"""What makes no difference that is worth a disk more."""
+
+
+@dataclass(frozen=True)
+class DiskSpeed:
+    """A disk by its speed in bytes a second; `name` as it is told."""
+
+    name: str
+    read: float
+    write: float
+
+
+@dataclass(frozen=True)
+class NodeSpeed:
+    """What of a node decides: its disk, its network (bytes a second) and its memory (bytes)."""
+
+    disk: DiskSpeed
+    network: float
+    memory: float
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is started on the node.
+
+    Attributes:
+        image_bytes: of the model.
+        streamed: weights are read by several threads (`--load-format runai_streamer`).
+        eager: nothing is compiled (`--enforce-eager`).
+        preloaded: the image is on a secondary boot disk.
+    """
+
+    image_bytes: float
+    streamed: bool = False
+    eager: bool = False
+    preloaded: bool = False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage in seconds, and what bounds it."""
+
+    name: str
+    seconds: float
+    bound: str
+
+
+@dataclass(frozen=True)
+class PredictedStart:
+    """The stages of a cold start, in the order in which they pass, after the node's own in seconds (least, most)."""
+
+    node_provision: tuple[float, float]
+    stages: tuple[Stage, ...]
+
+    @cached_property
+    def limiting(self) -> Stage:
+        """The longest stage, the node's aside: what a setting can shorten."""
+        return max(self.stages, key=lambda stage: stage.seconds)
+
+    @cached_property
+    def on_node(self) -> float:
+        """Seconds from a node that is there to the first answer."""
+        return sum(stage.seconds for stage in self.stages)
+
+    @property
+    def total(self) -> tuple[float, float]:
+        """Seconds from no node to the first answer: least, most."""
+        least, most = self.node_provision
+        return least + self.on_node, most + self.on_node
+
+    def stage(self, name: str) -> Stage:
+        """The stage of that name."""
+        return next(stage for stage in self.stages if stage.name == name)
+
+
+def node_of(disk: ImageDisk, machine: Machine) -> NodeSpeed:
+    """A node of a machine type, with the disk that holds its images."""
+    return NodeSpeed(_disk(disk, machine), _network(machine), machine.memory_gib * (1 << 30))
+
+
+def passes(image_bytes: float, memory: float, *, copies: int = 2, registry_on_disk: bool = False) -> tuple[int, int]:
+    """How often an image is read from, and written to, the disk that holds it.
+
+    Args:
+        image_bytes: its size.
+        memory: of the node in bytes.
+        copies: 2 where blobs are kept and unpacked, 1 for a plain download.
+        registry_on_disk: the registry's storage is that disk as well.
+    """
+    read_back = copies > 1 and image_bytes > memory * _CACHED_SHARE
+    return int(registry_on_disk) + int(read_back), copies
+
+
+def disk_seconds(
+    image_bytes: float, memory: float, disk: DiskSpeed, *, copies: int = 2, registry: bool = False
+) -> float:
+    """Seconds that the disk needs for all passes."""
+    reads, writes = passes(image_bytes, memory, copies=copies, registry_on_disk=registry)
+    return reads * image_bytes / disk.read + writes * image_bytes / disk.write
+
+
+def predict(node: NodeSpeed, served: Served) -> PredictedStart:
+    """The cold start of a model on a new node."""
+    stages = [_server_pull(node), _pull(node, served), _load(node, served)]
+    start = "eager" if served.eager else "gpu"
+    stages.append(Stage("server_start", speeds.of("server_start", start), "the engine"))
+    return PredictedStart((speeds.of("node_least"), speeds.of("node_most")), tuple(stages))
+
+
+def _server_pull(node: NodeSpeed) -> Stage:
+    stored, unpacked = speeds.of("server_image", "gpu"), speeds.of("server_image_unpacked", "gpu")
+    bounds = {
+        "gzip, one layer at a time": stored / speeds.of("inflate"),
+        node.disk.name: (stored + unpacked) / node.disk.write,
+        "network": stored / node.network,
+    }
+    return _slowest("server_image_pull", bounds)
+
+
+def _pull(node: NodeSpeed, served: Served) -> Stage:
+    if served.preloaded:
+        return Stage("image_pull", 0.0, "secondary boot disk")
+    size = served.image_bytes
+    bounds = {
+        node.disk.name: disk_seconds(size, node.memory, node.disk),
+        "network": size / node.network,
+        "unpacking, one layer at a time": size / speeds.of("unpack"),
+    }
+    return _slowest("image_pull", bounds)
+
+
+def _load(node: NodeSpeed, served: Served) -> Stage:
+    size = served.image_bytes
+    loader = "streamer" if served.streamed else "default"
+    named = "the streaming loader" if served.streamed else "the default loader, one thread"
+    # What has just been unpacked is still in the page cache, where memory suffices; a preloaded disk was never read.
+    if not served.preloaded and size <= node.memory * _CACHED_SHARE:
+        return Stage("load", size / speeds.of("load_cached", loader), named)
+    return _slowest("load", {named: size / speeds.of("load_cold", loader), node.disk.name: size / node.disk.read})
+
+
+def _slowest(name: str, bounds: dict[str, float]) -> Stage:
+    bound = max(bounds, key=lambda one: bounds[one])
+    return Stage(name, bounds[bound], bound)
+
+
+def _disk(disk: ImageDisk, machine: Machine) -> DiskSpeed:
+    if disk.is_local:
+        name = f"{disk.count} Local SSD{'s' if disk.count > 1 else ''}"
+        return DiskSpeed(name, *(speeds.stepped(f"local_ssd_{way}", disk.count) for way in ("read", "write")))
+    name = f"{disk.kind} {disk.size_gb} GB"
+    base = speeds.of("disk_base", disk.kind)
+    if disk.kind.startswith("hyperdisk"):
+        mib = disk.provisioned_throughput
+        speed = min(mib * (1 << 20) if mib else base, speeds.of("disk_limit", disk.kind))
+        return DiskSpeed(f"{name}, {round(speed / (1 << 20))} MiB/s", speed, speed)
+    gib = disk.size_gb * 1e9 / (1 << 30)
+    speed = min(base + gib * speeds.of("disk_per_gib", disk.kind), speeds.stepped("disk_limit_vcpus", machine.vcpus))
+    return DiskSpeed(name, speed, min(speed, speeds.find("disk_limit_write", disk.kind) or speed))
+
+
+def _network(machine: Machine) -> float:
+    known = speeds.find("network", machine.name.removesuffix("-nolssd"))
+    if known:
+        return known
+    by_vcpus = max(machine.vcpus * speeds.of("network_per_vcpu", "n1"), speeds.of("network_least", "n1"))
+    return min(by_vcpus, speeds.of("network_limit", "n1"))
+
+
+def span(seconds: float) -> str:
+    """Seconds as people say them: `45 s`, `1.5 min`, `18 min`, `2.1 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    if minutes < 90:
+        return f"{minutes:.1f} min" if minutes < 9.95 else f"{minutes:.0f} min"
+    return f"{minutes / 60:.1f} h"
+
+
+def faster(candidates: Sequence[tuple[str, PredictedStart]], than: PredictedStart) -> tuple[str, PredictedStart] | None:
+    """The change of a setting that saves the most, if one saves a tenth of the time on the node.
+
+    Of several values of that setting it is the first, which costs the least, that is nearly as fast as the fastest.
+    """
+    best = min(candidates, key=lambda one: one[1].on_node, default=None)
+    if best is None or best[1].on_node >= than.on_node * 0.9:
+        return None
+    alike = [one for one in candidates if one[0].partition(": ")[0] == best[0].partition(": ")[0]]
+    return next(one for one in alike if one[1].on_node <= best[1].on_node * _NEARLY)
