@@ -52,7 +52,9 @@ def local(models: Mapping[str, Any], **keys: Any) -> dict[str, Any]:
 
 def run(settings: Mapping[str, Any], **arguments: Any) -> Recording:
     """Record the program with these settings, images answered as built; `arguments` as of `record`."""
-    given: dict[str, Any] = {"stack_name": "dev", "project": NAMESPACE, "answer": built(), **arguments}
+    secrets = [f"{NAMESPACE}:pullSecrets"] if "pullSecrets" in settings else []
+    given: dict[str, Any] = {"stack_name": "dev", "project": NAMESPACE, "answer": built(), "secret_keys": secrets}
+    given |= arguments
     return record(
         lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"),
         config={
@@ -63,7 +65,6 @@ def run(settings: Mapping[str, Any], **arguments: Any) -> Recording:
                 for key, value in settings.items()
             },
         },
-        secret_keys=[f"{NAMESPACE}:pullSecrets"] if "pullSecrets" in settings else [],
         **given,
     )
 
@@ -127,6 +128,16 @@ WARM: dict[str, dict[str, Any]] = {
 """Where a model may run, and how its nodes get the image."""
 
 
+PLACED: dict[str, Any] = {"nodePool": "spot", "fallbackPools": ["l4"], "priorityClass": "high", "warm": "prepull"}
+OF_KSERVE: dict[str, Any] = {
+    "env": {"A": "b", "KEY": {"secretKeyRef": {"name": "keys", "key": "a"}}},
+    "labels": {"team": "search"},
+    "topologySpread": [{}, {"topologyKey": "kubernetes.io/hostname", "maxSkew": 2}],
+    "server": {"image": "docker.io/lmsysorg/sglang:v0.5.0", "command": ["python3"], "args": ["-m", "x"], "port": 30000},
+}
+"""What a model may say of its pods, on either platform, and on KServe."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One stack of the matrix: its models differ in delivery, pause, scaling, hardware and warm cache."""
@@ -151,6 +162,7 @@ class Case:
         }
         return gke(
             dict(self._models()),
+            nodePools={"l4": POOL, "spot": {**POOL, "spot": True}},
             platforms={"kserve": platform, "kubeai": {"version": "0.24.0"}},
             **({"pullSecrets": PULL_SECRETS} if self.pull_secret else {}),
         )
@@ -169,6 +181,9 @@ class Case:
         for delivery in deliveries:
             of = {"task": "embedding"} if delivery == "kubeai" else {"adapters": adapters, **WARM["prepull"]}
             yield f"{delivery}-told", {"digest": IMAGE, "delivery": delivery, **of}
+            hosts = {"hosts": [f"{delivery}.example.org"]} if self.gateway == "gke" else {}
+            own = {} if delivery == "kubeai" else {**OF_KSERVE, **hosts}
+            yield f"{delivery}-placed", {"digest": IMAGE, "delivery": delivery, **PLACED, **own}
 
 
 MATRIX = [

@@ -14,7 +14,7 @@ from oci_model_serving.reference import ImageReference, is_by_digest
 
 
 class DiskError(OmsError, pulumi.RunError):
-    """The boot disks of a pool's nodes cannot hold its images; the message has the size that would do."""
+    """The disks of a pool's nodes cannot hold its images; the message has the size that would do."""
 
 
 def admit(
@@ -41,11 +41,13 @@ def admit(
 
 def _held(pool: StackPool, images: Mapping[str, ModelImage]) -> pulumi.Output[bool]:
     """Whether the disk holds these images, once all their sizes are known; what is known before is said at once."""
-    path = f"nodePools.{pool.key}.bootDisk"
+    if not pool.disk_known:
+        return _unjudged(f"nodePools.{pool.key}.bootDisk", images)
+    path = f"nodePools.{pool.key}.{pool.image_disk.setting}"
     unknown = [model for model, size in pool.image_sizes_gb.items() if size is None]
     if unknown:
         pulumi.log.info(
-            f"{path}: {pool.settings.boot_disk.size_gb} GB; the image size of {', '.join(unknown)} is known only after "
+            f"{path}: {pool.image_disk.usable_gb} GB; the image size of {', '.join(unknown)} is known only after "
             "its build, copy or look-up: whether the disk is large enough shows then"
         )
     else:
@@ -53,7 +55,7 @@ def _held(pool: StackPool, images: Mapping[str, ModelImage]) -> pulumi.Output[bo
 
     def judge(sizes: Mapping[str, int]) -> bool:
         in_gb = {model: round(size / GB, 1) for model, size in sizes.items()}
-        problem = disk.too_small(pool.settings, in_gb)
+        problem = disk.too_small(pool.settings, pool.machine, in_gb)
         if problem:
             raise DiskError(f"{path}: {problem}")
         if unknown:
@@ -63,8 +65,23 @@ def _held(pool: StackPool, images: Mapping[str, ModelImage]) -> pulumi.Output[bo
     return pulumi.Output.all(**{model: image.size_bytes for model, image in images.items()}).apply(judge)
 
 
+def _unjudged(path: str, images: Mapping[str, ModelImage]) -> pulumi.Output[bool]:
+    """Say what the nodes' disk should have where GKE chooses it."""
+
+    def say(sizes: Mapping[str, int]) -> bool:
+        needed = disk.needed_gb(size / GB for size in sizes.values())
+        pulumi.log.info(
+            f"{path}: GKE chooses the boot disk of these nodes, and its {len(sizes)} images need {needed} GB: name a "
+            f"ComputeClass of your own with spec.nodePoolConfig or priorities[].storage.bootDiskSize: {needed} "
+            f"(computeClass), and write sizeGb: {needed}"
+        )
+        return True
+
+    return pulumi.Output.all(**{model: image.size_bytes for model, image in images.items()}).apply(say)
+
+
 def _say_headroom(path: str, pool: StackPool, sizes_gb: Iterable[float]) -> None:
-    size_gb = pool.settings.boot_disk.size_gb
+    size_gb = pool.image_disk.usable_gb
     used = disk.used_gb(sizes_gb, gc_high_percent=pool.settings.image_gc_high_threshold_percent)
     pulumi.log.info(
         f"{path}: {size_gb} GB, its {len(pool.image_sizes_gb)} images need {used} GB, headroom {size_gb - used} GB"

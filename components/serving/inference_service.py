@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.serving import kserve, objects, predictor, rollout, vllm, warm
+from components.serving import kserve, objects, predictor, rollout, serving_runtime, vllm, warm
 from components.serving.adapters import ServedAdapter
 from components.serving.objects import described
 from components.settings.models import StackModel
@@ -48,14 +48,16 @@ class InferenceService(pulumi.ComponentResource):
         port = reference.apply(lambda image: int(image.host.partition(":")[2] or 443))
         pulling = port if model.delivery.pulled_by_pod else None
         denied = objects.deny_egress(model.name, namespace, pods, mine, registry_port=pulling)
-        before: list[pulumi.Resource] = [account, denied]
+        before: list[pulumi.Resource] = [account, denied, *objects.env_secret(model, mine)]
+        if model.settings.server:
+            before.append(self._runtime())
         if model.settings.warm == "prepull":
             after = pulumi.ResourceOptions(parent=self, depends_on=[account])
             before.append(warm.prepull(model, namespace, reference, adapters, after))
         storage_uri = reference.apply(model.delivery.uri)
         spec = predictor.spec(model, platform, storage_uri, traits, adapters)
         annotations = predictor.annotations(model, platform)
-        revision = predictor.revision(spec, annotations, platform)
+        revision = predictor.revision(model, spec, annotations, platform)
         self.described = described(
             model,
             reference,
@@ -71,7 +73,7 @@ class InferenceService(pulumi.ComponentResource):
             api_version=kind.api_version,
             kind=kind.kind,
             metadata=objects.metadata(model.name, namespace, model=model.name, annotations=annotations),
-            spec={"predictor": {**spec, "labels": {REVISION_LABEL: revision}}},
+            spec={"predictor": {**spec, "labels": {**model.settings.labels, REVISION_LABEL: revision}}},
             opts=pulumi.ResourceOptions(parent=self, depends_on=before),
         )
         after = pulumi.ResourceOptions(parent=self, depends_on=[service])
@@ -81,6 +83,18 @@ class InferenceService(pulumi.ComponentResource):
         if platform.gateway == "gke" and not model.settings.paused:
             self._route()
         self.register_outputs(self.described)
+
+    def _runtime(self) -> pulumi.Resource:
+        """The ServingRuntime of a server that is the model's own."""
+        name = serving_runtime.name(self._model)
+        return k8s.apiextensions.CustomResource(
+            name,
+            api_version="serving.kserve.io/v1alpha1",
+            kind="ServingRuntime",
+            metadata=objects.metadata(name, self._platform.model_namespace, model=self._model.name),
+            spec=serving_runtime.of_model(self._model, self._platform),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
 
     @property
     def _host(self) -> str:
@@ -101,7 +115,8 @@ class InferenceService(pulumi.ComponentResource):
         name, platform = self._model.name, self._platform
         service = f"{name}-predictor"
         target = {"targetRef": {"group": "", "kind": "Service", "name": service}}
-        health = {"type": "HTTP", "httpHealthCheck": {"port": vllm.PORT, "requestPath": "/health"}}
+        path, port = vllm.health(self._model)
+        health = {"type": "HTTP", "httpHealthCheck": {"port": port, "requestPath": path}}
         rule = {
             "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
             "backendRefs": [{"name": service, "port": 80}],
@@ -111,8 +126,8 @@ class InferenceService(pulumi.ComponentResource):
                 "gateway.networking.k8s.io/v1",
                 "HTTPRoute",
                 {
-                    "parentRefs": [{"name": kserve.GATEWAY, "namespace": platform.namespace}],
-                    "hostnames": [self._host],
+                    "parentRefs": [kserve.gateway_of(platform)],
+                    "hostnames": [self._host, *self._model.settings.hosts],
                     "rules": [rule],
                 },
             ),

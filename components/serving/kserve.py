@@ -5,15 +5,13 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.serving import admission, objects, vllm
+from components.serving import admission, objects, serving_runtime
 from components.serving.charts import release
 from components.settings.serving import KServeSettings
 from components.settings.stack import PULL_SECRET, Settings
 from oci_model_serving.delivery import KSERVE
 
-RUNTIME = "vllm"
 GATEWAY = "kserve-ingress-gateway"
-MODEL_FORMAT = "vLLM"
 _GKE_CLASSES = {"external": "gke-l7-regional-external-managed", "internal": "gke-l7-rilb"}
 
 
@@ -30,6 +28,7 @@ class KServe(pulumi.ComponentResource):
     def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("oci-model-serving:index:KServe", name, None, opts)
         self._kserve = kserve = settings.kserve
+        self._hosts = [host for model in settings.models_of(KSERVE) for host in model.settings.hosts]
         admission.advise_digest("platforms.kserve.server.image", kserve.server.image)
         if kserve.gateway == "gke" and kserve.gateway_scheme == "external" and not kserve.certificate:
             pulumi.log.warn(
@@ -50,14 +49,17 @@ class KServe(pulumi.ComponentResource):
             name_of_all = f"{kserve.model_namespace}-{PULL_SECRET}"
             objects.pull_secret(name_of_all, PULL_SECRET, kserve.model_namespace, every, in_models)
         k8s.apiextensions.CustomResource(
-            f"{kserve.model_namespace}-{RUNTIME}",
+            f"{kserve.model_namespace}-{serving_runtime.RUNTIME}",
             api_version="serving.kserve.io/v1alpha1",
             kind="ServingRuntime",
-            metadata=objects.metadata(RUNTIME, kserve.model_namespace),
-            spec=runtime(kserve.server.image),
+            metadata=objects.metadata(serving_runtime.RUNTIME, kserve.model_namespace),
+            spec=serving_runtime.of_engine(kserve.server.image),
             opts=in_models,
         )
-        gateway = {"gateway_name": GATEWAY, "gateway_namespace": kserve.namespace} if kserve.gateway != "none" else {}
+        gateway: dict[str, str] = {}
+        if kserve.gateway != "none":
+            parent = gateway_of(kserve)
+            gateway = {"gateway_name": parent["name"], "gateway_namespace": parent["namespace"]}
         self.described = {
             "version": kserve.version,
             "namespace": kserve.namespace,
@@ -172,6 +174,14 @@ class KServe(pulumi.ComponentResource):
             names = [kserve.model_namespace, *kserve.gateway_namespaces]
             of_ours = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": names}]}
         routes = {"namespaces": {"from": "Selector", "selector": of_ours}}
+        # A listener takes the hosts of one domain; each host of another one has its own.
+        others = [host for host in self._hosts if not host.endswith(f".{kserve.domain}")]
+        listeners = [{**listener, "hostname": f"*.{kserve.domain}", "allowedRoutes": routes}]
+        listeners += [
+            {**listener, "name": f"{listener['name']}-{host}", "hostname": host, "allowedRoutes": routes}
+            for host in others
+        ]
+        address = {"addresses": [{"type": "NamedAddress", "value": kserve.gateway_address}]}
         gateway = k8s.apiextensions.CustomResource(
             GATEWAY,
             api_version="gateway.networking.k8s.io/v1",
@@ -181,11 +191,18 @@ class KServe(pulumi.ComponentResource):
             ),
             spec={
                 "gatewayClassName": _GKE_CLASSES[kserve.gateway_scheme],
-                "listeners": [{**listener, "hostname": f"*.{kserve.domain}", "allowedRoutes": routes}],
+                "listeners": listeners,
+                **(address if kserve.gateway_address else {}),
             },
             opts=opts,
         )
         return [gateway]
+
+
+def gateway_of(kserve: KServeSettings) -> dict[str, str]:
+    """The Gateway that routes join, as their `parentRefs` name it."""
+    parent = {"name": kserve.gateway_name or GATEWAY, "namespace": kserve.gateway_namespace or kserve.namespace}
+    return {**parent, "sectionName": kserve.gateway_section} if kserve.gateway_section else parent
 
 
 def _pod_security(settings: Settings) -> str:
@@ -223,27 +240,4 @@ def _values(kserve: KServeSettings) -> dict[str, Any]:
             },
             "controller": {"deploymentMode": kserve.deployment_mode, "gateway": gateway},
         }
-    }
-
-
-def runtime(image: str) -> dict[str, Any]:
-    """The server on the mounted weights; what differs from model to model is in the InferenceService."""
-    return {
-        "supportedModelFormats": [{"name": MODEL_FORMAT, "version": "1", "autoSelect": False}],
-        "protocolVersions": ["v2"],
-        "multiModel": False,
-        "containers": [
-            {
-                "name": KSERVE.container,
-                "image": image,
-                "command": vllm.COMMAND,
-                "args": vllm.ARGS,
-                "env": vllm.env({}),
-                "ports": [{"containerPort": vllm.PORT, "name": "http1", "protocol": "TCP"}],
-                "securityContext": vllm.SECURITY_CONTEXT,
-                "resources": {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"cpu": "1", "memory": "2Gi"}},
-                "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108 - the container's own
-            }
-        ],
-        "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}}],
     }

@@ -92,8 +92,4 @@ def _profile(unit: Scheduling) -> dict[str, Any]:
         "requests": unit.amounts,
         "limits": unit.amounts,
     }
-    if unit.node_selector:
-        profile["nodeSelector"] = dict(unit.node_selector)
-    if unit.tolerations:
-        profile["tolerations"] = [dict(toleration) for toleration in unit.tolerations]
-    return profile
+    return {**profile, **unit.on()}

@@ -38,6 +38,7 @@ class KubeAIModel(pulumi.ComponentResource):
         own, namespace, platform = model.name, model.namespace, model.delivery.platform
         mine = pulumi.ResourceOptions(parent=self)
         before: list[pulumi.Resource] = [objects.deny_egress(own, namespace, {platform.pod_label: own}, mine)]
+        before += objects.env_secret(model, mine)
         if model.settings.warm == "prepull":
             account = objects.service_account(own, namespace, model.pull_secrets, mine)
             after = pulumi.ResourceOptions(parent=self, depends_on=[account])
@@ -73,8 +74,15 @@ def _spec(model: StackModel, url: pulumi.Output[str], traits: pulumi.Output[Trai
         "resourceProfile": model.resource_profile,
         # Behind KubeAI's own --model, which the last one overrules.
         "args": traits.apply(lambda known: [*vllm.told(model, known), *settings.args]),
-        "env": {**vllm.QUIET_ENV, **settings.env, **vllm.OFFLINE_ENV},
+        "env": {**vllm.QUIET_ENV, **_texts(model), **vllm.OFFLINE_ENV},
+        **({"envFrom": [{"secretRef": {"name": model.secret_name}}]} if model.secret_name else {}),
+        **({"priorityClassName": settings.priority_class} if settings.priority_class else {}),
     }
+
+
+def _texts(model: StackModel) -> dict[str, str]:
+    """The settings' environment; a Model takes texts alone."""
+    return {name: value for name, value in model.settings.env.items() if isinstance(value, str)}
 
 
 def _revision(model: StackModel, spec: dict[str, Any]) -> pulumi.Output[str]:
@@ -87,6 +95,7 @@ def _revision(model: StackModel, spec: dict[str, Any]) -> pulumi.Output[str]:
             "amounts": unit.amounts,
             "selector": dict(unit.node_selector),
             "tolerations": list(unit.tolerations),
+            **({"affinity": dict(unit.affinity)} if unit.affinity else {}),
         }
     )
 

@@ -138,6 +138,24 @@ def pull_secret(
     )
 
 
+def env_secret(model: StackModel, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
+    """Make the Secret of a model's `secretEnv`, where it has any; its data is a Pulumi secret from the start.
+
+    Its name stays when a value changes, and running pods keep what they were started with.
+    """
+    if not model.secret_name:
+        return []
+    values = {name: value.get_secret_value() for name, value in model.settings.secret_env.items()}
+    return [
+        k8s.core.v1.Secret(
+            model.secret_name,
+            metadata=metadata(model.secret_name, model.namespace, model=model.name),
+            string_data=pulumi.Output.secret(values),
+            opts=opts,
+        )
+    ]
+
+
 def deny_egress(
     name: str,
     namespace: pulumi.Input[str],

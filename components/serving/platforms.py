@@ -12,6 +12,7 @@ from components.serving.inference_service import InferenceService
 from components.serving.kserve import KServe
 from components.serving.kubeai import KubeAI
 from components.serving.kubeai_model import KubeAIModel
+from components.serving.unserved import Unserved
 from components.settings.models import StackModel
 from components.settings.serving import KServeSettings
 from components.settings.stack import Settings
@@ -39,8 +40,8 @@ def serve(
     cluster: Cluster,
     *,
     after: Sequence[pulumi.Resource],
-) -> InferenceService | KubeAIModel:
-    """Serve a model on its platform, after its images.
+) -> InferenceService | KubeAIModel | Unserved:
+    """Serve a model on its platform, after its images; without a cluster there is nothing but these.
 
     Args:
         model: the model.
@@ -58,6 +59,8 @@ def serve(
         "traits": image.traits,
         "kubeconfig": kubeconfig,
     }
+    if not cluster.settings.serves:
+        return Unserved(model, images, admitted)
     beside = [images[adapter.key] for adapter in model.adapters]
     opts = cluster.inside(image, platforms[model.delivery.platform.name], *beside, *after)
     if isinstance(model.platform, KServeSettings):

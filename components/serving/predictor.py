@@ -9,7 +9,7 @@ from typing import Any
 
 import pulumi
 
-from components.serving import adapters, kserve, rollout, vllm
+from components.serving import adapters, rollout, serving_runtime, vllm
 from components.serving.adapters import ServedAdapter
 from components.serving.objects import SERVING_ANNOTATIONS
 from components.settings.models import StackModel
@@ -47,11 +47,27 @@ def spec(
     if platform.deployment_mode == "Standard":
         predictor["deploymentStrategy"] = _strategy(model)
         predictor.update(_scaling(model, platform))
-    if scheduling.node_selector:
-        predictor["nodeSelector"] = dict(scheduling.node_selector)
-    if scheduling.tolerations:
-        predictor["tolerations"] = [dict(toleration) for toleration in scheduling.tolerations]
-    return predictor
+    return {**predictor, **scheduling.on(), **_placement(model)}
+
+
+def _placement(model: StackModel) -> dict[str, Any]:
+    """What the settings say of the pods' priority and spread."""
+    settings, kind = model.settings, model.delivery.platform
+    placed: dict[str, Any] = {}
+    if settings.priority_class:
+        placed["priorityClassName"] = settings.priority_class
+    if settings.topology_spread:
+        own = {"matchLabels": {kind.pod_label: model.name}}
+        placed["topologySpreadConstraints"] = [
+            {
+                "topologyKey": spread.topology_key,
+                "maxSkew": spread.max_skew,
+                "whenUnsatisfiable": spread.when_unsatisfiable,
+                "labelSelector": own,
+            }
+            for spread in settings.topology_spread
+        ]
+    return placed
 
 
 def annotations(model: StackModel, platform: KServeSettings) -> dict[str, str]:
@@ -69,12 +85,14 @@ def annotations(model: StackModel, platform: KServeSettings) -> dict[str, str]:
 
 
 def revision(
-    predictor: Mapping[str, Any], annotations: Mapping[str, str], platform: KServeSettings
+    model: StackModel, predictor: Mapping[str, Any], annotations: Mapping[str, str], platform: KServeSettings
 ) -> pulumi.Output[str]:
     """The name of what makes the pods; the number of replicas and a pause do not."""
     pod = {key: part for key, part in predictor.items() if key not in _NOT_OF_THE_POD}
     copied = {key: value for key, value in annotations.items() if key != KSERVE_STOP}
-    return rollout.revision({"runtime": kserve.runtime(platform.server.image), "annotations": copied, **pod})
+    own = serving_runtime.of_model(model, platform)
+    labels = {"labels": dict(model.settings.labels)} if model.settings.labels else {}
+    return rollout.revision({"runtime": own, "annotations": copied, **labels, **pod})
 
 
 def _autoscaler(model: StackModel, platform: KServeSettings) -> str:
@@ -114,8 +132,8 @@ def _server(
     settings, scheduling = model.settings, model.scheduling
     amounts = scheduling.amounts
     made: dict[str, Any] = {
-        "modelFormat": {"name": kserve.MODEL_FORMAT},
-        "runtime": kserve.RUNTIME,
+        "modelFormat": {"name": serving_runtime.model_format(model)},
+        "runtime": serving_runtime.name(model),
         "storageUri": storage_uri,
         "args": pulumi.Output.all(traits, adapters.ranks(loras)).apply(
             lambda known: [
@@ -125,17 +143,32 @@ def _server(
                 *settings.args,
             ]
         ),
-        "env": vllm.env(dict(settings.env)),
+        "env": vllm.env(_env(model)),
         # Both, for both: KServe fills what is left out with 1 CPU and 2 GiB.
         "resources": {"requests": amounts, "limits": amounts},
-        **vllm.probes(settings.startup_timeout),
+        **vllm.probes(settings.startup_timeout, *vllm.health(model)),
         "lifecycle": vllm.drain(model.drain_timeout, _settle(platform)),
     }
-    if not scheduling.gpus:
+    if settings.server:
+        made["args"] = list(settings.args)
+        made["lifecycle"] = vllm.settle_only(_settle(platform))
+    elif not scheduling.gpus:
         made["image"] = model.server_image
     if loras:
         made["volumeMounts"] = adapters.mounts(loras)  # beside the runtime's own: they are merged by their paths
     return made
+
+
+def _env(model: StackModel) -> dict[str, str | Mapping[str, Any]]:
+    """The settings' environment: texts, and where Kubernetes takes the others from."""
+    given: dict[str, str | Mapping[str, Any]] = {}
+    for name, value in model.settings.env.items():
+        if isinstance(value, str):
+            given[name] = value
+        else:
+            given[name] = {"secretKeyRef": {"name": value.secret_key_ref.name, "key": value.secret_key_ref.key}}
+    secret = {name: {"secretKeyRef": {"name": model.secret_name, "key": name}} for name in model.settings.secret_env}
+    return {**given, **secret}
 
 
 def _settle(platform: KServeSettings) -> int:

@@ -1,19 +1,22 @@
 """Where a model's pods run and what they get: from the node pool and the model's settings. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from components.google import accelerators, pool_names
+from components.google import accelerators, gpu_sharing, node_room, pool_names
 from components.settings.google import NodePoolSettings
 from components.settings.serving import ModelSettings
+from components.settings.types import amount
 
 CPU_ONLY = ("2", "4Gi")
 """CPU and memory of a model without a pool: enough for models of half a billion parameters on vLLM's CPU image."""
+_MEMORY_SHARE = 0.75
 
 
 @dataclass(frozen=True)
 class Scheduling:
-    """Node selector, tolerations, GPUs, CPU and memory (Kubernetes quantities) of one pod.
+    """Node selector or affinity, tolerations, GPUs, CPU and memory (Kubernetes quantities) of one pod.
 
     `surge` says whether the pool has room for one pod more than the model's replicas, so that a rollout may start the
     new pod before the old one goes; without that room it would wait for ever.
@@ -25,6 +28,16 @@ class Scheduling:
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: Sequence[Mapping[str, str]] = ()
     surge: bool = True
+    affinity: Mapping[str, Any] = field(default_factory=dict)
+
+    def on(self) -> dict[str, Any]:
+        """The part of a pod's spec that says which nodes it runs on; what is not asked for is not in it."""
+        found = {
+            "nodeSelector": dict(self.node_selector),
+            "affinity": dict(self.affinity),
+            "tolerations": [dict(toleration) for toleration in self.tolerations],
+        }
+        return {key: value for key, value in found.items() if value}
 
     @property
     def amounts(self) -> dict[str, str]:
@@ -39,6 +52,7 @@ def schedule(
     node_labels: Mapping[str, str] | None = None,
     *,
     gpus_of_others: int = 0,
+    unbounded: bool = False,
 ) -> Scheduling:
     """Place a model: on a pool, or on CPU nodes.
 
@@ -47,6 +61,7 @@ def schedule(
         pool: its node pool's settings.
         node_labels: labels that select that pool's nodes.
         gpus_of_others: what the pool's other models take of it at most.
+        unbounded: nodes are made for the pods, as many as they need.
 
     Raises:
         AcceleratorError: the pool's machine type is unknown.
@@ -54,14 +69,17 @@ def schedule(
     if pool is None:
         return Scheduling(cpu=model.resources.cpu or CPU_ONLY[0], memory=model.resources.memory or CPU_ONLY[1])
     machine = accelerators.machine_for(pool.accelerator, pool.count, pool.machine_type)
-    gpus = pool.count if model.gpus is None else model.gpus
-    share = gpus / pool.count
-    # GKE keeps up to a tenth of large nodes and a quarter of small ones for itself (GKE documentation, "Node
-    # allocatable resources"), and the system's DaemonSets want about a core.
-    cpu = model.resources.cpu or str(max(1, int((machine.vcpus - 1) * share)))
-    memory = model.resources.memory or f"{max(1, int(machine.memory_gib * 0.75 * share))}Gi"
+    slots = gpu_sharing.slots(pool)
+    gpus = gpu_sharing.default_gpus(pool) if model.gpus is None else model.gpus
+    share = gpus / slots
+    room = node_room.room(machine.vcpus, machine.memory_gib, pool.max_pods_per_node)
+    fine = gpu_sharing.shared(pool)
+    cpu = model.resources.cpu or _cores(min(machine.vcpus - 1, room.cpu) * share, fine=fine)
+    # Of memory no more than three quarters: what is left holds the page cache that weights are read through.
+    memory_gib = min(machine.memory_gib * _MEMORY_SHARE, room.memory_gib)
+    memory = model.resources.memory or _gib(memory_gib * share, fine=fine)
     nodes = pool.max_nodes * (len(pool.zones) or 1 if pool.per_zone else 1)
-    free = nodes * pool.count - gpus_of_others
+    free = nodes * slots - gpus_of_others
     return Scheduling(
         gpus=gpus,
         cpu=cpu,
@@ -69,8 +87,51 @@ def schedule(
         node_selector=dict(node_labels or {}),
         tolerations=[_toleration(**taint) for taint in pool_names.taints(pool)],
         # By node as well: GPUs left over on several nodes are no room for one pod.
-        surge=min(free // gpus, nodes * (pool.count // gpus)) > most_replicas(model),
+        surge=unbounded or min(free // gpus, nodes * (slots // gpus)) > most_replicas(model),
     )
+
+
+def _cores(share: float, *, fine: bool) -> str:
+    """CPUs, rounded down; less than one where many pods share a GPU, who would not all find room with one each."""
+    return f"{int(share * 1000)}m" if fine and 0 < share < 1 else str(max(1, int(share)))
+
+
+def _gib(share: float, *, fine: bool) -> str:
+    """Memory, rounded down, as `_cores`."""
+    return f"{int(share * 1024)}Mi" if fine and 0 < share < 1 else f"{max(1, int(share))}Gi"
+
+
+def any_of(ranked: Sequence[Scheduling]) -> Scheduling:
+    """Place a model on the first of several pools that has room: what it asks for fits a node of each.
+
+    Args:
+        ranked: the placement on each pool alone, the preferred first.
+    """
+    first = ranked[0]
+    terms = [_term(one.node_selector) for one in ranked]
+    count = len(terms)
+    preferred = [{"weight": 100 * (count - at) // count, "preference": term} for at, term in enumerate(terms[:-1])]
+    cpu = min((one.cpu for one in ranked), key=amount)
+    memory = min((one.memory for one in ranked), key=amount)
+    tolerations = {tuple(sorted(taint.items())): taint for one in ranked for taint in one.tolerations}
+    return replace(
+        first,
+        cpu=cpu,
+        memory=memory,
+        node_selector={},
+        affinity={
+            "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms},
+                "preferredDuringSchedulingIgnoredDuringExecution": preferred,
+            }
+        },
+        tolerations=list(tolerations.values()),
+        surge=any(one.surge for one in ranked),
+    )
+
+
+def _term(labels: Mapping[str, str]) -> dict[str, Any]:
+    return {"matchExpressions": [{"key": key, "operator": "In", "values": [value]} for key, value in labels.items()]}
 
 
 def _toleration(key: str, value: str, effect: str) -> dict[str, str]:

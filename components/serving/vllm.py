@@ -1,14 +1,17 @@
 """How vLLM is started on the mounted weights, for KServe's runtime. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from components.google import gpu_sharing
+from components.serving import parallel
 from components.settings.models import StackModel
 from modelimage.architecture import Task
 from modelimage.traits import Traits
 from oci_model_serving.delivery import ADAPTERS_MOUNT, KSERVE
 
 PORT = 8080
+HEALTH = "/health"
 OFFLINE_ENV = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 """Stops huggingface_hub and transformers from asking the hub for anything (their documentation, "Offline mode")."""
 QUIET_ENV = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
@@ -23,7 +26,7 @@ _WAIT_SECONDS = 300
 
 # modelcar links /mnt/models only when its own container runs, which is after the server's has started; and a
 # container runtime without image volumes leaves an empty folder there. Neither may look like a broken model.
-_START = f"""\
+_WAIT = f"""\
 i=0
 until [ -n "$(ls -A {_MOUNT}/ 2>/dev/null)" ]; do
   i=$((i+1))
@@ -33,16 +36,21 @@ until [ -n "$(ls -A {_MOUNT}/ 2>/dev/null)" ]; do
   fi
   sleep 0.2
 done
-exec python3 -m vllm.entrypoints.openai.api_server "$@"
 """
+_START = f'{_WAIT}exec python3 -m vllm.entrypoints.openai.api_server "$@"\n'
 
 COMMAND = ["/bin/sh", "-c", _START, "vllm"]
 """Waits for the weights, then becomes the server; arguments follow."""
 ARGS = [f"--model={_MOUNT}", f"--port={PORT}"]
 
 
-def parallel(gpus: int) -> list[str]:
-    """The argument that spreads a model over several GPUs."""
+def waiting(command: Sequence[str]) -> list[str]:
+    """A command of another server that waits for the weights first; its image must have `sh`, `ls` and `sleep`."""
+    return ["/bin/sh", "-c", f'{_WAIT}exec "$@"\n', "server", *command]
+
+
+def spread(gpus: int) -> list[str]:
+    """The argument that splits a model's tensors over several GPUs."""
     return [f"--tensor-parallel-size={gpus}"] if gpus > 1 else []
 
 
@@ -70,7 +78,19 @@ def told(model: StackModel, traits: Traits) -> list[str]:
     """The arguments that follow from a model, its files and its GPUs on every platform, before the settings' own."""
     asked = model.settings.task is not None
     task, mount = model.task_of(traits), model.delivery.platform.mount
-    return [*parallel(model.scheduling.gpus), *runner(task, asked=asked), *weights(traits, mount)]
+    return [
+        *spread(parallel.default_tensor(model.args, model.scheduling.gpus)),
+        *share(model),
+        *runner(task, asked=asked),
+        *weights(traits, mount),
+    ]
+
+
+def share(model: StackModel) -> list[str]:
+    """The argument that leaves memory to the other servers of a GPU, which by default each take nearly all of it."""
+    if model.pool is None or gpu_sharing.clients(model.pool.settings) == 1:
+        return []
+    return [f"--gpu-memory-utilization={model.pool.gpu_utilization:g}"]
 
 
 def weights(traits: Traits, mount: str) -> list[str]:
@@ -110,10 +130,10 @@ def too_high(rank: int) -> str:
     return f"the adapter has rank {rank}, and vLLM takes {LORA_RANKS[-1]} at most: merge it into the model's weights"
 
 
-def env(extra: dict[str, str]) -> list[dict[str, str]]:
-    """The engine's environment: offline whatever else is asked for."""
+def env(extra: Mapping[str, str | Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The engine's environment, offline whatever else is asked for; a map says where Kubernetes takes a value from."""
     merged = {**HOME_ENV, **QUIET_ENV, **extra, **OFFLINE_ENV}
-    return [{"name": name, "value": value} for name, value in merged.items()]
+    return [{"name": name, "value" if isinstance(value, str) else "valueFrom": value} for name, value in merged.items()]
 
 
 SETTLE_SECONDS = 5
@@ -147,14 +167,25 @@ def drain(patience: int, settle: int = SETTLE_SECONDS, port: int = PORT) -> dict
     return {"preStop": {"exec": {"command": ["python3", "-c", _DRAIN, str(port), str(settle), str(patience)]}}}
 
 
+def settle_only(settle: int = SETTLE_SECONDS) -> dict[str, Any]:
+    """The `lifecycle` of a server whose requests nobody can count: it stays until nobody sends it any, then stops."""
+    return {"preStop": {"sleep": {"seconds": settle}}}
+
+
 def grace(patience: int, settle: int = SETTLE_SECONDS) -> int:
     """`terminationGracePeriodSeconds` that leave the drain its time, and the server some to exit."""
     return settle + patience + _EXIT_SECONDS
 
 
-def probes(startup_seconds: int) -> dict[str, Any]:
+def health(model: StackModel) -> tuple[str, int]:
+    """Path and port by which a model's server says that it is ready."""
+    server = model.settings.server
+    return (server.health, server.port) if server else (HEALTH, PORT)
+
+
+def probes(startup_seconds: int, path: str = HEALTH, port: int = PORT) -> dict[str, Any]:
     """Probes that leave a slow start alone for `startup_seconds`, then watch closely."""
-    health = {"httpGet": {"path": "/health", "port": PORT}}
+    health = {"httpGet": {"path": path, "port": port}}
     return {
         "startupProbe": {**health, "periodSeconds": 5, "failureThreshold": max(1, startup_seconds // 5)},
         "readinessProbe": {**health, "periodSeconds": 5, "timeoutSeconds": 5},

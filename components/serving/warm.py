@@ -62,6 +62,7 @@ def prepull(
                 "serviceAccountName": name,
                 "terminationGracePeriodSeconds": 5,
                 "nodeSelector": dict(scheduling.node_selector),
+                **scheduling.on(),
                 "tolerations": [dict(toleration) for toleration in scheduling.tolerations],
                 "containers": containers,
                 "volumes": volumes,

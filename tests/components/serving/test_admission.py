@@ -82,7 +82,7 @@ def test_no_headroom_is_claimed_while_a_size_is_unknown() -> None:
 
 def test_need_and_headroom_are_said_in_the_plan_where_all_sizes_are_known() -> None:
     model = {"nodePool": "l4", "digest": IMAGE, "sizeGb": 70}
-    pool = {"accelerator": "nvidia-l4", "maxNodes": 9, "bootDisk": {"sizeGb": 500}}
+    pool = {"accelerator": "nvidia-l4", "count": 8, "maxNodes": 9, "bootDisk": {"sizeGb": 500}}
     recording = serving.run(serving.gke({"a": model, "b": model}, nodePools={"l4": pool}), answer=None)
 
     assert said(recording) == ["nodePools.l4.bootDisk: 500 GB, its 2 images need 377 GB, headroom 123 GB"]

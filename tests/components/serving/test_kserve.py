@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from components.serving.kserve import KServe
+from components.settings.sections import Sections
 from components.settings.serving import KServeSettings, Platforms, PullSecret
-from components.settings.stack import Sections, Settings
+from components.settings.stack import Settings
 from tests import crds, serving
 from tests.fields import With, observe, unreached
 from tests.mocks import Recording, Secret, record
@@ -275,6 +276,7 @@ def test_every_setting_has_an_effect() -> None:
                 "gateway": "none",
                 "gateway_scheme": "external",
                 "gateway_namespaces": ("team-b",),
+                "gateway_address": "models-ip",
                 "gateway_timeout": With(60, envoy),
                 "domain": "other.test",
                 "certificate": "wildcard",
@@ -291,6 +293,7 @@ def test_every_setting_has_an_effect() -> None:
                 "keda": of_models,
                 "prometheus": of_models,
                 "server.cpu_image": of_models,
+                **dict.fromkeys(("gateway_name", "gateway_namespace", "gateway_section"), of_models),
             },
         )
         == []

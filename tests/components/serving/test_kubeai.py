@@ -55,11 +55,11 @@ def test_a_model_without_a_pool_runs_on_the_profile_cpu() -> None:
 
 
 def test_a_model_with_its_own_cpu_or_memory_has_a_profile_of_its_own() -> None:
-    recording = stack({"qwen-2.5": {"resources": {"cpu": "8"}}, "other": {}})
+    recording = stack({"qwen-2.5": {"resources": {"cpu": "3"}}, "other": {}})
 
     profiles = recording.only(RELEASE, "kubeai").inputs["values"]["resourceProfiles"]
-    assert profiles["qwen-2-5-8-4Gi"]["requests"] == {"cpu": "8", "memory": "4Gi"}
-    assert profile_of(recording, "qwen-2-5") == "qwen-2-5-8-4Gi:1"
+    assert profiles["qwen-2-5-3-4Gi"]["requests"] == {"cpu": "3", "memory": "4Gi"}
+    assert profile_of(recording, "qwen-2-5") == "qwen-2-5-3-4Gi:1"
     assert profile_of(recording, "other") == "cpu:1"
 
 

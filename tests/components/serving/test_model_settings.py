@@ -4,13 +4,17 @@ from typing import Any
 
 import pulumi
 import pytest
+from pydantic import SecretStr
 
 from components.serving.adapters import ServedAdapter
 from components.serving.inference_service import InferenceService
 from components.serving.kubeai_model import KubeAIModel
 from components.settings.google import NodePoolSettings
-from components.settings.serving import AdapterSettings, KServeSettings, KubeAISettings, ModelSettings, Platforms
-from components.settings.stack import Sections, Settings
+from components.settings.image_settings import AdapterSettings
+from components.settings.pods import ModelServer, TopologySpread
+from components.settings.sections import Sections
+from components.settings.serving import KServeSettings, KubeAISettings, ModelSettings, Platforms
+from components.settings.stack import Settings
 from components.settings.types import Target
 from modelimage.architecture import Task
 from modelimage.traits import Traits
@@ -20,6 +24,7 @@ from tests.serving import IMAGE
 
 OF_THE_IMAGE: tuple[str, ...] = ("source", "from_stack", "model", "copy_image", "size_gb", "builder", "base", "digest")
 OF_THE_IMAGE += tuple(f"files.{name}" for name in ("allow", "ignore", "shard_gb", "convert", "pickle"))
+OF_THE_IMAGE += ("platform", "modelpack")
 POOL = NodePoolSettings.model_validate({"accelerator": "nvidia-l4", "count": 2, "max_nodes": 9})
 KSERVE = KServeSettings(gateway="none", keda=True, prometheus="http://prometheus:9090")
 
@@ -62,6 +67,12 @@ def test_every_setting_of_a_model_has_an_effect(delivery: str) -> None:
         "adapters": {"sql": AdapterSettings(digest=IMAGE)},
         "args": ("--max-model-len=1",),
         "env": {"A": "b"},
+        "secret_env": {"K": SecretStr("v")},
+        "server": ModelServer(image="r.example/sglang:v1", command=("serve",)),
+        "labels": {"team": "search"},
+        "priority_class": "high",
+        "topology_spread": (TopologySpread(),),
+        "fallback_pools": ("t4",),
         "resources.cpu": "3",
         "resources.memory": "9Gi",
         "resources.shm": "9Gi",
@@ -73,8 +84,10 @@ def test_every_setting_of_a_model_has_an_effect(delivery: str) -> None:
         "await_ready": False,
     }
     exempt = dict.fromkeys(OF_THE_IMAGE, "is of the image (test_model_image.py)")
+    exempt["hosts"] = "is of the gateway (test_setups.py)"
     if delivery == "kubeai":
-        of_kserve = ("served_name", "adapters", "resources.shm", "scaling.query", "scaling.target")
+        of_kserve = ("served_name", "adapters", "resources.shm", "scaling.query", "scaling.target", "server", "labels")
+        exempt["topology_spread"] = "is KServe's, and refused for KubeAI (cases_setups_serving.py)"
         exempt |= dict.fromkeys(of_kserve, "is KServe's, and refused for KubeAI (test_checks.py)")
     else:
         of_kubeai = ("scaling.target_requests", "scaling.scale_down_delay")
