@@ -5,7 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJsonSchema
 
-from components.settings.types import Section
+from components.nodes import toleration
+from components.settings.types import DnsLabel, KubernetesLabels, Quantity, Section, Variables
+from modelimage.layers import LAYER_COUNT_END
 from modelimage.reshard import ShardSize
 from modelimage.source import Selection
 
@@ -44,6 +46,23 @@ def _glob(value: str) -> str:
     return value
 
 
+def _toleration(value: str) -> str:
+    toleration(value)
+    return value
+
+
+def _image(value: str) -> str:
+    if re.search(r"\s", value) or "://" in value:
+        raise ValueError(f"{value!r} is no image: write HOST/PATH@sha256:… or HOST/PATH:TAG, without a scheme")
+    return value
+
+
+SECRET_VARIABLES = frozenset({"HF_TOKEN", "MODELIMAGE_USERNAME", "MODELIMAGE_PASSWORD"})
+"""Variables of a build that are secret: pods have them from Secrets alone."""
+OWN_VARIABLES = frozenset({"HOME", "PYTHONPATH", "DOCKER_CONFIG"})
+"""Variables of a build's pods that the build sets itself."""
+SHORTEST_SECONDS, LONGEST_SECONDS = 60, 604_800
+"""Bounds of how long a build in a cluster may take: to a week."""
 HubToken = Annotated[SecretStr, BeforeValidator(_hub_token)]
 """A token of the hub, or the name of a Secret Manager version that holds one."""
 _Glob = Annotated[str, AfterValidator(_glob)]
@@ -102,3 +121,40 @@ class CloudBuildSettings(Section):
     step_image: Annotated[
         str | None, Field(pattern=r"^\S+$", description="image with Python >= 3.10 and pip; a digest is best")
     ] = None
+
+
+class ClusterBuildSettings(Section):
+    """Where and how `builder: cluster` packs: pods of the stack's cluster, each a share of the layers."""
+
+    namespace: Annotated[DnsLabel, Field(description="of the pods; it is there already")] = "default"
+    pods: Annotated[int, Field(ge=1, le=LAYER_COUNT_END, description="how many run at once")] = 4
+    shares: Annotated[
+        int | None,
+        Field(ge=1, le=LAYER_COUNT_END, description="in how many shares the layers are divided; default: pods"),
+    ] = None
+    image: Annotated[
+        str | None,
+        AfterValidator(_image),
+        Field(description="with Python >= 3.10, and pip or the packer's libraries; a digest is best"),
+    ] = None
+    service_account: Annotated[
+        DnsLabel | None, Field(description="whom the pods act as; on GKE also at the registry (Workload Identity)")
+    ] = None
+    hub_token_secret: Annotated[
+        DnsLabel | None, Field(description="Secret whose key HF_TOKEN holds the hub's token; default: made of hubToken")
+    ] = None
+    registry_secret: Annotated[
+        DnsLabel | None, Field(description="Secret of the type kubernetes.io/dockerconfigjson, to push with")
+    ] = None
+    node_selector: Annotated[KubernetesLabels, Field(description="labels of the nodes")] = {}  # noqa: RUF012 - pydantic copies it
+    tolerations: Annotated[
+        tuple[Annotated[str, AfterValidator(_toleration)], ...],
+        Field(strict=False, description="taints that the pods tolerate: KEY[=VALUE][:EFFECT]"),
+    ] = ()
+    cpu: Annotated[Quantity, Field(description="what each pod requests")] = "1"
+    memory: Annotated[Quantity, Field(description="what each pod gets")] = "2Gi"
+    timeout: Annotated[
+        int,
+        Field(ge=SHORTEST_SECONDS, le=LONGEST_SECONDS, description="seconds that all of it may take"),
+    ] = 21600
+    env: Annotated[Variables, Field(description="further environment of the pods, none of it secret")] = {}  # noqa: RUF012

@@ -6,8 +6,10 @@ from pathlib import Path
 import pulumi
 
 from components.settings.building import in_secret_manager
-from components.settings.serving import ImageSettings, ModelSettings
-from components.settings.stack import Sections, adapter_key
+from components.settings.image_settings import ImageSettings
+from components.settings.sections import Sections
+from components.settings.serving import ModelSettings
+from components.settings.stack import adapter_key
 from components.settings.stack_file import MASK
 from components.settings.types import GB
 from modelimage import hub_address

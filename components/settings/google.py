@@ -1,62 +1,27 @@
-"""The keys of what is Google's: registry, cluster and node pools; types, bounds, defaults and what each means."""
+"""The keys of Google's cluster and node pools; types, bounds, defaults and what each means."""
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from components.settings.maintenance import MaintenanceWindow
 from components.settings.types import (
     AccountId,
     Cidr,
-    Days,
     GoogleLabels,
+    KmsKey,
     KubernetesLabels,
     KubernetesVersion,
-    Member,
-    RegistryUrl,
     Section,
     Zone,
 )
 
 
-class RegistryCleanup(Section):
-    """What Artifact Registry may delete by itself. Tags `digest-*` (images in use) are always kept."""
-
-    keep_newest: Annotated[int, Field(ge=1, le=100, description="newest versions of each image to keep")] = 5
-    delete_untagged_after_days: Annotated[Days, Field(description="age in days at which untagged versions go")] = 30
-    dry_run: Annotated[bool, Field(description="only log what would be deleted")] = False
-
-
-class RegistryCreate(Section):
-    """An Artifact Registry Docker repository that this stack creates."""
-
-    repository: Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", description="repository id")]
-    location: Annotated[str | None, Field(description="region or multi-region; default: gcp:region")] = None
-    project: Annotated[str | None, Field(description="default: gcp:project")] = None
-    immutable_tags: Annotated[bool, Field(description="a tag, once pushed, never moves")] = True
-    cleanup: RegistryCleanup = RegistryCleanup()
-    scanning: Annotated[bool, Field(description="vulnerability scanning, billed per image: off for weights")] = False
-    labels: Annotated[GoogleLabels, Field(description="Google labels of the repository")] = {}  # noqa: RUF012 - pydantic copies it
-    kms_key: Annotated[str | None, Field(pattern=r"^projects/.+/cryptoKeys/[^/]+$", description="CMEK key")] = None
-    extra_readers: Annotated[tuple[Member, ...], Field(strict=False, description="further IAM members that pull")] = ()
-    writers: Annotated[tuple[Member, ...], Field(strict=False, description="IAM members that push")] = ()
-    protect: Annotated[bool, Field(description="refuse to delete the repository, and keep it on destroy")] = False
-    enable_apis: Annotated[bool, Field(description="enable the Google APIs that the repository needs")] = True
-
-
-class RegistrySettings(Section):
-    """Where the images live: `create` a repository, or adopt one by `url`. Neither: a layout folder (local target)."""
-
-    create: RegistryCreate | None = None
-    url: Annotated[RegistryUrl | None, Field(description="host[:port]/path of an existing registry")] = None
-    grant_readers: Annotated[
-        bool, Field(description="bind the reader role for the nodes on an adopted Artifact Registry repository")
-    ] = True
-
-    @model_validator(mode="after")
-    def _one(self) -> "RegistrySettings":
-        if self.create and self.url:
-            raise ValueError("has both create and url: keep one")
-        return self
+def _local_ssd(value: object) -> object:
+    number = value if isinstance(value, int) and not isinstance(value, bool) else 0
+    if value in ("auto", "none") or number > 0:
+        return value
+    raise ValueError(f"is {value!r}: write auto, none or the number of Local SSDs")
 
 
 class SystemPool(Section):
@@ -66,20 +31,7 @@ class SystemPool(Section):
     min_nodes: Annotated[int, Field(ge=1, le=100, description="nodes in all zones together")] = 1
     max_nodes: Annotated[int, Field(ge=1, le=100, description="nodes in all zones together")] = 3
     disk_size_gb: Annotated[int, Field(ge=20, le=65536, description="boot disk in GB")] = 50
-
-
-class MaintenanceWindow(Section):
-    """When GKE may upgrade: RFC 3339 times and an RFC 5545 recurrence."""
-
-    start_time: Annotated[
-        str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$", description="begin of the first window, UTC")
-    ] = "2026-01-03T02:00:00Z"
-    end_time: Annotated[
-        str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$", description="end of the first window, UTC")
-    ] = "2026-01-03T10:00:00Z"
-    recurrence: Annotated[str, Field(pattern=r"^FREQ=\S+$", description="when the window comes again")] = (
-        "FREQ=WEEKLY;BYDAY=SA,SU"
-    )
+    kms_key: Annotated[KmsKey | None, Field(description="CMEK key that encrypts the boot disk")] = None
 
 
 class NewNetwork(Section):
@@ -126,6 +78,9 @@ class ClusterCreate(Section):
         bool, Field(description="alpha cluster with all gates on: deleted by Google after 30 days, never upgraded")
     ] = False
     gateway_api: Annotated[bool, Field(description="install the Gateway API's CRDs, which gateway gke needs")] = True
+    database_encryption_key: Annotated[
+        KmsKey | None, Field(description="CMEK key with which the cluster's database encrypts Secrets")
+    ] = None
     enable_apis: Annotated[bool, Field(description="enable the Google APIs that the stack needs")] = True
 
 
@@ -136,6 +91,9 @@ class ClusterSettings(Section):
     name: Annotated[str | None, Field(description="name of an existing GKE cluster")] = None
     location: Annotated[str | None, Field(description="its region or zone")] = None
     project: Annotated[str | None, Field(description="its project; default: gcp:project")] = None
+    autopilot: Annotated[
+        bool, Field(description="it is an Autopilot cluster: node pools are not made, GKE makes the nodes for the pods")
+    ] = False
     kubeconfig: Annotated[str | None, Field(description="path of a kubeconfig file (local target)")] = None
     context: Annotated[str | None, Field(description="context of that kubeconfig")] = None
 
@@ -148,12 +106,13 @@ class ClusterSettings(Section):
 
 
 class BootDisk(Section):
-    """A node's boot disk, which holds the images."""
+    """A node's boot disk, which holds the images where no Local SSD does."""
 
     size_gb: Annotated[int, Field(ge=200, le=65536, description="GB; at least 200 and what the images need")] = 200
     type: Annotated[str | None, Field(description="default: the first that the machine family allows")] = None
     provisioned_iops: Annotated[int | None, Field(ge=100, description="hyperdisk only")] = None
     provisioned_throughput: Annotated[int | None, Field(ge=100, description="MiB/s, hyperdisk only")] = None
+    kms_key: Annotated[KmsKey | None, Field(description="CMEK key that encrypts it")] = None
 
 
 class Taint(Section):
@@ -178,8 +137,17 @@ class Taint(Section):
     ] = "NO_SCHEDULE"
 
 
+class Sharing(Section):
+    """Several pods on one GPU, or on one partition of it."""
+
+    strategy: Annotated[
+        Literal["TIME_SHARING", "MPS"], Field(description="TIME_SHARING; MPS needs pods that models may not be")
+    ] = "TIME_SHARING"
+    max_clients: Annotated[int, Field(ge=2, le=48, description="pods that share a GPU (GKE: 2 to 48)")]
+
+
 class NodePoolSettings(Section):
-    """A pool of GPU nodes."""
+    """A pool of GPU nodes that this stack makes, or that is there (`existing`), or that GKE makes (`computeClass`)."""
 
     accelerator: Annotated[str, Field(description="accelerator type, as nvidia-l4")]
     count: Annotated[int, Field(ge=1, le=16, description="GPUs a node")] = 1
@@ -188,6 +156,11 @@ class NodePoolSettings(Section):
     ] = None
     zones: Annotated[tuple[Zone, ...], Field(strict=False, description="zones with that accelerator")] = ()
     boot_disk: BootDisk = BootDisk()
+    local_ssd: Annotated[
+        Literal["auto", "none"] | int,
+        BeforeValidator(_local_ssd),
+        Field(description="Local SSDs that hold the images; auto: those that the machine type always comes with"),
+    ] = "auto"
     min_nodes: Annotated[int, Field(ge=0, le=1000, description="nodes in all zones together")] = 0
     max_nodes: Annotated[int, Field(ge=1, le=1000, description="nodes in all zones together")] = 1
     per_zone: Annotated[bool, Field(description="min and max nodes count for each zone")] = False
@@ -221,3 +194,31 @@ class NodePoolSettings(Section):
     max_pods_per_node: Annotated[
         int, Field(ge=8, le=256, description="pods on one node, which decides its share of the pods' addresses")
     ] = 32
+    existing: Annotated[
+        bool | str | None,
+        Field(description="name of a pool that the adopted cluster has; true: the key is its name. Nothing is made"),
+    ] = None
+    compute_class: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[A-Za-z0-9]([-.A-Za-z0-9]{0,61}[A-Za-z0-9])?$",
+            description="ComputeClass whose nodes GKE makes for the pods, as Accelerator or one of your own",
+        ),
+    ] = None
+    service_account: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[^@\s:]+@[^@\s]+\.gserviceaccount\.com$",
+            description="account of nodes that this stack does not make, which becomes reader; default: what GKE says",
+        ),
+    ] = None
+    sharing: Annotated[Sharing | None, Field(description="several pods on one GPU")] = None
+    gpu_partition_size: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[1-7]g\.[1-9][0-9]{0,2}gb$", description="MIG: every GPU in partitions of this size, as 1g.10gb"
+        ),
+    ] = None
+    resource_labels: Annotated[
+        GoogleLabels, Field(description="further Google labels of the nodes, as for billing")
+    ] = {}  # noqa: RUF012 - pydantic copies it

@@ -1,117 +1,28 @@
-"""The models of a stack and their images, with all that the stack's other settings say of them."""
+"""The models of a stack, with all that its other settings say of them."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from pydantic import SecretStr
-
-from components.google import pool_names
-from components.serving.scheduling import Scheduling, schedule
-from components.settings.building import CloudBuildSettings, in_secret_manager
-from components.settings.places import LOCAL, StackPool, StackRegistry
-from components.settings.serving import (
-    BUSYBOX,
-    AdapterSettings,
-    ImageSettings,
-    KServeSettings,
-    KubeAISettings,
-    ModelSettings,
-)
-from components.settings.types import Target, kubernetes_name
+from components.google import gpu_memory, gpu_sharing
+from components.google.accelerators import AcceleratorError
+from components.google.cold_start import Served
+from components.google.pool_origin import NodeOrigin
+from components.serving import engine_args, parallel
+from components.serving.engine_args import EngineArgs
+from components.serving.memory import UTILISATION, Fit, Memory
+from components.serving.parallel import Parallel
+from components.serving.scheduling import Scheduling, any_of, schedule
+from components.settings.images import StackAdapter, StackImage
+from components.settings.places import StackPool
+from components.settings.serving import BUSYBOX, KServeSettings, KubeAISettings, ModelSettings
+from components.settings.types import Target
 from modelimage.architecture import Task
+from modelimage.dimensions import Dimensions
 from modelimage.traits import Traits
 from oci_model_serving.delivery import Delivery
 
 CPU_PROFILE = "cpu"
 """KubeAI's profile of models without a node pool (chart 0.22.1, resourceProfiles)."""
-
-
-@dataclass(frozen=True)
-class StackImage:
-    """An image of a stack.
-
-    Attributes:
-        key: names its resources.
-        settings: where it comes from.
-        target: where the stack lives.
-        registry: where it goes.
-        size_gb: its size in GB, where it is known before a build.
-        traits: what its files say to a server, as far as that is known before a build; None where nothing is.
-        hub_token: the stack's, of a source on the hub.
-        cloud_build: where builder cloudbuild packs.
-    """
-
-    key: str
-    settings: ImageSettings
-    target: Target
-    registry: StackRegistry
-    size_gb: float | None = field(default=None, kw_only=True)
-    traits: Traits | None = field(default=None, kw_only=True)
-    hub_token: SecretStr | None = field(default=None, kw_only=True)
-    cloud_build: CloudBuildSettings = field(default_factory=CloudBuildSettings, kw_only=True)
-
-    @property
-    def name(self) -> str:
-        """Its name in Kubernetes and below the registry's URL."""
-        return kubernetes_name(self.key)
-
-    @property
-    def base(self) -> str:
-        """Base of an image that is built here: `scratch`, `oci:FOLDER` or a reference by digest."""
-        return "scratch"
-
-    @property
-    def image_host(self) -> str:
-        """Host of the registry that it is pulled from; empty where another stack decides on it, or none."""
-        settings = self.settings
-        if settings.digest:
-            return settings.digest.split("/")[0]
-        return "" if settings.from_stack and not settings.copy_image else self.registry.host
-
-    @property
-    def token(self) -> SecretStr | None:
-        """The token with which this machine asks the hub for its source; None where another machine does, or nobody."""
-        named = self.hub_token is not None and in_secret_manager(self.hub_token.get_secret_value())
-        return None if named or self.settings.builder == "cloudbuild" else self.hub_token
-
-    @property
-    def layout(self) -> str | None:
-        """Folder of the OCI image layout that is built where there is no registry."""
-        return f"{LOCAL}/images/{self.name}" if self.registry.layouts else None
-
-    @property
-    def context(self) -> str:
-        """Folder of its Docker context."""
-        return f"{LOCAL}/contexts/{self.name}"
-
-    @property
-    def meant_for(self) -> str:
-        """What an image that exists is held against: a delivery, or `adapter`."""
-        return "adapter"
-
-    @property
-    def by_digest_tag(self) -> bool:
-        """Whether it is pulled by the tag that spells its digest."""
-        return False
-
-    @property
-    def promoted(self) -> tuple[str, str | None]:
-        """The model, and the adapter of it if it is one, that it is in the stack which it comes from."""
-        return self.settings.model or self.key, None
-
-
-@dataclass(frozen=True)
-class StackAdapter(StackImage):
-    """A LoRA adapter: `label` is what requests call it, `of` the key of its model."""
-
-    settings: AdapterSettings
-    label: str
-    of: str
-
-    @property
-    def promoted(self) -> tuple[str, str | None]:
-        """The model, and the adapter of it if it is one, that it is in the stack which it comes from."""
-        return self.settings.model or self.of, self.settings.adapter or self.label
 
 
 @dataclass(frozen=True)
@@ -122,19 +33,23 @@ class StackModel(StackImage):
         settings: what they say of it.
         platform: settings of what serves it.
         pool: the node pool that it runs on; None on CPU.
+        fallbacks: the pools that it runs on where that one is full, in this order.
         pull_secrets: names of the secrets with which its pods pull.
         gpus_of_others: what the pool's other models take of it at most.
         drain_timeout: seconds that its pods may take to finish their answers; on KubeAI the longest of all its models.
         adapters: its LoRA adapters.
+        dimensions: what decides on its memory, as far as that is known before a build.
     """
 
     settings: ModelSettings
     platform: KServeSettings | KubeAISettings
     pool: StackPool | None = None
+    fallbacks: tuple[StackPool, ...] = ()
     pull_secrets: tuple[str, ...] = ()
     gpus_of_others: int = 0
     drain_timeout: int = 600
     adapters: tuple[StackAdapter, ...] = ()
+    dimensions: Dimensions = field(default_factory=Dimensions)
 
     @property
     def delivery(self) -> Delivery:
@@ -172,8 +87,15 @@ class StackModel(StackImage):
 
     @property
     def server_image(self) -> str:
-        """The inference server's image, for GPUs or for CPU."""
+        """The inference server's image: its own server's, or the platform's for GPUs or for CPU."""
+        if self.settings.server:
+            return self.settings.server.image
         return self.platform.server.image if self.pool else self.platform.server.cpu_image
+
+    @property
+    def secret_name(self) -> str | None:
+        """The Secret that its `secretEnv` becomes, in its namespace; None without any."""
+        return f"{self.name}-env" if self.settings.secret_env else None
 
     @property
     def awaited(self) -> bool:
@@ -191,7 +113,62 @@ class StackModel(StackImage):
         """GPUs of one pod: none without a node pool."""
         if self.pool is None:
             return 0
-        return self.pool.settings.count if self.settings.gpus is None else self.settings.gpus
+        return gpu_sharing.default_gpus(self.pool.settings) if self.settings.gpus is None else self.settings.gpus
+
+    @cached_property
+    def args(self) -> EngineArgs:
+        """What its settings tell the server beside what the program does."""
+        return engine_args.read(self.settings.args)
+
+    @property
+    def spread(self) -> Parallel:
+        """How its engine spreads over its GPUs."""
+        return parallel.parallel(self.args, self.gpus)
+
+    @property
+    def in_memory(self) -> Memory:
+        """It in the memory of its GPUs, or of a pod without.
+
+        Raises:
+            AcceleratorError: no machine type fits its pool.
+        """
+        gpu_gb = gpu_memory.cuda_gb(self.pool.machine.accelerator, self.pool.gpu_memory_gb) if self.pool else 0.0
+        return Memory(
+            args=self.args,
+            spread=self.spread,
+            gpu_gb=gpu_gb,
+            size_gb=self.size_gb,
+            dimensions=self.dimensions,
+            adapters_gb=sum(adapter.size_gb or 0.0 for adapter in self.adapters),
+            share=self.pool.gpu_utilization if self.pool and gpu_sharing.shared(self.pool.settings) else UTILISATION,
+        )
+
+    def served(self, image_bytes: float) -> Served:
+        """What a node starts of it, with an image of that size."""
+        return Served(
+            image_bytes,
+            streamed=self.args.value("--load-format") == "runai_streamer",
+            eager=self.args.is_on("--enforce-eager"),
+            preloaded=bool(self.pool and self.pool.settings.secondary_boot_disks),
+        )
+
+    @property
+    def machines_known(self) -> bool:
+        """Whether the nodes of all its pools are of machine types that there are; a pool says so where not."""
+        try:
+            return all(pool.machine for pool in (self.pool, *self.fallbacks) if pool)
+        except AcceleratorError:
+            return False
+
+    @cached_property
+    def fit(self) -> Fit | None:
+        """Whether vLLM fits with it into its GPUs; None on CPU, by another server, and on a machine type unknown."""
+        if self.pool is None or not self.gpus or self.settings.server:
+            return None
+        try:
+            return self.in_memory.fit()
+        except AcceleratorError:
+            return None
 
     @cached_property
     def scheduling(self) -> Scheduling:
@@ -202,12 +179,14 @@ class StackModel(StackImage):
     def profile(self) -> str:
         """KubeAI's resource profile: the pool's, which is for one GPU with its share of the node, or the CPU's.
 
-        A model with its own CPU or memory has one of its own, since KubeAI takes both from the profile. Its name says
+        A model with its own CPU, memory or choice of pools has one of its own, since KubeAI takes these from the
+        profile. Its name says
         what is in it: under the same name a change would roll out twice, with the chart and then with the Model, and
         KubeAI counts the first rollout's pods that still drain as ready, so that the second leaves none.
         """
-        if self.settings.resources.cpu or self.settings.resources.memory:
-            return "-".join([self.name, *self.scheduling.amounts.values(), *([self.pool.key] if self.pool else [])])
+        pools = [pool.key for pool in (self.pool, *self.fallbacks) if pool]
+        if self.settings.resources.cpu or self.settings.resources.memory or self.fallbacks:
+            return "-".join([self.name, *self.scheduling.amounts.values(), *pools])
         return self.pool.key if self.pool else CPU_PROFILE
 
     @property
@@ -227,5 +206,14 @@ class StackModel(StackImage):
     def _schedule(self, settings: ModelSettings) -> Scheduling:
         if self.pool is None:
             return schedule(settings)
-        labels = {pool_names.POOL_LABEL: self.pool.key}
-        return schedule(settings, self.pool.settings, labels, gpus_of_others=self.gpus_of_others)
+        ranked = [
+            schedule(
+                settings,
+                pool.settings,
+                pool.selector,
+                gpus_of_others=self.gpus_of_others,
+                unbounded=pool.origin is NodeOrigin.ON_DEMAND,
+            )
+            for pool in (self.pool, *self.fallbacks)
+        ]
+        return any_of(ranked) if self.fallbacks else ranked[0]

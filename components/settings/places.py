@@ -4,20 +4,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from components.google import accelerators, pool_names
-from components.settings.google import ClusterSettings, NodePoolSettings, RegistrySettings
+from components.google import accelerators, gpu_sharing, image_disk, node_room, pool_names, pool_origin
+from components.google.node_room import NodeRoom
+from components.google.pool_origin import NodeOrigin
+from components.settings.google import ClusterSettings, NodePoolSettings
+from components.settings.registry import RegistrySettings
 
 LOCAL = ".local"
 """What the local stack leaves: images, manifests, the tiny model."""
+_PODS = 110  # GKE's default of pods on a node, which the system pool has
 
 
 @dataclass(frozen=True)
 class StackRegistry:
-    """The registry of a stack; `project` and `region` are the stack's, empty on the local target."""
+    """The registry of a stack; `project` and `region` are the stack's, empty on the local target.
+
+    `shared` says that pods pack images together, who leave records of their shares there.
+    """
 
     settings: RegistrySettings
     project: str = ""
     region: str = ""
+    shared: bool = False
+    borrowed: frozenset[str] = frozenset()
+    """The pools among its readers whose nodes' account is not of this stack."""
 
     @property
     def layouts(self) -> bool:
@@ -48,6 +58,9 @@ class StackCluster:
         needs_subpath: they do so by subPath (KServe's native delivery).
         needs_gateway: GKE's gateway controller serves models.
         runs_models: models run on its nodes without GPUs.
+        serves: models are served; without a cluster of Google's, their images are made and nothing else.
+        given: the pools of nodes that this stack does not make, by their keys.
+        mounting: those of them whose models mount images as volumes.
         manifests: folder that manifests are rendered to where there is no cluster.
     """
 
@@ -58,6 +71,9 @@ class StackCluster:
     needs_subpath: bool = False
     needs_gateway: bool = False
     runs_models: bool = False
+    serves: bool = True
+    given: Mapping[str, NodePoolSettings] = field(default_factory=dict)
+    mounting: frozenset[str] = frozenset()
     manifests: str = f"{LOCAL}/manifests"
 
     @property
@@ -69,6 +85,13 @@ class StackCluster:
     def region(self) -> str:
         """The region of a location that may be a zone (`us-central1-a`)."""
         return "-".join(self.location.split("-")[:2])
+
+    @property
+    def system_room(self) -> NodeRoom | None:
+        """What a node of the pool offers that models without GPUs run on; None where it is not known."""
+        pool = self.settings.create.system_pool if self.settings.create else None
+        machine = node_room.general_purpose(pool.machine_type) if pool else None
+        return node_room.room(*machine, _PODS) if machine else None
 
     @property
     def exists(self) -> bool:
@@ -103,6 +126,72 @@ class StackPool:
             AcceleratorError: no machine type fits the settings.
         """
         return accelerators.machine_for(self.settings.accelerator, self.settings.count, self.settings.machine_type)
+
+    @property
+    def image_disk(self) -> image_disk.ImageDisk:
+        """The disk that holds the images on its nodes.
+
+        Raises:
+            AcceleratorError: no machine type fits the settings.
+        """
+        return image_disk.of(self.settings, self.machine)
+
+    @property
+    def origin(self) -> NodeOrigin:
+        """Where its nodes come from."""
+        return pool_origin.of(self.settings, autopilot=self.cluster.settings.autopilot)
+
+    @property
+    def selector(self) -> dict[str, str]:
+        """The labels by which pods find its nodes."""
+        return pool_origin.selector(self.key, self.settings, self.origin)
+
+    @property
+    def disk_known(self) -> bool:
+        """Whether it is known how large the boot disk of its nodes is."""
+        return self.origin is not NodeOrigin.ON_DEMAND or "boot_disk" in self.settings.model_fields_set
+
+    @property
+    def gpu_slots(self) -> int:
+        """How many GPUs, or parts of GPUs, pods can have on one of its nodes."""
+        return gpu_sharing.slots(self.settings)
+
+    @property
+    def gpu_memory_gb(self) -> float:
+        """Memory in GB of what a pod sees as one GPU.
+
+        Raises:
+            AcceleratorError: no machine type fits the settings.
+        """
+        return gpu_sharing.memory_gb(self.settings, self.machine)
+
+    @property
+    def gpu_utilization(self) -> float:
+        """The part of that memory which a server takes where its arguments do not say."""
+        return gpu_sharing.utilization(self.settings)
+
+    @property
+    def most_nodes(self) -> int | None:
+        """How many nodes it has at most, in all zones together; None where nothing tells."""
+        pool, create = self.settings, self.cluster.settings.create
+        unsaid = self.origin is NodeOrigin.EXISTING and "max_nodes" not in pool.model_fields_set
+        if unsaid or self.origin is NodeOrigin.ON_DEMAND:
+            return None
+        if not pool.per_zone:
+            return pool.max_nodes
+        zones = pool.zones or (create.zones if create else ())
+        if not zones and self.cluster.location != self.cluster.region:
+            return pool.max_nodes  # the cluster's one zone
+        return pool.max_nodes * len(zones) if zones else None
+
+    @cached_property
+    def room(self) -> NodeRoom:
+        """What one of its nodes offers to pods.
+
+        Raises:
+            AcceleratorError: no machine type fits the settings.
+        """
+        return node_room.room(self.machine.vcpus, self.machine.memory_gib, self.settings.max_pods_per_node)
 
     @property
     def account_id(self) -> str:

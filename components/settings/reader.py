@@ -6,17 +6,21 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pulumi
 from pydantic import TypeAdapter, ValidationError
 
+from components import prediction
 from components.settings import checks, foretelling
-from components.settings.building import CloudBuildSettings, HubToken, in_secret_manager
-from components.settings.google import ClusterSettings, NodePoolSettings, RegistrySettings
-from components.settings.remedies import key_path, remedy, shape, unknown
+from components.settings.building import CloudBuildSettings, ClusterBuildSettings, HubToken, in_secret_manager
+from components.settings.google import ClusterSettings, NodePoolSettings
+from components.settings.registry import RegistrySettings
+from components.settings.remedies import key_path, remedy, second, shape, unknown
+from components.settings.sections import Sections
 from components.settings.serving import ModelSettings, Platforms, PullSecret
-from components.settings.stack import Sections, Settings
+from components.settings.stack import Settings
 from components.settings.types import NAMESPACE, Target
 from oci_model_serving.errors import InputError
 
@@ -29,6 +33,7 @@ KINDS: Mapping[str, Any] = {
     "pullSecrets": dict[str, PullSecret],
     "hubToken": HubToken,
     "cloudBuild": CloudBuildSettings,
+    "clusterBuild": ClusterBuildSettings,
     "models": dict[str, ModelSettings],
 }
 """What each key of the configuration holds."""
@@ -67,6 +72,9 @@ def load() -> Settings:
         secret=secret,
     )
     foretelling.say(settings.forecasts)
+    prediction.say(prediction.predict(settings))
+    for warning in settings.warnings:
+        pulumi.log.warn(warning)
     return settings
 
 
@@ -97,6 +105,9 @@ def parse(
         pull_secrets=reader.each("pullSecrets", PullSecret, values.get("pullSecrets", {})),
         hub_token=reader.one("hubToken", HubToken, values["hubToken"], None) if values.get("hubToken") else None,
         cloud_build=reader.one("cloudBuild", CloudBuildSettings, values.get("cloudBuild", {}), CloudBuildSettings()),
+        cluster_build=reader.one(
+            "clusterBuild", ClusterBuildSettings, values.get("clusterBuild", {}), ClusterBuildSettings()
+        ),
         models=reader.each("models", ModelSettings, values.get("models", {})),
     )
     told = foretelling.forecasts_of(sections, reader.add)
@@ -122,11 +133,19 @@ def parse(
             "is plain text in the stack's file: remove it there, revoke the token, and set a new one with "
             "`pulumi config set --secret hubToken`",
         )
+    for key, model in sections.models.items():
+        if model.secret_env and "models" not in secret:
+            reader.add(
+                f"models.{key}.secretEnv",
+                "is plain text in the stack's file: remove it there, change the secrets, and set each with "
+                f"`pulumi config set --secret --path 'models[\"{key}\"].secretEnv.NAME'`",
+            )
     for path, problem in checks.problems(settings, unread=reader.paths):
         reader.add(path, problem)
     if reader.problems:
         raise SettingsError(reader.problems)
-    return settings
+    warned = dict.fromkeys(f"{path}: {text}" for path, text in checks.warnings(settings))
+    return replace(settings, warnings=tuple(warned))
 
 
 def _structured(value: object) -> object:
@@ -160,7 +179,8 @@ class _Reader:
         except ValidationError as error:
             details = error.errors(include_url=False, include_context=True)
         for detail in details:
-            self.add(key_path(path, detail), remedy(kind, detail))
+            if not second(detail):
+                self.add(key_path(path, detail), remedy(kind, detail))
         kept = value
         for detail in details:
             kept = _without(kept, detail["loc"])

@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 _PLAIN = {
     "a valid integer": "a whole number",
+    "a valid tuple": "a list",
     "a valid ": "a ",
     "greater than or equal to": "at least",
     "less than or equal to": "at most",
@@ -17,9 +18,18 @@ _PLAIN = {
 """How pydantic's expectations read behind "write"."""
 
 
+_OF_TYPES = frozenset({"function-after", "tuple", "str", "EnvFrom"})
+"""Parts of pydantic's locations that name a type, and no key."""
+
+
+def second(detail: ErrorDetails) -> bool:
+    """Whether a text was told to be written already, where a map would do as well."""
+    return detail["loc"][-1:] == ("EnvFrom",) and not isinstance(detail["input"], Mapping)
+
+
 def key_path(path: str, detail: ErrorDetails) -> str:
     """The key that an error of pydantic is about, below `path`."""
-    return ".".join([path, *(str(part) for part in detail["loc"] if part not in {"function-after", "tuple"})])
+    return ".".join([path, *(str(part) for part in detail["loc"] if part not in _OF_TYPES)])
 
 
 def remedy(kind: Any, detail: ErrorDetails) -> str:  # noqa: PLR0911 - one line for each sort of mistake

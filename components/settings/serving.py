@@ -1,17 +1,22 @@
 """The keys of what serves: platforms, credentials and models; types, bounds, defaults and what each means."""
 
-from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from components.settings.building import Files
-from components.settings.types import BaseImage, DigestReference, DnsLabel, Quantity, Section, Variables
+from components.settings.image_settings import AdapterSettings, ImageSettings
+from components.settings.pods import Env, ModelServer, SecretEnv, TopologySpread
+from components.settings.types import (
+    BaseImage,
+    DnsLabel,
+    HostName,
+    KubernetesLabels,
+    KubernetesName,
+    Quantity,
+    Section,
+)
 from modelimage.architecture import Task
-from modelimage.origins import Origin, origin_of
-from modelimage.source import Selection
 from oci_model_serving.delivery import SHELL_BASE, Delivery
-from oci_model_serving.errors import InputError
 
 BUSYBOX = SHELL_BASE
 VLLM_IMAGE = "docker.io/vllm/vllm-openai:v0.23.0"
@@ -72,12 +77,27 @@ class KServeSettings(Section):
     ] = "internal"
     gateway_install: Annotated[
         bool,
-        Field(description="of gateway gke: false where another stack makes kserve-ingress-gateway in that namespace"),
+        Field(description="of gateway gke: false where a Gateway is there already, another stack's or your own"),
     ] = True
     gateway_namespaces: Annotated[
         tuple[DnsLabel, ...],
         Field(strict=False, description="of gateway gke: model namespaces of other stacks whose routes it takes too"),
     ] = ()
+    gateway_name: Annotated[
+        KubernetesName | None,
+        Field(description="with gatewayInstall false: the Gateway that is there; default: kserve-ingress-gateway"),
+    ] = None
+    gateway_namespace: Annotated[
+        DnsLabel | None, Field(description="with gatewayInstall false: where it is; default: namespace")
+    ] = None
+    gateway_section: Annotated[
+        KubernetesName | None,
+        Field(description="with gatewayInstall false: the listener that routes join; default: all"),
+    ] = None
+    gateway_address: Annotated[
+        KubernetesName | None,
+        Field(description="of gateway gke: name of a reserved regional address; default: one that Google chooses"),
+    ] = None
     gateway_timeout: Annotated[int, Field(ge=1, le=86400, description="seconds a response may take")] = 3600
     domain: Annotated[
         str,
@@ -152,49 +172,6 @@ class Scaling(Section):
     ] = None
 
 
-class ImageSettings(Section):
-    """Where an image comes from: exactly one of `source`, `digest` and `fromStack`."""
-
-    source: Annotated[str | None, Field(description="folder, hf://org/name@<commit> or gs://bucket/prefix")] = None
-    digest: Annotated[DigestReference | None, Field(description="an image that exists: host/path@sha256:…")] = None
-    from_stack: Annotated[str | None, Field(description="organization/project/stack whose image is taken")] = None
-    model: Annotated[str | None, Field(description="the model's key in that stack; default: the same key")] = None
-    copy_image: Annotated[
-        bool, Field(alias="copy", description="copy the image into this stack's registry, digest unchanged")
-    ] = False
-    size_gb: Annotated[float | None, Field(gt=0, le=10000, description="size of the image in GB, where not known")] = (
-        None
-    )
-    builder: Annotated[Literal["docker", "direct", "cloudbuild"], Field(description="of source")] = "direct"
-    files: Files = Files()
-
-    @property
-    def selection(self) -> Selection:
-        """Which files of `source` are packed."""
-        return self.files.selection
-
-    @property
-    def origin(self) -> Origin | None:
-        """What kind of place `source` names; None without a source, and for one of no kind that there is."""
-        try:
-            return origin_of(self.source) if self.source else None
-        except InputError:
-            return None
-
-
-class AdapterSettings(ImageSettings):
-    """A LoRA adapter of a model: an image of its own, of which pods mount the files."""
-
-    adapter: Annotated[
-        str | None, Field(description="of fromStack: the adapter's name there; default: the same name")
-    ] = None
-
-    @property
-    def selection(self) -> Selection:
-        """Which files of `source` are packed."""
-        return replace(self.files.selection, adapter=True)
-
-
 class ModelSettings(ImageSettings):
     """A model to serve. Its image comes from exactly one of `source`, `digest` and `fromStack`."""
 
@@ -216,7 +193,28 @@ class ModelSettings(ImageSettings):
         dict[str, AdapterSettings], Field(description="LoRA adapters by the name that requests call them")
     ] = {}  # noqa: RUF012 - pydantic copies it
     args: Annotated[tuple[str, ...], Field(strict=False, description="further arguments of the server")] = ()
-    env: Annotated[Variables, Field(description="further environment of the server")] = {}  # noqa: RUF012 - pydantic copies it
+    env: Annotated[
+        Env, Field(description="further environment of the server: text, or {secretKeyRef: {name, key}}")
+    ] = {}  # noqa: RUF012 - pydantic copies it
+    secret_env: Annotated[
+        SecretEnv, Field(description="variables of the server whose values are only ever set with --secret")
+    ] = {}  # noqa: RUF012 - pydantic copies it
+    server: Annotated[ModelServer | None, Field(description="another server than vLLM, on KServe")] = None
+    labels: Annotated[KubernetesLabels, Field(description="further labels of its pods, on KServe")] = {}  # noqa: RUF012 - pydantic copies it
+    priority_class: Annotated[KubernetesName | None, Field(description="PriorityClass of its pods")] = None
+    topology_spread: Annotated[
+        tuple[TopologySpread, ...],
+        Field(strict=False, description="how its pods spread over zones or nodes, on KServe"),
+    ] = ()
+    fallback_pools: Annotated[
+        tuple[str, ...],
+        Field(
+            strict=False, description="keys of nodePools with the same GPUs, taken in this order where nodePool is full"
+        ),
+    ] = ()
+    hosts: Annotated[
+        tuple[HostName, ...], Field(strict=False, description="of gateway gke: further hosts that reach the model")
+    ] = ()
     resources: Resources = Resources()
     scaling: Scaling = Scaling()
     warm: Annotated[Literal["none", "prepull", "disk"], Field(description="how nodes get the image before the pod")] = (

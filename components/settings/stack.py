@@ -1,27 +1,26 @@
 """Everything a stack says, resolved once: components take its parts as they are."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from pydantic import SecretStr
 
+from components.google import gpu_sharing, pool_origin
+from components.google.pool_origin import NodeOrigin
 from components.serving.scheduling import Scheduling, most_replicas
-from components.settings.building import CloudBuildSettings
-from components.settings.google import ClusterSettings, NodePoolSettings, RegistrySettings
-from components.settings.models import StackAdapter, StackImage, StackModel
+from components.settings.google import NodePoolSettings
+from components.settings.image_settings import AdapterSettings, ImageSettings
+from components.settings.images import StackAdapter, StackImage
+from components.settings.models import StackModel
 from components.settings.places import StackCluster, StackPool, StackRegistry
-from components.settings.serving import (
-    AdapterSettings,
-    ImageSettings,
-    KServeSettings,
-    KubeAISettings,
-    ModelSettings,
-    Platforms,
-    PullSecret,
-)
+from components.settings.sections import Sections
+from components.settings.serving import KServeSettings, KubeAISettings, ModelSettings, PullSecret
 from components.settings.types import Target
+from modelimage.architecture import Task
+from modelimage.dimensions import Dimensions
 from modelimage.forecast import Forecast
+from modelimage.machines import PLATFORM
 from modelimage.origins import Origin
 from modelimage.traits import Traits
 from oci_model_serving.delivery import KSERVE, KUBEAI, Delivery, Platform
@@ -31,25 +30,12 @@ PULL_SECRET = "oci-pull"  # noqa: S105 - its name
 
 
 @dataclass(frozen=True)
-class Sections:
-    """What the keys of a stack hold, each by its schema."""
-
-    registry: RegistrySettings = field(default_factory=RegistrySettings)
-    cluster: ClusterSettings = field(default_factory=ClusterSettings)
-    platforms: Platforms = field(default_factory=Platforms)
-    node_pools: Mapping[str, NodePoolSettings] = field(default_factory=dict)
-    pull_secrets: Mapping[str, PullSecret] = field(default_factory=dict)
-    hub_token: SecretStr | None = None
-    cloud_build: CloudBuildSettings = field(default_factory=CloudBuildSettings)
-    models: Mapping[str, ModelSettings] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Settings:
     """A stack's settings.
 
     `project` and `region` are Google's (empty for the local target); `image_sizes_gb` and `forecasts` hold, by the keys
-    of `images`, the sizes of images in GB and what sources will become, where that is known before a build.
+    of `images`, the sizes of images in GB and what sources will become, where that is known before a build. `warnings`
+    are what is not refused and is hardly meant, each with its key path.
     """
 
     stack: str = ""
@@ -59,11 +45,17 @@ class Settings:
     sections: Sections = field(default_factory=Sections)
     image_sizes_gb: Mapping[str, float] = field(default_factory=dict)
     forecasts: Mapping[str, Forecast] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @cached_property
     def registry(self) -> StackRegistry:
         """Where the images live."""
-        return StackRegistry(self.sections.registry, self.project, self.region)
+        models = self.sections.models.values()
+        images = [image for model in models for image in (model, *model.adapters.values())]
+        shared = any(image.source and image.builder == "cluster" for image in images)
+        return StackRegistry(
+            self.sections.registry, self.project, self.region, shared=shared, borrowed=frozenset(self._given)
+        )
 
     @cached_property
     def cluster(self) -> StackCluster:
@@ -79,7 +71,23 @@ class Settings:
             needs_subpath=any(model.delivery.needs_subpath or model.adapters for model in models),
             needs_gateway=self.kserve.gateway == "gke" and any(model.delivery.platform is KSERVE for model in models),
             runs_models=any(model.node_pool is None for model in models),
+            serves=self.serves,
+            given=self._given,
+            mounting=frozenset(model.node_pool for model in models if model.needs_image_volume and model.node_pool),
         )
+
+    @property
+    def serves(self) -> bool:
+        """Whether models are served: on GKE, where a cluster is named; their images alone are made otherwise."""
+        cluster = self.sections.cluster
+        return self.target is Target.LOCAL or bool(cluster.create or cluster.name)
+
+    @property
+    def _given(self) -> dict[str, NodePoolSettings]:
+        """The pools of nodes that this stack does not make."""
+        autopilot = self.sections.cluster.autopilot
+        pools = self.sections.node_pools.items()
+        return {key: pool for key, pool in pools if pool_origin.of(pool, autopilot=autopilot) is not NodeOrigin.MADE}
 
     @cached_property
     def node_pools(self) -> Mapping[str, StackPool]:
@@ -131,6 +139,8 @@ class Settings:
 
     def models_of(self, platform: Platform) -> list[StackModel]:
         """The models that a platform serves."""
+        if not self.serves:
+            return []
         return [model for model in self.models.values() if model.delivery.platform is platform]
 
     @property
@@ -159,19 +169,31 @@ class Settings:
             registry=self.registry,
             platform=(on_kubeai and self.kubeai) or self.kserve,
             pool=pool,
+            fallbacks=tuple(self.node_pools[other] for other in model.fallback_pools if other in self.node_pools),
             size_gb=self.image_sizes_gb.get(key),
             traits=self._traits(key, model) or _presumed(model),
             pull_secrets=secrets if self.pull_secrets else (),
             hub_token=self._hub_token(model),
             cloud_build=self.sections.cloud_build,
+            cluster_build=self.sections.cluster_build,
             drain_timeout=self.kubeai_drain_timeout if on_kubeai else model.drain_timeout,
             gpus_of_others=sum(
-                (pool.settings.count if other.gpus is None else other.gpus) * most_replicas(other)
+                (gpu_sharing.default_gpus(pool.settings) if other.gpus is None else other.gpus) * most_replicas(other)
                 for other in others
                 if pool
             ),
             adapters=tuple(self._adapter(key, label, adapter) for label, adapter in model.adapters.items()),
+            dimensions=self._dimensions(key, model),
         )
+
+    def _dimensions(self, key: str, model: ModelSettings) -> Dimensions:
+        """What decides on a model's memory. No resource follows from it, so the hub's word counts as well."""
+        told = self.forecasts.get(key)
+        if told is None:
+            return Dimensions()
+        pools = (model.task or Task(told.traits.task)).pools
+        # What reads a text once keeps nothing of it, or little.
+        return replace(told.dimensions, full_layers=0, local_layers=0) if pools else told.dimensions
 
     def _adapter(self, model: str, label: str, settings: AdapterSettings) -> StackAdapter:
         key = adapter_key(model, label)
@@ -186,6 +208,8 @@ class Settings:
             traits=self._traits(key, settings),
             hub_token=self._hub_token(settings),
             cloud_build=self.sections.cloud_build,
+            cluster_build=self.sections.cluster_build,
+            beside=self.sections.models[model].platform or PLATFORM,
         )
 
     def _traits(self, key: str, image: ImageSettings) -> Traits | None:
@@ -200,7 +224,12 @@ class Settings:
         return [model, *(adapter_key(model, label) for label in self.sections.models[model].adapters)]
 
     def _on(self, pool: str | None) -> dict[str, ModelSettings]:
-        return {key: model for key, model in self.sections.models.items() if model.node_pool == pool}
+        """The models that may run on a pool."""
+        return {
+            key: model
+            for key, model in self.sections.models.items()
+            if model.node_pool == pool or pool in model.fallback_pools
+        }
 
 
 def adapter_key(model: str, label: str) -> str:

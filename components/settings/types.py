@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -13,6 +13,8 @@ from oci_model_serving.reference import ImageReference, is_repository
 NAMESPACE = "oci-model-serving"
 """The project's namespace in a stack's file."""
 GB = 1_000_000_000
+_MOST_LABELS = 64
+"""Resource Manager, "Labels": of one resource."""
 
 
 class Target(str, Enum):
@@ -32,6 +34,8 @@ def _dns_label(value: str) -> str:
 
 
 def _labels(value: dict[str, str]) -> dict[str, str]:
+    if len(value) > _MOST_LABELS:
+        raise ValueError(f"has {len(value)} labels, and Google takes {_MOST_LABELS}: remove some")
     for key, text in value.items():
         if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", key) or not re.fullmatch(r"[a-z0-9_-]{0,63}", text):
             raise ValueError(
@@ -72,10 +76,31 @@ def _cidr(value: str) -> str:
     return value
 
 
-def _variables(value: dict[str, str]) -> dict[str, str]:
+_Values = TypeVar("_Values")
+
+
+def variable_names(value: dict[str, _Values]) -> dict[str, _Values]:
+    """Check the names of environment variables."""
     for name in value:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise ValueError(f"{name!r} is no environment variable: write letters, digits and '_', no digit first")
+    return value
+
+
+def _kubernetes_name(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", value):
+        raise ValueError(
+            f"{value!r} is no name of an object: write lower case letters, digits, '-' and '.', beginning and ending "
+            "with a letter or digit"
+        )
+    return value
+
+
+def _host(value: str) -> str:
+    if len(value) > 253 or not re.fullmatch(
+        r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z]([-a-z0-9]*[a-z0-9])?", value
+    ):
+        raise ValueError(f"{value!r} is no host name: write it in lower case and whole, as chat.example.com")
     return value
 
 
@@ -83,6 +108,16 @@ def _quantity(value: str) -> str:
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?", value):
         raise ValueError(f"{value!r} is not a Kubernetes quantity: write for example 500m, 4, 512Mi or 16Gi")
     return value
+
+
+_UNITS = {"": 1.0, "m": 1e-3, **{unit: 1000.0**power for power, unit in enumerate("kMGT", 1)}}
+_UNITS |= {f"{unit}i": 1024.0**power for power, unit in enumerate("KMGT", 1)}
+
+
+def amount(quantity: str) -> float:
+    """A Kubernetes quantity in its base unit: cores, or bytes."""
+    number = quantity.rstrip("mkKMGTi")
+    return float(number) * _UNITS[quantity[len(number) :]]
 
 
 def _version(value: str) -> str:
@@ -117,12 +152,17 @@ KubernetesLabels = Annotated[dict[str, str], AfterValidator(_kubernetes_labels)]
 DigestReference = Annotated[str, AfterValidator(_image_by_digest)]
 BaseImage = Annotated[str, AfterValidator(_base)]
 Cidr = Annotated[str, AfterValidator(_cidr)]
-Variables = Annotated[dict[str, str], AfterValidator(_variables)]
+Variables = Annotated[dict[str, str], AfterValidator(variable_names)]
+KubernetesName = Annotated[str, AfterValidator(_kubernetes_name)]
+HostName = Annotated[str, AfterValidator(_host)]
 Quantity = Annotated[str, AfterValidator(_quantity)]
 KubernetesVersion = Annotated[str, AfterValidator(_version)]
 Member = Annotated[str, AfterValidator(_member)]
 RegistryUrl = Annotated[str, AfterValidator(_registry_url)]
-Zone = Annotated[str, Field(pattern=r"^[a-z]+-[a-z]+[0-9]+-[a-z]$")]
+Zone = Annotated[str, Field(pattern=r"^[a-z]+-[a-z]+[0-9]+-([a-z]|ai[0-9]+[a-z])$")]
+"""The second form is that of AI zones, as us-south1-ai1b (Compute Engine, "AI zones")."""
+Instant = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")]
+KmsKey = Annotated[str, Field(pattern=r"^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$")]
 AccountId = Annotated[str, Field(pattern=r"^[a-z][-a-z0-9]{4,28}[a-z0-9]$")]
 Days = Annotated[int, Field(ge=1, le=3650)]
 

@@ -2,9 +2,25 @@
 
 from collections.abc import Collection, Iterator
 
-from components.settings.checks import google, models, serving
+from components.settings.checks import (
+    arguments,
+    building,
+    fit,
+    google,
+    models,
+    placement,
+    pods,
+    pulls,
+    room,
+    serving,
+    sharing,
+    startup,
+    system_pool,
+)
 from components.settings.checks.unread import Problem
+from components.settings.models import StackModel
 from components.settings.stack import Settings
+from components.settings.types import Target
 
 
 def problems(settings: Settings, *, unread: Collection[str] = ()) -> Iterator[Problem]:
@@ -18,10 +34,43 @@ def problems(settings: Settings, *, unread: Collection[str] = ()) -> Iterator[Pr
     for key, pool in settings.node_pools.items():
         for path, problem in google.pool_problems(settings, pool):
             yield f"nodePools.{key}{path}", problem
+        yield from sharing.problems(settings, pool)
     for key, model in settings.models.items():
         below = f"models.{key}"
         own = {path[len(below) :] for path in unread if path.startswith(f"{below}.")}
         for path, problem in models.problems(settings, model, own, unread):
             yield f"{below}{path}", problem
+        if settings.target is Target.LOCAL or settings.serves:
+            for path, problem in (*_of_vllm(model), *placement.problems(settings, model), *startup.problems(model)):
+                yield f"{below}{path}", problem
+    yield from room.problems(settings, unread)
+    yield from system_pool.problems(settings, unread)
+    yield from building.shared(settings)
     yield from serving.platforms(settings)
     yield from serving.names(settings)
+    yield from pods.hosts(settings)
+
+
+def warnings(settings: Settings) -> Iterator[Problem]:
+    """What is not refused, for a plan cannot be sure of it or it only costs: read when there are no problems."""
+    if not settings.serves:
+        return
+    for key, model in settings.models.items():
+        of_vllm = (*arguments.warnings(model), *fit.warnings(model)) if model.settings.server is None else ()
+        for path, warning in (
+            *of_vllm,
+            *pods.warnings(model),
+            *placement.warnings(settings, model),
+            *startup.warnings(model),
+        ):
+            yield f"models.{key}{path}", warning
+    yield from room.warnings(settings)
+    yield from system_pool.warnings(settings)
+    yield from pulls.warnings(settings)
+
+
+def _of_vllm(model: StackModel) -> Iterator[Problem]:
+    """What is known of vLLM: its arguments, and the memory that it takes."""
+    if model.settings.server is None:
+        yield from arguments.problems(model)
+        yield from fit.problems(model)

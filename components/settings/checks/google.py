@@ -3,7 +3,9 @@
 import re
 from collections.abc import Collection, Iterator
 
-from components.google import accelerators, disk, image_volume, pool_names
+from components.google import accelerators, disk, gpu_sharing, image_volume, pool_names, pool_origin
+from components.google.pool_origin import NodeOrigin
+from components.settings.checks import access, cluster_care, given_nodes, hosts, locations, maintenance, network, nodes
 from components.settings.checks.unread import Problem, touches
 from components.settings.google import ClusterCreate, NodePoolSettings
 from components.settings.models import CPU_PROFILE
@@ -11,6 +13,8 @@ from components.settings.places import StackPool
 from components.settings.stack import Settings
 from components.settings.types import Target
 from oci_model_serving.delivery import KUBEAI
+
+_TOO_SMALL = ("e2-micro", "f1-micro")
 
 
 def problems(settings: Settings, unread: Collection[str]) -> Iterator[Problem]:
@@ -35,16 +39,38 @@ def _google(settings: Settings, unread: Collection[str]) -> Iterator[Problem]:
         yield "gcp:project", "is missing: `pulumi config set gcp:project PROJECT`"
     if not settings.region:
         yield "gcp:region", "is missing: `pulumi config set gcp:region us-central1` (or another region)"
-    if not (registry.create or registry.url or touches("registry", unread)):
+    if settings.models and not (registry.create or registry.url or touches("registry", unread)):
         yield "registry", "is missing: write {create: {repository: models}} or {url: host/path}"
     if cluster.kubeconfig:
         yield "cluster.kubeconfig", "is for the local target: write {create: …} or {name: …, location: …}"
-    elif not (cluster.create or cluster.name or touches("cluster", unread)):
-        yield "cluster", "is missing: write {create: {name: …}} or {name: …, location: …}"
+    elif not (settings.serves or touches("cluster", unread)):
+        yield from _no_cluster(settings)
     if cluster.name and not cluster.location:
         yield "cluster.location", f"is missing: write the region or zone of cluster {cluster.name!r}"
+    yield from given_nodes.cluster_problems(settings)
+    yield from locations.problems(settings)
+    if settings.cluster.exists:
+        yield from hosts.problems(settings)
     if cluster.create is not None:
         yield from _cluster(settings, cluster.create)
+        yield from access.problems(cluster.create)
+        yield from network.problems(settings.cluster, cluster.create, settings.node_pools, unread)
+        yield from cluster_care.cluster_problems(settings, cluster.create)
+        for below, problem in maintenance.problems(cluster.create.maintenance):
+            yield "cluster.create.maintenance" + below, problem
+    yield from nodes.together(settings.node_pools)
+
+
+def _no_cluster(settings: Settings) -> Iterator[Problem]:
+    """What needs a cluster; without it the models' images are made, and nothing is served."""
+    placed = sorted({f"models.{key}.nodePool" for key, model in settings.models.items() if model.settings.node_pool})
+    needed = [*(["nodePools"] if settings.node_pools else []), *placed]
+    if needed:
+        yield (
+            "cluster",
+            "is missing: write {create: {name: …}} or {name: …, location: …}; where images are only built, remove "
+            f"{', '.join(needed)}",
+        )
 
 
 def _cluster(settings: Settings, create: ClusterCreate) -> Iterator[Problem]:
@@ -57,15 +83,22 @@ def _cluster(settings: Settings, create: ClusterCreate) -> Iterator[Problem]:
             yield "cluster.create.version", problem
     if not create.gateway_api and settings.cluster.needs_gateway:
         yield "cluster.create.gatewayApi", "is false, but platforms.kserve.gateway is gke: write true"
-    if create.private_endpoint and not (create.dns_endpoint or create.authorized_networks):
-        yield (
-            "cluster.create.dnsEndpoint",
-            "is false with privateEndpoint: nobody could reach the API server; write true",
-        )
     if create.subnetwork and not create.network:
         yield "cluster.create.network", f"is missing: name the network of subnetwork {create.subnetwork!r}"
     if create.network and not create.subnetwork:
         yield "cluster.create.subnetwork", f"is missing: name a subnetwork of network {create.network!r}"
+    machine = create.system_pool.machine_type
+    if re.fullmatch(r"(t2a|c4a|n4a)-.*", machine):
+        yield (
+            "cluster.create.systemPool.machineType",
+            f"is {machine}, whose nodes are Arm, which GKE keeps free of pods that do not ask for them: write "
+            "e2-standard-4",
+        )
+    elif machine in _TOO_SMALL:
+        yield (
+            "cluster.create.systemPool.machineType",
+            f"is {machine}, whose 1 GB of memory GKE's own pods need: write e2-standard-4",
+        )
     if create.system_pool.max_nodes < create.system_pool.min_nodes:
         yield "cluster.create.systemPool.maxNodes", f"is below minNodes ({create.system_pool.min_nodes}): raise it"
 
@@ -80,7 +113,7 @@ def pool_problems(settings: Settings, made: StackPool) -> Iterator[Problem]:
             "letter (GKE allows 40, the rest tells replacements apart)",
         )
     account = f"{cluster.name}-{key}"
-    if not pool.service_account_id and len(account) > pool_names.ACCOUNT_ID:
+    if made.origin is NodeOrigin.MADE and not pool.service_account_id and len(account) > pool_names.ACCOUNT_ID:
         yield (
             ".serviceAccountId",
             f"the node service account would be {account!r}, which has {len(account)} characters: Google takes "
@@ -93,14 +126,14 @@ def pool_problems(settings: Settings, made: StackPool) -> Iterator[Problem]:
             "",
             f"{key!r} is also the name of a KubeAI model, which may have a resource profile of that name: rename one",
         )
-    for zone in pool.zones:
-        if cluster.region and not zone.startswith(f"{cluster.region}-"):
-            yield ".zones", f"has {zone}, but the cluster is in {cluster.region}: write zones of that region"
+    yield from locations.of_pool(made)
+    yield from nodes.of_pool(pool)
     if pool.max_nodes < pool.min_nodes:
         yield ".maxNodes", f"is {pool.max_nodes}, below minNodes ({pool.min_nodes}): raise it or lower minNodes"
     if pool.image_gc_low_threshold_percent >= pool.image_gc_high_threshold_percent:
         yield ".imageGcLowThresholdPercent", "is not below imageGcHighThresholdPercent: lower it"
     yield from _capacity(pool)
+    yield from _nodes(settings, made)
     try:
         machine = made.machine
     except accelerators.AcceleratorError as error:
@@ -109,10 +142,17 @@ def pool_problems(settings: Settings, made: StackPool) -> Iterator[Problem]:
     problem = accelerators.provisioning_problem(
         machine, spot=pool.spot, flex_start=pool.flex_start, reservation=bool(pool.reservation)
     )
-    if problem:
+    if problem and not pool_origin.chosen_by_class(pool):
         yield "", problem
-    for problem in disk.problems(pool, machine, made.image_sizes_gb):
-        yield ".bootDisk", problem
+    for below, problem in disk.problems(pool, machine, made.image_sizes_gb if made.disk_known else {}):
+        yield f".{below}", problem
+
+
+def _nodes(settings: Settings, made: StackPool) -> Iterator[Problem]:
+    yield from given_nodes.problems(settings, made)
+    yield from cluster_care.pool_problems(made)
+    for below, wrong in gpu_sharing.problems(made.settings):
+        yield f".{below}", wrong
 
 
 def _capacity(pool: NodePoolSettings) -> Iterator[Problem]:

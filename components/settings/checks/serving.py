@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 
 from components.settings.checks.unread import Problem, touches
 from components.settings.models import StackModel
+from components.settings.serving import KServeSettings
 from components.settings.stack import Settings
 from components.settings.types import Target
 from oci_model_serving.delivery import KSERVE, KUBEAI, Delivery
@@ -13,6 +14,12 @@ from oci_model_serving.reference import is_by_digest, is_google, split
 _KUBEAI_NAME = 40  # CRD models.kubeai.org, rule on metadata.name
 _SINCE = {Delivery.NATIVE: (0, 20), Delivery.FETCH: (0, 21)}
 _KUBEAI_SCALING = {"target_requests": "targetRequests", "scale_down_delay": "scaleDownDelay"}
+_SERVED_SINCE, _INSTALLED_SINCE = (0, 17), (0, 19)
+_OF_GIVEN_GATEWAY = {
+    "gateway_name": "gatewayName",
+    "gateway_namespace": "gatewayNamespace",
+    "gateway_section": "gatewaySection",
+}
 _PREDICTOR_NAME = 63 - len("-predictor")  # the Service and Deployment that KServe derives (Kubernetes: 63 characters)
 
 
@@ -98,8 +105,12 @@ def platforms(settings: Settings) -> Iterator[Problem]:
         yield from _gateway(settings)
         if kserve.keda and kserve.deployment_mode == "Knative":
             yield "platforms.kserve.keda", "is for deploymentMode Standard: remove one of the two"
-        if _minor(kserve.version) < (0, 19):
-            yield "platforms.kserve.version", f"is {kserve.version}: write v0.19.0 or later, older charts differ"
+        if kserve.prometheus and not re.match(r"https?://", kserve.prometheus):
+            yield (
+                "platforms.kserve.prometheus",
+                f"is {kserve.prometheus!r}, without a scheme: write http://{kserve.prometheus} (or https://)",
+            )
+        yield from _version(kserve)
         yield from _namespaces(settings)
     servers = {"kserve": kserve.server} if KSERVE in settings.platforms else {}
     if settings.kubeai and KUBEAI in settings.platforms:
@@ -111,6 +122,24 @@ def platforms(settings: Settings) -> Iterator[Problem]:
                     f"platforms.{platform}.server.{name}",
                     f"is {image!r}, which can change under you: write host/path@sha256:… (or at least a version's tag)",
                 )
+
+
+def _version(kserve: KServeSettings) -> Iterator[Problem]:
+    """Whether the program can install a version, or serve on one that is there already.
+
+    Since v0.17 the deployment mode is called Standard (kserve #4608) and the charts have their present names.
+    """
+    known = _minor(kserve.version)
+    if known < _SERVED_SINCE:
+        yield (
+            "platforms.kserve.version",
+            f"is {kserve.version}, in which a deployment mode Standard is not known: upgrade to v0.17.0 or later",
+        )
+    elif known < _INSTALLED_SINCE and kserve.install:
+        yield (
+            "platforms.kserve.version",
+            f"is {kserve.version}, whose charts differ: write v0.19.0 or later, or install: false where it is there",
+        )
 
 
 def _gateway(settings: Settings) -> Iterator[Problem]:
@@ -128,6 +157,23 @@ def _gateway(settings: Settings) -> Iterator[Problem]:
         if kserve.gateway != "gke":
             key = "gatewayInstall" if given == "gateway_install" else "gatewayNamespaces"
             yield f"platforms.kserve.{key}", "is of gateway: gke only: remove it"
+    for name, key in _OF_GIVEN_GATEWAY.items():
+        if getattr(kserve, name) and (kserve.gateway_install or kserve.gateway != "gke"):
+            yield (
+                f"platforms.kserve.{key}",
+                "names a Gateway that is there already: set gateway: gke and gatewayInstall: false, or remove it",
+            )
+    if kserve.gateway_address and (not kserve.gateway_install or kserve.gateway != "gke"):
+        yield (
+            "platforms.kserve.gatewayAddress",
+            "is for the Gateway that this stack makes: set gateway: gke and gatewayInstall: true, or remove it",
+        )
+    elif kserve.gateway_address and re.fullmatch(r"[0-9.]+|[0-9a-f:]*:[0-9a-f:]*", kserve.gateway_address):
+        yield (
+            "platforms.kserve.gatewayAddress",
+            f"is {kserve.gateway_address}, an address itself: write the name by which it is reserved, as `gcloud "
+            "compute addresses list` shows it",
+        )
     if kserve.gateway_namespaces and not kserve.gateway_install:
         yield (
             "platforms.kserve.gatewayNamespaces",

@@ -35,6 +35,25 @@ GOOD: dict[str, dict[str, Any]] = {
     "a digest on CPU": gke({"qwen": {"digest": IMAGE}}),
     "the hub": with_model(source=HUB, builder="docker"),
     "a bucket, in Cloud Build": with_model(source="gs://weights/qwen", builder="cloudbuild"),
+    "the hub, in the stack's cluster": with_model(source=HUB, builder="cluster"),
+    "a bucket, in the stack's cluster": {
+        **with_model(source="gs://weights/qwen", builder="cluster"),
+        "clusterBuild": {
+            "pods": 8,
+            "shares": 32,
+            "serviceAccount": "packer",
+            "nodeSelector": {"cloud.google.com/gke-spot": "true"},
+            "tolerations": ["cloud.google.com/gke-spot=true:NoSchedule"],
+            "env": {"PIP_INDEX_URL": "https://mirror.example/simple"},
+        },
+    },
+    "the hub, in a local cluster": local(
+        {"q": {"source": HUB, "builder": "cluster", "delivery": "native"}}, cluster={"kubeconfig": "kubeconfig"}
+    ),
+    "an artifact of a registry": with_model(source=f"oci://{IMAGE}", modelpack=True),
+    "an artifact of a registry, in Cloud Build": with_model(source=f"oci://{IMAGE}", builder="cloudbuild"),
+    "an image of a layout": with_model(source=f"oci:images/qwen@{IMAGE.partition('@')[2]}", builder="docker"),
+    "Arm machines": gke({"qwen": {"source": HUB, "platform": "linux/arm64"}}),
     "promotion": with_model(fromStack="acme/oci-model-serving/stage"),
     "promotion under another key": with_model(fromStack="acme/oci-model-serving/stage", model="other", copy=True),
     "native": with_model(delivery="native", source=HUB, base="scratch"),
@@ -90,6 +109,45 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     ("another scheme", with_model(source="s3://weights/qwen"), "models.qwen.source", "write a folder, hf://"),
     ("a bucket of wrong form", with_model(source="gs://A/x"), "models.qwen.source", "write gs://bucket/prefix"),
+    (
+        "an image by a tag",
+        with_model(source="oci://registry.example/models/qwen:v1"),
+        "models.qwen.source",
+        "'v1' is a tag, which may mean another image tomorrow: write oci://registry.example/models/qwen@sha256:<64 hex "
+        "digits>; `oms image inspect registry.example/models/qwen:v1` prints it",
+    ),
+    (
+        "an image of no host",
+        with_model(source="oci://qwen"),
+        "models.qwen.source",
+        "write oci://HOST/REPO@sha256:…: 'qwen' names no registry host",
+    ),
+    (
+        "a layout without a digest",
+        with_model(source="oci:images/qwen"),
+        "models.qwen.source",
+        "there is no digest: write oci:images/qwen@sha256:<64 hex digits>",
+    ),
+    (
+        "a layout in Cloud Build",
+        with_model(source=f"oci:images/qwen@{IMAGE.partition('@')[2]}", builder="cloudbuild"),
+        "models.qwen.builder",
+        "cloudbuild cannot see a folder of this machine",
+    ),
+    ("a ModelPack of an image", with_model(modelpack=True), "models.qwen.modelpack", "is for source: remove it"),
+    (
+        "a ModelPack by Docker",
+        with_model(source=HUB, builder="docker", modelpack=True),
+        "models.qwen.modelpack",
+        "is for the other builders",
+    ),
+    ("a platform that there is not", with_model(platform="linux/arm"), "models.qwen.platform", "linux/arm64"),
+    (
+        "an image for Arm on a pool of x86-64",
+        with_model(platform="linux/arm64"),
+        "models.qwen.platform",
+        "but the machines of pool 'l4' are x86-64: remove it",
+    ),
     ("no such folder", with_model(source="nowhere"), "models.qwen.source", "no folder 'nowhere'"),
     ("a wrong stack", with_model(fromStack="stage"), "models.qwen.fromStack", "write organization/project/stack"),
     (
@@ -358,7 +416,12 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
         "nodePools.l4.imageGcLowThresholdPercent",
         "lower it",
     ),
-    ("a small disk for the image", with_model(sizeGb=90), "nodePools.l4.bootDisk", "90"),
+    (
+        "a small disk for the image",
+        {**with_model(sizeGb=90), "nodePools": {"l4": {"accelerator": "nvidia-l4", "count": 8}}},
+        "nodePools.l4.bootDisk",
+        "90",
+    ),
     (
         "the cluster's own pool",
         {**with_model(nodePool="system"), "nodePools": {"system": {"accelerator": "nvidia-l4"}}},
@@ -425,6 +488,65 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
         "models.q.builder",
         "cloudbuild needs Google",
     ),
+    (
+        "a build in a cluster that there is not",
+        local({"q": {"source": HUB, "builder": "cluster", "delivery": "native"}}),
+        "models.q.builder",
+        "cluster needs a cluster, and the stack has none: set oci-model-serving:cluster",
+    ),
+    (
+        "a build in a cluster, to a folder",
+        local(
+            {"q": {"source": HUB, "builder": "cluster", "delivery": "native"}},
+            registry={},
+            cluster={"kubeconfig": "kubeconfig"},
+        ),
+        "models.q.builder",
+        "pods push to a registry",
+    ),
+    (
+        "a conversion by many pods",
+        with_model(source=HUB, builder="cluster", files={"convert": "safetensors"}),
+        "models.qwen.files.convert",
+        "write builder direct or cloudbuild",
+    ),
+    (
+        "a base that pods do not see",
+        with_model(source=HUB, builder="cluster", base="oci:.local/base"),
+        "models.qwen.base",
+        "a folder of this machine, which pods cannot see",
+    ),
+    (
+        "fewer shares than pods",
+        {**with_model(), "clusterBuild": {"pods": 4, "shares": 2}},
+        "clusterBuild.shares",
+        "fewer than the 4 pods",
+    ),
+    (
+        "a token in plain sight of a Job",
+        {**with_model(), "clusterBuild": {"env": {"HF_TOKEN": "x"}}},
+        "clusterBuild.env.HF_TOKEN",
+        "write hubToken, clusterBuild.hubTokenSecret",
+    ),
+    (
+        "a variable that the build sets",
+        {**with_model(), "clusterBuild": {"env": {"PYTHONPATH": "/x"}}},
+        "clusterBuild.env.PYTHONPATH",
+        "remove it",
+    ),
+    (
+        "a toleration that is none",
+        {**with_model(), "clusterBuild": {"tolerations": ["spot: true"]}},
+        "clusterBuild.tolerations.0",
+        "write KEY, KEY=VALUE or KEY=VALUE:NoSchedule",
+    ),
+    (
+        "an image with a scheme",
+        {**with_model(), "clusterBuild": {"image": "https://mirror.example/python"}},
+        "clusterBuild.image",
+        "without a scheme",
+    ),
+    ("no pods", {**with_model(), "clusterBuild": {"pods": 0}}, "clusterBuild.pods", "1"),
     (
         "a copy to nowhere",
         local({"q": {"digest": IMAGE, "copy": True}}, registry={}),
@@ -531,6 +653,26 @@ def test_cloud_build_takes_the_hubs_token_from_secret_manager_only() -> None:
     assert found.startswith("oci-model-serving:models.qwen.builder: ")
     assert "write hubToken: projects/P/secrets/S/versions/V, or builder: direct" in found
     assert read({**built_there, "hubToken": "projects/p/secrets/hub/versions/latest"}).models["qwen"].hub_token
+
+
+def test_pods_cannot_pack_a_folder(tmp_path: Path) -> None:
+    (found,) = problems(with_model(source=str(write_model(tmp_path / "model")), builder="cluster"))
+
+    assert found.startswith("oci-model-serving:models.qwen.builder: cluster: pods cannot see a folder of this machine")
+
+
+def test_pods_read_no_token_from_secret_manager_but_one_from_a_secret_of_the_cluster() -> None:
+    named = {**with_model(source=HUB, builder="cluster"), "hubToken": "projects/p/secrets/hub/versions/latest"}
+
+    (found,) = problems(named)
+    assert "write clusterBuild.hubTokenSecret" in found
+    assert read({**named, "clusterBuild": {"hubTokenSecret": "hub"}}).models["qwen"].token is None
+    assert read({**named, "hubToken": "hf_secret"}, secret=["hubToken"]).models["qwen"].token
+
+
+def test_a_cluster_that_was_refused_is_not_called_missing() -> None:
+    made = with_model(source=HUB, builder="cluster")
+    assert not any(".builder" in found for found in problems({**made, "cluster": {"nam": "x"}}))
 
 
 def test_no_message_has_the_token() -> None:

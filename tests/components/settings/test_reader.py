@@ -184,7 +184,7 @@ def test_a_folders_size_is_known_before_the_build(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(safetensors_bytes(bytes(3_000_000)))
     (tmp_path / "config.json").write_text("{}")
 
-    made = read(gke({"a": {"source": str(tmp_path)}, "b": {"digest": IMAGE, "sizeGb": 7}}))
+    made = read(gke({"a": {"source": str(tmp_path)}, "b": {"digest": IMAGE, "sizeGb": 7, "nodePool": "l4"}}))
 
     assert made.image_sizes_gb == {"a": pytest.approx(0.003, abs=1e-4), "b": 7}
 

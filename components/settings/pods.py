@@ -1,0 +1,68 @@
+"""The keys of how a model's pods are placed and what they are given beside the weights: environment, server, spread."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from components.settings.types import KubernetesName, Section, variable_names
+
+
+class SecretKeyRef(Section):
+    """A key of a Kubernetes Secret that is in the models' namespace already."""
+
+    name: Annotated[KubernetesName, Field(description="name of the Secret")]
+    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$", description="key of the Secret that has the value")]
+
+
+class EnvFrom(Section):
+    """A variable whose value is in a Secret that others make."""
+
+    secret_key_ref: SecretKeyRef
+
+
+Env = Annotated[dict[str, str | EnvFrom], AfterValidator(variable_names)]
+"""Variables: each a text, or where a Secret has it."""
+SecretEnv = Annotated[dict[str, SecretStr], AfterValidator(variable_names)]
+"""Variables whose values are Pulumi secrets."""
+
+
+class TopologySpread(Section):
+    """How evenly a model's pods spread over zones or nodes (Kubernetes, "Pod Topology Spread Constraints")."""
+
+    topology_key: Annotated[
+        str, Field(pattern=r"^([a-z0-9.-]+/)?[A-Za-z0-9._-]+$", description="label of nodes that tells them apart")
+    ] = "topology.kubernetes.io/zone"
+    max_skew: Annotated[int, Field(ge=1, le=1000, description="pods that one place may have more than another")] = 1
+    when_unsatisfiable: Annotated[
+        Literal["DoNotSchedule", "ScheduleAnyway"], Field(description="whether a pod waits where it cannot be")
+    ] = "ScheduleAnyway"
+
+
+def _server_image(value: str) -> str:
+    if not value.strip() or re.search(r"\s", value):
+        raise ValueError(f"{value!r} is no image: write host/path@sha256:… (or a version's tag)")
+    return value
+
+
+def _path(value: str) -> str:
+    if not re.fullmatch(r"/[!-~]*", value):
+        raise ValueError(f"{value!r} is no path of a URL: write for example /health")
+    return value
+
+
+class ModelServer(Section):
+    """A server other than the platform's vLLM, on KServe: it finds the weights below /mnt/models."""
+
+    image: Annotated[str, AfterValidator(_server_image), Field(description="image of the server; a digest is best")]
+    command: Annotated[
+        tuple[str, ...],
+        Field(strict=False, description="what starts it; default: the image's own, which delivery native only leaves"),
+    ] = ()
+    args: Annotated[
+        tuple[str, ...], Field(strict=False, description="its arguments; models.NAME.args are appended")
+    ] = ()
+    port: Annotated[int, Field(ge=1024, le=65535, description="port that it listens on")] = 8080
+    health: Annotated[
+        str, AfterValidator(_path), Field(description="path that answers 200 once requests can be served")
+    ] = "/health"
