@@ -1,7 +1,7 @@
 """Weights become one OCI image, the image has one digest, and the digest is all that later steps accept."""
 
 from components.google.cluster import Cluster
-from components.google.node_pool import GpuNodePool
+from components.google.given_nodes import nodes
 from components.google.registry import ModelRegistry
 from components.interpreter import for_one_run
 from components.model_image import ModelImage
@@ -13,10 +13,10 @@ from oci_model_serving import outputs
 for_one_run()
 settings = load()
 cluster = Cluster("cluster", settings.cluster)
-pools = {key: GpuNodePool(key, pool, cluster) for key, pool in settings.node_pools.items()}
+pools = {key: nodes(key, pool, cluster) for key, pool in settings.node_pools.items()}
 accounts = {key: pool.service_account for key, pool in pools.items()}
 registry = ModelRegistry("models", settings.registry, {**accounts, **cluster.readers})
-images = {key: ModelImage(key, image, registry.url, registry.first) for key, image in settings.images.items()}
+images = {key: ModelImage(key, image, registry.url, registry.first, cluster) for key, image in settings.images.items()}
 admitted, platforms = admit(settings.models, images), install(settings, cluster)
 models = {
     key: serve(model, images, admitted, platforms, cluster, after=[registry, *pools.values()])

@@ -19,6 +19,9 @@ ROLLOUT = "watch.rollout"
 """Waits for the pods of a digest."""
 PLAN = "offline"
 """Plans a stack; the name that every revision of this project answers to."""
+HUB_TOKEN = "HF_TOKEN"  # noqa: S105 - the name of a variable, huggingface_hub's
+KUBECONFIG = "OMS_KUBECONFIG"
+"""The variable with a kubeconfig's text, which is a secret: neither an argument nor a file."""
 _OURS = frozenset({IMAGE, ROLLOUT, PLAN, "smoke.rollout"})
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from offline.mermaid import box, escape
 from offline.plan import portable
+from offline.predicted import Predictions
 from offline.replacements import is_at, recreates_nodes, replaces
 from offline.table import short_type
 
@@ -43,6 +44,7 @@ class PlanDiff:
 
     resources: list[ResourceChange] = field(default_factory=list)
     outputs: list[Change] = field(default_factory=list)
+    predictions: Predictions = field(default_factory=Predictions)
 
     def __bool__(self) -> bool:
         return bool(self.resources or self.outputs)
@@ -61,6 +63,7 @@ class PlanDiff:
                 for change in self.resources
             ],
             "outputs": [_change_data(change) for change in self.outputs],
+            "predictions": self.predictions.data(),
         }
 
 
@@ -80,7 +83,7 @@ def compare(base: Mapping[str, Any], head: Mapping[str, Any]) -> PlanDiff:
     found += [_resource_change(item, "delete") for item, _ in before.values()]
     found.sort(key=lambda change: (change.type, change.name, change.parent or ""))
     outputs = [Change(path, old, new) for path, old, new in _differences(base["outputs"], head["outputs"], "")]
-    return PlanDiff(found, outputs)
+    return PlanDiff(found, outputs, Predictions(base.get("predictions", {}), head.get("predictions", {})))
 
 
 def _resource_change(item: Mapping[str, Any], action: str, changes: tuple[Change, ...] = ()) -> ResourceChange:
@@ -99,7 +102,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Ch
 def as_text(diff: PlanDiff) -> str:
     """The difference for a terminal."""
     if not diff:
-        return "No differences.\n"
+        return "\n".join(["No differences.", *diff.predictions.lines(), ""])
     signs = {"create": "+", "delete": "-", "update": "~", "replace": "+-"}
     lines = []
     for change in diff.resources:
@@ -107,7 +110,7 @@ def as_text(diff: PlanDiff) -> str:
         lines += map(_line, change.changes)
     if diff.outputs:
         lines += ["outputs", *map(_line, diff.outputs)]
-    return "\n".join([*lines, _summary(diff), ""])
+    return "\n".join([*lines, *diff.predictions.lines(), _summary(diff), ""])
 
 
 def marker(stack: str) -> str:
@@ -119,14 +122,15 @@ def as_markdown(diff: PlanDiff, stack: str) -> str:
     """The difference as a comment on a pull request: a table and a picture, collapsed when long."""
     lines = [marker(stack), f"### Plan of `{stack}`", ""]
     if not diff:
-        return "\n".join([*lines, "No differences.", ""])
+        return "\n".join([*lines, "No differences.", *diff.predictions.markdown(), ""])
     rows = _rows(diff)
     table = ["| | resource | input | before | after |", "|---|---|---|---|---|", *rows]
     if len(rows) > _COLLAPSE_ABOVE_ROWS:
         table = _collapsed(f"{len(rows)} changes", table)
     picture = _collapsed("Picture", ["```mermaid", *_picture(diff), "```"])
     last = "An in-process plan: what the settings and the code say, not what the cloud has."
-    return "\n".join([*lines, f"**{_summary(diff)}**", "", *table, "", *picture, "", last, ""])
+    predicted = diff.predictions.markdown()
+    return "\n".join([*lines, f"**{_summary(diff)}**", *predicted, "", *table, "", *picture, "", last, ""])
 
 
 def _by_urn(plan: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], list[str]]]:

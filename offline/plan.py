@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components import commands
+from components.prediction import Prediction
 from oci_model_serving.errors import InputError
 from offline.recording import Recording, Resource
 from offline.values import plain
@@ -21,6 +22,7 @@ class Plan:
     project: str
     stack: str
     recording: Recording = field(default_factory=Recording)
+    prediction: Prediction = field(default_factory=Prediction)
 
     @property
     def resources(self) -> list[Resource]:
@@ -38,7 +40,8 @@ class Plan:
         """The plan as plain data, secrets masked, in an order that does not depend on the run.
 
         `resources` holds objects of `type`, `name`, `parent` (`TYPE::NAME`, null at the top), `inputs` and, where the
-        program sets any, `options`; `outputs` holds the stack's outputs.
+        program sets any, `options`; `outputs` holds the stack's outputs; where there are any, `predictions` what is
+        predicted of its models and its cost, and `warnings` what the program warned of.
         """
         by_urn = {resource.urn: resource for resource in self.resources}
 
@@ -51,7 +54,9 @@ class Plan:
             for one in self.resources
         ]
         resources.sort(key=lambda item: (item["type"], item["name"], item["parent"] or ""))
-        return {"resources": resources, "outputs": plain(self.recording.outputs)}
+        warned = [message for level, message in self.recording.messages if level == "warning"]
+        told = {key: value for key, value in (("predictions", self.prediction.data()), ("warnings", warned)) if value}
+        return {"resources": resources, "outputs": plain(self.recording.outputs), **told}
 
 
 def portable(inputs: Mapping[str, Any]) -> dict[str, Any]:

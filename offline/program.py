@@ -9,12 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from components.prediction import Prediction, predict
+from components.settings.stack import Settings
 from components.settings.stack_file import Project, StackConfig, read_config
+from components.settings.types import GB
 from oci_model_serving.errors import InputError
 from offline.builds import Builds
 from offline.plan import Plan, is_plan, read_json
 from offline.recording import Answer, Recording, UnansweredReferenceError, record
-from offline.values import parse
+from offline.values import parse, plain
 
 
 class Program:
@@ -24,6 +27,7 @@ class Program:
         self._project = project
         self._given = dict(outputs or {})
         self._builds = Builds(project.folder)
+        self._settings: dict[str, Settings] = {}
 
     def plan(
         self, stack: str, config: StackConfig | None = None, *, build: bool = False, answer: Answer | None = None
@@ -37,7 +41,18 @@ class Program:
             RunFailedError: a build failed.
             Exception: whatever the program itself raises.
         """
-        return Plan(self._project.name, stack, self._run(stack, config, build=build, through=(), answer=answer))
+        recording = self._run(stack, config, build=build, through=(), answer=answer)
+        return Plan(self._project.name, stack, recording, self._predicted(stack, recording))
+
+    def _predicted(self, stack: str, recording: Recording) -> Prediction:
+        """What is predicted of the settings that the program has read; another stack's images have known sizes here."""
+        settings = self._settings.get(stack)
+        if settings is None:
+            return Prediction()
+        found = recording.outputs.get("models")
+        models = plain(found) if isinstance(found, Mapping) else {}
+        sizes = {key: model.get("size_bytes") for key, model in models.items() if isinstance(model, Mapping)}
+        return predict(settings, sizes_gb={key: size / GB for key, size in sizes.items() if isinstance(size, int)})
 
     def _run(
         self,
@@ -56,7 +71,7 @@ class Program:
         def attempt(*, build: bool) -> Recording:
             with _in_folder(self._project.folder):
                 return record(
-                    self._execute,
+                    lambda: self._execute(stack),
                     project=self._project.name,
                     stack_name=stack,
                     config=config.values,
@@ -75,11 +90,15 @@ class Program:
                     answers[name] = self._outputs_of(name, (*through, stack))
         return attempt(build=True) if build else recording
 
-    def _execute(self) -> None:
+    def _execute(self, stack: str) -> None:
         # The program takes Ctrl-C away from Python for the engine's sake; here there is none.
         interrupt = signal.getsignal(signal.SIGINT)
         try:
-            runpy.run_path(str(self._project.folder / "__main__.py"), run_name="__main__")
+            left = runpy.run_path(str(self._project.folder / "__main__.py"), run_name="__main__")
+            # A program of another project may read none.
+            read = [found for found in left.values() if isinstance(found, Settings)]
+            if read:
+                self._settings[stack] = read[0]
         finally:
             signal.signal(signal.SIGINT, interrupt)
 

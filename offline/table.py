@@ -2,10 +2,13 @@
 
 from typing import Any, TextIO
 
+from rich.box import SIMPLE
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from components.prediction import TITLES, UNSIZED
 from offline.plan import Plan
 from offline.recording import Resource
 from offline.telling import telling_inputs
@@ -21,10 +24,27 @@ def print_table(plan: Plan, stream: TextIO) -> None:
     tree = Tree(Text(f"{plan.project} {plan.stack}", style="bold").append(f"  ({NOT_AN_ENGINE})", style="dim"))
     _grow(tree, plan.children(), "")
     console.print(tree)
+    _print_prediction(plan, console)
     if plan.recording.outputs:
         outputs = Tree(Text("outputs", style="bold"))
         _grow_value(outputs, plain(plan.recording.outputs))
         console.print(outputs)
+
+
+def _print_prediction(plan: Plan, console: Console) -> None:
+    if plan.prediction.starts:
+        table = Table(title="cold start, predicted", title_justify="left", box=SIMPLE)
+        for title in ("model", "node", *TITLES.values(), "total", "bound by", "what helps most"):
+            table.add_column(title, overflow="fold")
+        for key, start in plan.prediction.starts.items():
+            table.add_row(key, *start.cells)
+        console.print(table)
+    for key, fit in plan.prediction.fits.items():
+        console.print(Text(f"{key}: ", style="bold").append(str(fit), style="not bold"))
+    for key in plan.prediction.unsized:
+        console.print(Text(f"{key}: {UNSIZED}"))
+    if plan.prediction.cost:
+        console.print(Text("cost  ", style="bold").append(plan.prediction.cost.text, style="not bold"))
 
 
 def short_type(type_: str) -> str:

@@ -1,6 +1,7 @@
 """What all commands share: the stack, JSON on stdout, and how each says that it was interrupted."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,26 @@ stack_option = click.option(
     shell_complete=_stacks,
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, all else on stderr.")
+
+prices_option = click.option(
+    "--prices",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
+    metavar="FILE",
+    help="Prices of your own, CSV of kind,name,usd,per (docs/gke.md); default: OMS_PRICES, else list prices.",
+)
+
+
+def choose_prices(file: Path | None) -> None:
+    """Let this process and those that it starts take prices from a file.
+
+    Raises:
+        InputError: it holds what is no price.
+    """
+    from components.google import prices
+
+    if file:
+        os.environ[prices.VARIABLE] = str(file)
+    prices.chosen()
 
 
 def print_json(data: object) -> None:

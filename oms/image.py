@@ -76,17 +76,26 @@ def _show(result: dict[str, Any]) -> None:
             for layer in value:
                 moved = ", uploaded" if layer["uploaded"] else ""
                 print(f"  {layer['digest']}  {readable(layer['size_bytes'])}{moved}")
+        elif key == "referrers":
+            for one in value:
+                tag = f", as the tag {one['tag']}" if one["tag"] else ""
+                print(f"attached: {one['digest']}  {shown(one['artifact_type'] or 'of no type')}{tag}")
         elif key == "size_bytes":
             print(f"size: {readable(value)} ({value} bytes)")
-        elif isinstance(value, dict):
-            print(f"{key}:")
-            for name, entry in value.items():
-                print(f"  {name}: {entry if isinstance(entry, str) else json.dumps(entry)}")
-        elif isinstance(value, list | tuple):
-            for entry in value:
-                print(f"{key}: {entry}")
         else:
-            print(f"{key.replace('_', ' ')}: {str(value).lower() if isinstance(value, bool) else value}")
+            _show_plain(key, value)
+
+
+def _show_plain(key: str, value: Any) -> None:
+    if isinstance(value, dict):
+        print(f"{key}:")
+        for name, entry in value.items():
+            print(f"  {name}: {entry if isinstance(entry, str) else json.dumps(entry)}")
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            print(f"{key.replace('_', ' ')}: {entry}")
+    else:
+        print(f"{key.replace('_', ' ')}: {str(value).lower() if isinstance(value, bool) else value}")
 
 
 def _option(name: str, text: str, **more: Any) -> Callable[..., Any]:
@@ -100,7 +109,39 @@ _base = _option(
     default="scratch",
     metavar="REF|scratch",
 )
-_jobs = _option("--jobs", "Layers under way at once.", type=int, default=4, metavar="N")
+
+
+def _usual_jobs() -> int:
+    from modelimage.writing import DEFAULT_JOBS
+
+    return DEFAULT_JOBS
+
+
+_jobs = click.option(
+    "--jobs",
+    help="Layers under way at once  [default: 8, and as many as there are cores up to 16].",
+    type=int,
+    default=_usual_jobs,
+    show_default=False,
+    metavar="N",
+)
+_platform = _option(
+    "--platform",
+    "What it runs on; of a base for several platforms that one is taken.",
+    type=click.Choice(["linux/amd64", "linux/arm64"]),
+    default="linux/amd64",
+)
+_wanted_platform = _option(
+    "--platform",
+    "What it must be for  [default: any; linux/amd64 with --for].",
+    type=click.Choice(["linux/amd64", "linux/arm64"]),
+)
+_modelpack = _option(
+    "--modelpack",
+    "Write a ModelPack artifact over the same layers as well: no byte of weights more, and a tag that ends in "
+    "-modelpack.",
+    is_flag=True,
+)
 _cache = _option(
     "--cache",
     "Where digests are remembered  [default: oci-model-serving in the XDG cache folder].",
@@ -133,6 +174,14 @@ _pickle = _option(
 )
 
 
+_fresh = _option(
+    "--fresh",
+    "Read all anew: neither remembered digests nor the keys of images at DEST count. In shares it is each one's own; "
+    "the records of others count as they are.",
+    is_flag=True,
+)
+
+
 def _size(text: str) -> float | str:
     try:
         return text if text in {"auto", "keep"} else float(text)
@@ -143,6 +192,13 @@ def _size(text: str) -> float | str:
 def _choosing(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that choose a source's files and their form."""
     for option in reversed((_allow, _ignore, _shard_gb, _convert, _pickle, _adapter)):
+        command = option(command)
+    return command
+
+
+def _making(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of how this machine makes an image."""
+    for option in reversed((_base, _platform, _modelpack, _jobs, _cache, _fresh)):
         command = option(command)
     return command
 
@@ -162,20 +218,27 @@ _source = click.argument("source", metavar="SRC")
 @_answers
 @_source
 @click.argument("destination", metavar="DEST")
-@_base
-@_jobs
-@_cache
+@_making
 @_choosing
-def pack(**given: Any) -> dict[str, Any]:
+@_option(
+    "--share",
+    "Pack one of several shares of its layers, of which each machine packs another, as 2/8; the last makes the image.",
+    metavar="NUMBER/OF",
+)
+def pack(*, share: str | None, **given: Any) -> dict[str, Any]:
     """Pack weights as an image into a registry or an image layout folder.
 
     \b
-    SRC:  a folder, hf://org/name@<40-hex commit> or gs://bucket/prefix
+    SRC:  a folder, hf://org/name@<40-hex commit>, gs://bucket/prefix,
+          or an image or artifact: oci://HOST/REPO@sha256:…, oci:FOLDER@sha256:…
     DEST: HOST/REPO:TAG, HOST/REPO or oci:FOLDER
     """
     from modelimage.packer import pack
+    from modelimage.shares import pack_share
 
-    return _reported(pack, **given)
+    if share is None:
+        return _reported(pack, **given)
+    return _reported(pack_share, given.pop("source"), given.pop("destination"), share, **given)
 
 
 @image.command()
@@ -183,15 +246,17 @@ def pack(**given: Any) -> dict[str, Any]:
 @click.argument("reference", metavar="REF")
 @_option("--require-digest-tag", "Fail unless the tag that spells the digest points to it.", is_flag=True)
 @_for
+@_wanted_platform
 @click.option("--files/--no-files", help="List its files  [default: unless --for is given].", default=None)
 def inspect(*, purpose: str | None, files: bool | None, **given: Any) -> dict[str, Any]:
-    """Show an image that exists: its layers, its files, and the model in it.
+    """Show an image that exists: its layers, its files, the model in it, and what is attached to it.
 
     REF: HOST/REPO@sha256:…, HOST/REPO:TAG or oci:FOLDER[@sha256:…]
     """
     from modelimage.transfer import inspect
 
-    return _reported(inspect, purpose=purpose, files=purpose is None if files is None else files, **given)
+    shown = purpose is None if files is None else files
+    return _reported(inspect, purpose=purpose, files=shown, referrers=purpose is None, **given)
 
 
 @image.command()
@@ -203,9 +268,7 @@ def inspect(*, purpose: str | None, files: bool | None, **given: Any) -> dict[st
     "Folder of the model in it  [default: /models, else the root, else the only one that holds a model].",
     metavar="FOLDER",
 )
-@_base
-@_jobs
-@_cache
+@_making
 @_allow
 @_ignore
 @_pickle
@@ -243,8 +306,15 @@ def tag(**given: Any) -> dict[str, Any]:
 @_jobs
 @_cache
 @_for
+@click.option(
+    "--referrers/--no-referrers",
+    help="Take along signatures, attestations and whatever else is attached to it.",
+    default=True,
+    show_default=True,
+)
+@_wanted_platform
 def copy(**given: Any) -> dict[str, Any]:
-    """Copy an image by digest into another repository.
+    """Copy an image by digest into another repository, with what is attached to it.
 
     \b
     REF:  HOST/REPO@sha256:… or oci:FOLDER@sha256:…
@@ -266,7 +336,8 @@ def context(**given: Any) -> dict[str, Any]:
     """Prepare a Docker build context with the same layers.
 
     \b
-    SRC:    a folder, hf://org/name@<40-hex commit> or gs://bucket/prefix
+    SRC:    a folder, hf://org/name@<40-hex commit>, gs://bucket/prefix
+            or oci://HOST/REPO@sha256:…
     FOLDER: the context to write, on the file system of the weights
     """
     from modelimage.build_context import write_context
@@ -304,12 +375,15 @@ def context(**given: Any) -> dict[str, Any]:
     metavar="VERSION",
 )
 @_base
+@_fresh
+@_platform
+@_modelpack
 @_choosing
 def cloudbuild(*, source: str, destination: str, base: str, **given: Any) -> dict[str, Any]:
     """Pack in Google Cloud Build, away from this machine.
 
     \b
-    SRC:  hf://org/name@<40-hex commit> or gs://bucket/prefix
+    SRC:  hf://org/name@<40-hex commit>, gs://bucket/prefix or oci://HOST/REPO@sha256:…
     DEST: HOST/REPO:TAG or HOST/REPO
     """
     from modelimage.cloud_build import BuildPlace, pack_in_cloud_build
@@ -318,10 +392,109 @@ def cloudbuild(*, source: str, destination: str, base: str, **given: Any) -> dic
     return _reported(pack_in_cloud_build, source, destination, place, base=base, files=given)
 
 
+def _labels(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    from components.nodes import node_label
+
+    return dict(map(node_label, given))
+
+
+_POD_PLACE = (
+    *("namespace", "pods", "shares", "service_account", "hub_token_secret", "registry_secret"),
+    *("node_selector", "cpu", "memory", "env"),
+)
+
+
+def _pairs(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    """What is given as NAME=VALUE."""
+    if wrong := [text for text in given if not text.partition("=")[0] or "=" not in text]:
+        raise click.BadParameter(f"{wrong[0]!r}: write NAME=VALUE")
+    return {name: value for name, _, value in (text.partition("=") for text in given)}
+
+
+@image.command()
+@_answers
+@_source
+@click.argument("destination", metavar="DEST")
+@_option(
+    "--kubeconfig",
+    "Of the cluster  [default: the text in OMS_KUBECONFIG, KUBECONFIG, ~/.kube/config].",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+)
+@_option("--context", "Of the kubeconfig  [default: its current one].", metavar="NAME")
+@_option("--namespace", "Of the pods; it must be there.", default="default", metavar="NAME")
+@_option("--pods", "How many run at once.", type=int, default=4, metavar="N")
+@_option("--shares", "In how many shares the layers are divided  [default: as many as pods].", type=int, metavar="N")
+@_option(
+    "--step-image",
+    "Image with Python >= 3.10 that the pods run, and with pip or the packer's libraries, best by digest.",
+    default="python:3.12-slim",
+    metavar="REF",
+)
+@_option("--service-account", "Kubernetes service account of the pods.", metavar="NAME")
+@_option(
+    "--hub-token-secret",
+    "Secret whose key HF_TOKEN is the hub's token  [default: one of this environment's HF_TOKEN].",
+    metavar="NAME",
+)
+@_option(
+    "--registry-secret",
+    "Secret of the type kubernetes.io/dockerconfigjson to push with  [default: one of MODELIMAGE_USERNAME and "
+    "MODELIMAGE_PASSWORD, or the service account].",
+    metavar="NAME",
+)
+@_option(
+    "--node-selector",
+    "Label of the nodes; may be given several times.",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=_labels,
+)
+@_option(
+    "--toleration",
+    "Taint that the pods tolerate; may be given several times.",
+    multiple=True,
+    metavar="KEY[=VALUE][:EFFECT]",
+)
+@_option("--cpu", "What each pod requests.", default="1", metavar="QUANTITY")
+@_option("--memory", "What each pod gets.", default="2Gi", metavar="QUANTITY")
+@_option("--timeout", "Longest time of all of it.", type=int, default=21600, metavar="SECONDS")
+@_option(
+    "--env",
+    "Variable of the pods that is no secret; may be given several times.",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_pairs,
+)
+@_base
+@_platform
+@_modelpack
+@_fresh
+@_choosing
+def clusterbuild(*, source: str, destination: str, base: str, **given: Any) -> dict[str, Any]:
+    """Pack by pods of a Kubernetes cluster, each of which packs a share of the layers.
+
+    \b
+    SRC:  hf://org/name@<40-hex commit> or gs://bucket/prefix
+    DEST: HOST/REPO:TAG or HOST/REPO
+    """
+    from watch.cluster_build import pack_in_cluster
+    from watch.pack_job import PodPlace
+
+    place = PodPlace(
+        image=given.pop("step_image"),
+        timeout_seconds=given.pop("timeout"),
+        tolerations=given.pop("toleration"),
+        **{name: given.pop(name) for name in _POD_PLACE},
+    )
+    where = {name: given.pop(name) for name in ("kubeconfig", "context")}
+    return _reported(pack_in_cluster, source, destination, place, base=base, files=given, **where)
+
+
 @image.command()
 @_answers
 @click.argument("folder", metavar="FOLDER")
-@_option("--busybox", "A static busybox for x86-64.", required=True, metavar="PATH")
+@_option("--busybox", "A static busybox, for x86-64 or arm64.", required=True, metavar="PATH")
 def base(**given: Any) -> dict[str, Any]:
     """Make a minimal base image for modelcars from a static busybox.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from oci_model_serving.errors import InputError
-from oms.convention import failed, json_option, print_json, stack_option, tell
+from oms.convention import choose_prices, failed, json_option, prices_option, print_json, stack_option, tell
 
 if TYPE_CHECKING:
     from components.settings.stack_file import Project, StackConfig
@@ -43,6 +43,7 @@ _outputs = click.option(
     help="Write the Kubernetes objects as YAML files.",
 )
 @click.option("--policy", "judged", is_flag=True, help="Check the plan against the policy pack.")
+@prices_option
 @json_option
 def plan(
     *,
@@ -53,14 +54,16 @@ def plan(
     build: bool,
     manifests: Path | None,
     judged: bool,
+    prices: Path | None,
     as_json: bool,
 ) -> None:
-    """Show what a stack consists of; nothing is deployed.
+    """Show what a stack consists of, how fast it starts and what it costs.
 
     The program runs in this process, and no state is recorded.
     """
     from oms.local_model import prepared
 
+    choose_prices(prices)
     manifests = manifests.resolve() if manifests else None
     project, config = prepared(stack, config_file=config_file)
     found = planned(project, stack, config, outputs=_given(outputs), build=build)
@@ -80,8 +83,9 @@ def plan(
 @stack_option
 @click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text")
 @click.option("--exit-code", is_flag=True, help="End with 1 where there are differences.")
+@prices_option
 @json_option
-def diff(*, base: str, head: str, stack: str, form: str, exit_code: bool, as_json: bool) -> None:
+def diff(*, base: str, head: str, stack: str, form: str, exit_code: bool, prices: Path | None, as_json: bool) -> None:
     """Compare two plans of a stack.
 
     \b
@@ -97,6 +101,7 @@ def diff(*, base: str, head: str, stack: str, form: str, exit_code: bool, as_jso
     from offline.values import dumps
     from oms.local_model import prepared
 
+    choose_prices(prices)
     sources = (base, head)
     folder = Path.cwd()
     if not all(is_file(Path(source)) for source in sources):
@@ -171,7 +176,12 @@ def stacks(*, form: str, as_json: bool) -> None:
 @click.command()
 @json_option
 def schema(*, as_json: bool) -> None:  # noqa: ARG001 - it is one JSON object in any case
-    """Print the JSON Schema of a stack's file, for editors."""
+    """Print the JSON Schema of a stack's file, for editors.
+
+    \b
+    The committed one is docs/stack.schema.json; this line at the top of a stack's file names it to editors:
+    # yaml-language-server: $schema=docs/stack.schema.json
+    """
     from oms.schema import stack_file_schema
 
     print_json(stack_file_schema())
@@ -186,11 +196,13 @@ def planned(
     build: bool = False,
 ) -> "Plan":
     """The plan of a stack whose weights are in place; what the program had to say has been said."""
+    from components.prediction import SAID
     from offline.program import Program
 
     found = Program(project, outputs).plan(stack, config, build=build)
     for level, message in found.recording.messages:
-        tell(f"{level}: {message}")
+        if not message.startswith(SAID):  # the plan itself shows it
+            tell(f"{level}: {message}")
     return found
 
 

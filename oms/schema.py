@@ -1,9 +1,12 @@
 """The JSON Schema of a stack's file, made from the classes that read it."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from components.settings.plain_yaml import read_yaml
 from components.settings.reader import KINDS
 from components.settings.types import NAMESPACE
 
@@ -15,6 +18,36 @@ _SECURE = {
     "required": ["secure"],
     "additionalProperties": False,
 }
+EXAMPLES: Mapping[str, Any] = {
+    "target": "gke",
+    "registry": {"create": {"repository": "models"}},
+    "cluster": {"create": {"name": "demo", "channel": "REGULAR", "version": "1.35"}},
+    "nodePools": {
+        "l4": {
+            "accelerator": "nvidia-l4",
+            "count": 1,
+            "zones": ["us-central1-a"],
+            "bootDisk": {"sizeGb": 200, "type": "pd-balanced"},
+            "minNodes": 0,
+            "maxNodes": 2,
+            "spot": True,
+        }
+    },
+    "platforms": {"kserve": {"version": "v0.20.0", "gateway": "gke"}},
+    "pullSecrets": {"private": {"server": "docker.io", "username": "reader", "password": {"secure": "v1:…"}}},
+    "hubToken": {"secure": "v1:…"},
+    "cloudBuild": {"serviceAccount": "builder@demo.iam.gserviceaccount.com", "timeout": 7200},
+    "models": {
+        "qwen2.5-0.5b-instruct": {
+            "source": "hf://Qwen/Qwen2.5-0.5B-Instruct@7ae557604adf67be50417f59c2c2f167def9a775",
+            "delivery": "modelcar",
+            "nodePool": "l4",
+            "replicas": {"min": 1, "max": 2},
+            "args": ["--max-model-len=8192"],
+        }
+    },
+}
+"""What an editor offers for a key; together they are a stack that the program takes (the secrets are the engine's)."""
 
 
 def stack_file_schema() -> dict[str, Any]:
@@ -23,6 +56,10 @@ def stack_file_schema() -> dict[str, Any]:
     found, shared = TypeAdapter.json_schemas(adapters, by_alias=True)  # type: ignore[arg-type]
     kinds = {key: _with_secrets(found[key, "validation"]) for key in KINDS}
     kinds["pullSecrets"] = {"anyOf": [kinds["pullSecrets"], _SECURE]}
+    declared = read_yaml(Path(__file__).parents[1] / "Pulumi.yaml")["config"]
+    for key, kind in kinds.items():
+        said = {"description": declared[key]["description"]} if key in declared else {}
+        kinds[key] = kind | said | ({"examples": [EXAMPLES[key]]} if key in EXAMPLES else {})
     known = "|".join(KINDS)
     return {
         "$schema": _DRAFT,

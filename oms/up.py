@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 import click
 
 from oci_model_serving.errors import InputError
-from oms.convention import failed, interruptible, json_option, print_json, stack_option, tell
+from oms.convention import (
+    choose_prices,
+    failed,
+    interruptible,
+    json_option,
+    prices_option,
+    print_json,
+    stack_option,
+    tell,
+)
 
 if TYPE_CHECKING:
     from components.settings.stack_file import Project, StackConfig
@@ -51,14 +60,16 @@ def up(*, stack: str, model: Path | None, yes: bool, plan: Path | None, as_json:
     type=click.Path(path_type=Path, dir_okay=False, resolve_path=True),
     help="Write what would be done into this file, for `oms up --plan`.",
 )
+@prices_option
 @json_option
-def preview(*, stack: str, model: Path | None, save_plan: Path | None, as_json: bool) -> None:
+def preview(*, stack: str, model: Path | None, save_plan: Path | None, prices: Path | None, as_json: bool) -> None:
     """Show what `oms up` would do; nothing is changed.
 
     With --json it is the engine's own object, or, where there is no engine, that of `oms plan`.
     """
     from oms.local_model import prepared
 
+    choose_prices(prices)
     project, config = prepared(stack, given=model)
     engine = _engine(project, stack, config, plan="--save-plan" if save_plan else None)
     if engine:

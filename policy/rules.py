@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.google import disk
+from components.google import disk, image_disk
 from components.serving.vllm import OFFLINE_ENV
 from components.settings.types import GB
 from policy.images import (
@@ -158,9 +158,9 @@ def gpu_boot_disk(type_: str, _name: str, props: Props) -> Iterator[str]:
 
 
 def disk_holds_images(resources: Sequence[Declared], _stack: str) -> Iterator[tuple[Declared, str]]:
-    """A pool's disk is large enough for the images of all models that run on it."""
-    thresholds = {
-        resource.name: mapping(mapping(resource.props.get("nodeConfig")).get("kubeletConfig"))
+    """A pool's disk, or its Local SSDs, are large enough for the images of all models that run on it."""
+    nodes = {
+        resource.name: mapping(resource.props.get("nodeConfig"))
         for resource in resources
         if resource.type == _NODE_POOL
     }
@@ -170,17 +170,20 @@ def disk_holds_images(resources: Sequence[Declared], _stack: str) -> Iterator[tu
         models = [mapping(model) for model in mapping(stack.props.get("models")).values()]
         for pool, settings in mapping(stack.props.get("node_pools")).items():
             sizes = [size for model in models if model.get("node_pool") == pool for size in _image_sizes(model)]
-            size = mapping(settings).get("disk_size_gb")
-            threshold = thresholds.get(pool, {}).get("imageGcHighThresholdPercent")
-            need = disk.needed_gb(
+            config = nodes.get(pool, {})
+            local = _local_ssds(config)
+            size = local.usable_gb if local else mapping(settings).get("disk_size_gb")
+            threshold = mapping(config.get("kubeletConfig")).get("imageGcHighThresholdPercent")
+            need = (disk.used_gb if local else disk.needed_gb)(
                 [known / GB for known in sizes if isinstance(known, int | float)],
                 gc_high_percent=threshold if isinstance(threshold, int) else disk.GC_HIGH_PERCENT,
             )
-            if isinstance(size, int | float) and size < need:
+            if isinstance(size, int | float) and 0 < size < need:  # 0: GKE chooses it
+                remedy = "take more Local SSDs" if local else f"set bootDisk.sizeGb to {need} or more"
                 yield (
                     stack,
-                    f"pool {pool!r} has {size:g} GB, and the images of its models, each on the disk twice, need "
-                    f"{need}: set bootDisk.sizeGb to {need} or more, or spread the models over pools",
+                    f"pool {pool!r} has {size:g} GB{' of Local SSDs' if local else ''}, and the images of its models, "
+                    f"each on the disk twice, need {need}: {remedy}, or spread the models over pools",
                 )
 
 
@@ -287,6 +290,15 @@ def _boot_disk_gb(props: Props) -> Any:
     config = mapping(props.get("nodeConfig"))
     size = mapping(config.get("bootDisk")).get("sizeGb")
     return config.get("diskSizeGb") if size is None else size
+
+
+def _local_ssds(config: Props) -> image_disk.ImageDisk | None:
+    """The Local SSDs that a pool's images are on, as its machine type brings them or its settings ask for."""
+    machine, given = config.get("machineType"), config.get("ephemeralStorageLocalSsdConfig")
+    asked = mapping(given).get("localSsdCount")
+    if not isinstance(machine, str) or config.get("localNvmeSsdBlockConfig"):  # the latter's are for the pods' own use
+        return None
+    return image_disk.on_local_ssd(machine, int(asked) if isinstance(asked, int | float) and asked else None)
 
 
 def _as_mapping(env: Any) -> dict[str, Any]:

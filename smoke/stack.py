@@ -23,7 +23,7 @@ def select(outputs: StackOutputs, keys: list[str]) -> list[ServedModel]:
     """
     if not outputs.models:
         raise InputError("the stack serves no model: add one under `models` in Pulumi.<stack>.yaml and `pulumi up`")
-    unknown = [problem for key in keys if (problem := _unknown(outputs, key))]
+    unknown = [problem for key in keys or outputs.models if (problem := _unknown(outputs, key))]
     if unknown:
         raise InputError(*unknown)
     models = {key: outputs.models[key] for key in keys or outputs.models}

@@ -210,3 +210,24 @@ def test_the_program_has_no_logic_of_its_own() -> None:
 
 def test_the_repositorys_stacks_are_all_tested() -> None:
     assert {path.stem for path in OURS} >= {"Pulumi.local", "Pulumi.dev", "Pulumi.prod"}
+
+
+def test_a_cluster_that_the_stack_creates_packs_its_models_before_it_serves_them() -> None:
+    hub = "hf://Qwen/Qwen2.5-0.5B-Instruct@7ae557604adf67be50417f59c2c2f167def9a775"
+    model = {"source": hub, "builder": "cluster", "nodePool": "l4", "delivery": "native"}
+    adapters = {"sql": {"source": hub, "builder": "cluster"}}
+    settings = serving.gke({"q": {**model, "adapters": adapters}}, clusterBuild={"pods": 8, "serviceAccount": "packer"})
+    recording = serving.run(settings)
+
+    builds = [one for one in recording.resources if one.runs and one.runs.arguments[0] == "clusterbuild"]
+    assert sorted(one.name for one in builds) == ["q-build", "q/sql-build"]
+    for build in builds:
+        assert build.runs
+        assert "packer" in build.runs.arguments
+        kubeconfig = build.inputs["environment"]["OMS_KUBECONFIG"]
+        assert isinstance(kubeconfig, Secret)
+        assert "kubeconfig" not in " ".join(build.runs.arguments)
+    repository = recording.only("gcp:artifactregistry/repository:Repository")
+    assert [one["id"] for one in repository.inputs["cleanupPolicies"]][-1] == "delete-shares"
+    model_outputs = recording.outputs["models"]
+    assert DIGEST in dumps(model_outputs)

@@ -57,13 +57,17 @@ for _section in (section for kind in KINDS.values() for section in sections(kind
             NESTED.setdefault(_key, []).extend(_below)
 
 
+MAPS = ("env", "secretEnv", "adapters")
+"""Keys below those that hold a map from names of the user's own."""
+
+
 def exists(below: list[type[BaseModel]], parts: list[str]) -> bool:
     """Whether the parts lead from a section to a key; what lies below a key without sections is the user's."""
     if not parts or not below:
         return True
     # A part that a message fills in may be any of the keys.
     named = [(key, further) for one in below for key, further in inner(one).items() if parts[0] in {key, "NAME"}]
-    return any(exists(further, parts[1:]) for _, further in named)
+    return any(exists(further, parts[2:] if key in MAPS else parts[1:]) for key, further in named)
 
 
 def unknown(text: str) -> set[str]:

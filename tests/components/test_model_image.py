@@ -14,21 +14,26 @@ import pytest
 from pydantic import SecretStr
 
 import modelimage
-from components import model_image
+from components import docker_context, rebuilding
+from components.google.cluster import Cluster
 from components.model_image import ModelImage
-from components.settings.building import CloudBuildSettings
-from components.settings.google import RegistryCreate, RegistrySettings
-from components.settings.models import StackAdapter, StackModel
-from components.settings.places import StackRegistry
-from components.settings.serving import BUSYBOX, AdapterSettings, KServeSettings, ModelSettings
+from components.settings.building import CloudBuildSettings, ClusterBuildSettings
+from components.settings.google import ClusterSettings
+from components.settings.image_settings import AdapterSettings
+from components.settings.images import StackAdapter
+from components.settings.models import StackModel
+from components.settings.places import StackCluster, StackRegistry
+from components.settings.registry import RegistryCreate, RegistrySettings
+from components.settings.serving import BUSYBOX, KServeSettings, ModelSettings
 from components.settings.types import Target
 from modelimage.traits import Traits
 from oci_model_serving.errors import InputError
 from oci_model_serving.outputs import CONTRACT_VERSION, ContractError
 from offline.values import dumps
+from tests.components.settings.reading import read
 from tests.fields import With, unreached
 from tests.mocks import DIGEST, KnownAfter, Recording, Resource, Secret, built, record
-from tests.serving import IMAGE
+from tests.serving import IMAGE, gke
 
 COMMAND = "command:local:Command"
 DOCKER = "docker:index/image:Image"
@@ -110,6 +115,79 @@ def test_cloud_build_packs_where_the_bucket_is() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"source": HUB}, ["pack", HUB, f"{REGISTRY}/qwen2-5", "--base", BUSYBOX]),
+        ({"digest": IMAGE, "copy": True}, ["copy", IMAGE, f"{REGISTRY}/qwen2-5", "--for", "modelcar"]),
+    ],
+)
+def test_the_registrys_jobs_reach_the_packer_and_are_not_what_an_image_depends_on(
+    given: dict[str, Any], words: list[str]
+) -> None:
+    settings = RegistrySettings.model_validate({"create": {"repository": "models"}, "jobs": 12})
+    usual, paced = run(args(**given)), run(args(StackRegistry(settings, "demo", "us-central1"), **given))
+
+    (step,) = (name for name in steps(paced) if name.endswith(("-build", "-copy")))
+    assert steps(usual)[step] == [*words, "--json"]
+    assert steps(paced)[step] == [*words, "--jobs", "12", "--json"]
+    assert [one.inputs["triggers"] for one in paced.of_type(COMMAND)] == [
+        one.inputs["triggers"] for one in usual.of_type(COMMAND)
+    ]
+
+
+def test_jobs_of_this_machine_are_not_cloud_builds() -> None:
+    settings = RegistrySettings.model_validate({"create": {"repository": "models"}, "jobs": 12})
+    recording = run(args(StackRegistry(settings, "demo", "us-central1"), source=HUB, builder="cloudbuild"))
+
+    assert "--jobs" not in steps(recording)["qwen2.5-build"]
+
+
+@pytest.mark.parametrize("builder", ["direct", "cloudbuild"])
+def test_what_it_runs_on_and_a_modelpack_beside_it_are_told_to_the_packer(builder: str) -> None:
+    def words(**fields: Any) -> list[str]:
+        return steps(run(args(source=HUB, builder=builder, **fields)))["qwen2.5-build"]
+
+    usual, other = words(), words(platform="linux/arm64", modelpack=True)
+
+    assert words(platform="linux/amd64", modelpack=False) == usual
+    assert [word for word in other if word not in usual] == ["--platform", "linux/arm64", "--modelpack"]
+    assert other[0] == {"direct": "pack", "cloudbuild": "cloudbuild"}[builder]
+
+
+def test_docker_builds_for_arm_under_another_tag(in_a_folder: Path) -> None:
+    usual, other = (
+        run(args(source=HUB, builder="docker", platform=platform), answer=prepared(in_a_folder)).only(DOCKER).inputs
+        for platform in (None, "linux/arm64")
+    )
+
+    assert (usual["build"]["platform"], other["build"]["platform"]) == ("linux/amd64", "linux/arm64")
+    assert usual["imageName"] != other["imageName"]
+
+
+@pytest.mark.parametrize("more", [{}, {"copy": True}])
+def test_an_image_that_exists_is_held_against_what_it_is_to_run_on(more: dict[str, Any]) -> None:
+    (usual,), (other,) = (
+        steps(run(args(digest=IMAGE, platform=platform, **more))).values() for platform in (None, "linux/arm64")
+    )
+
+    assert [word for word in other if word not in usual] == ["--platform", "linux/arm64"]
+
+
+def test_an_adapter_runs_on_what_its_model_does_if_nothing_else_is_said() -> None:
+    adapters = {"sql": {"source": HUB}, "x": {"source": HUB, "platform": "linux/amd64"}}
+    stack = read(gke({"qwen": {"source": HUB, "platform": "linux/arm64", "adapters": adapters}}))
+
+    assert [adapter.runs_on for adapter in stack.models["qwen"].adapters] == ["linux/arm64", "linux/amd64"]
+
+
+def test_an_image_of_a_registry_is_packed_as_any_source() -> None:
+    recording = run(args(source=f"oci://{IMAGE}"))
+
+    assert steps(recording)["qwen2.5-build"][:3] == ["pack", f"oci://{IMAGE}", f"{REGISTRY}/qwen2-5"]
+    assert recording.of_type(COMMAND)[0].inputs["triggers"] == [modelimage.fingerprint(f"oci://{IMAGE}"), BUSYBOX]
+
+
 def test_a_build_runs_again_when_source_or_base_have_changed(tmp_path: Path) -> None:
     def triggers() -> list[str]:
         return list(run(args(source=str(tmp_path))).only(COMMAND).inputs["triggers"])
@@ -120,6 +198,41 @@ def test_a_build_runs_again_when_source_or_base_have_changed(tmp_path: Path) -> 
 
     (tmp_path / "config.json").write_text('{"a": 2}')
     assert triggers() != first
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A folder whose weights were known by their time stamps up to version 0.1.0."""
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.bin").write_bytes(bytes(2 << 20))
+    return tmp_path
+
+
+def trigger(weights: Path) -> str:
+    return str(run(args(source=str(weights))).only(COMMAND).inputs["triggers"][0])
+
+
+def test_a_build_hangs_on_the_content_of_weights_and_not_on_their_time_stamps(weights: Path) -> None:
+    first = trigger(weights)
+    assert first == modelimage.fingerprint(str(weights))
+    (weights / "model.bin").touch()
+    assert trigger(weights) == first
+    (weights / "model.bin").write_bytes(bytes(2 << 20) + b"x")
+    assert trigger(weights) != first
+
+
+def test_a_build_of_the_version_before_keeps_its_trigger_until_its_weights_are_touched(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = modelimage.former_fingerprint(str(weights))
+
+    async def triggers(name: str) -> list[str | None]:
+        return [held, BUSYBOX] if name == "qwen2.5-build" else []
+
+    monkeypatch.setattr(rebuilding, "triggers", triggers)
+    assert trigger(weights) == held
+    (weights / "model.bin").touch()
+    assert trigger(weights) == modelimage.fingerprint(str(weights))
 
 
 def test_what_is_not_built_yet_is_not_known_yet_and_has_no_invented_digest() -> None:
@@ -307,7 +420,7 @@ def test_a_context_that_is_gone_is_made_again_by_an_update(in_a_folder: Path, mo
         asked.append(list(words))
         return path
 
-    monkeypatch.setattr(model_image, "_prepare", prepare)
+    monkeypatch.setattr(docker_context, "prepare", prepare)
 
     recording = run(args(source=HUB, builder="docker"), preview=False)
 
@@ -400,6 +513,7 @@ def test_every_setting_has_an_effect() -> None:
                 "model": With("tagged", {**promoted, "copy_image": False}),
                 "copy_image": With(value=True, others=existing),
                 "builder": "docker",
+                "platform": "linux/arm64",
                 **OTHER_FILES,
                 "delivery": With(ModelSettings.model_validate({"delivery": "kubeai"}).delivery, existing),
             },
@@ -408,7 +522,8 @@ def test_every_setting_has_an_effect() -> None:
                 **dict.fromkeys(
                     (
                         *("node_pool", "gpus", "replicas.min", "replicas.max", "paused", "served_name", "args", "env"),
-                        *("task", "adapters"),
+                        *("task", "adapters", "secret_env", "server", "labels", "priority_class", "topology_spread"),
+                        *("fallback_pools", "hosts"),
                         *("resources.cpu", "resources.memory", "resources.shm", "scaling.query", "scaling.target"),
                         *("scaling.target_requests", "scaling.scale_down_delay", "drain_timeout"),
                         *("warm", "startup_timeout", "await_ready"),
@@ -499,6 +614,123 @@ def test_the_machines_of_the_settings_are_cloud_builds_own() -> None:
 
     (names, _) = get_args(get_type_hints(CloudBuildSettings)["machine_type"])
     assert set(get_args(names)) == set(MACHINE_TYPES)
+
+
+# Pods of the stack's cluster.
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Path:
+    path = tmp_path / "kubeconfig"
+    path.write_text("the text of a kubeconfig")
+    return path
+
+
+def run_in_cluster(model: StackModel, kubeconfig: Path, context: str | None = None) -> Recording:
+    settings = ClusterSettings(kubeconfig=str(kubeconfig), context=context)
+
+    def program() -> None:
+        cluster = Cluster("cluster", StackCluster(settings))
+        image = ModelImage("qwen2.5", model, REGISTRY, cluster=cluster)
+        pulumi.export("reference", image.reference.apply(str))
+
+    return record(program, answer=built(size_bytes=42))
+
+
+def test_the_stacks_cluster_packs_and_is_reached_by_the_environment_alone(kubeconfig: Path) -> None:
+    recording = run_in_cluster(args(source=HUB, builder="cluster"), kubeconfig)
+
+    words = ["clusterbuild", HUB, f"{REGISTRY}/qwen2-5", "--base", BUSYBOX, "--json"]
+    assert steps(recording) == {"qwen2.5-build": words}
+    (build,) = (one for one in recording.of_type(COMMAND) if one.name == "qwen2.5-build")
+    assert build.inputs["environment"] == {"OMS_KUBECONFIG": Secret("the text of a kubeconfig")}
+    assert recording.outputs["reference"] == f"{REGISTRY}/qwen2-5@{DIGEST}"
+
+
+def test_the_other_builders_do_not_wait_for_the_cluster(kubeconfig: Path) -> None:
+    for builder in ("direct", "cloudbuild"):
+        recording = run_in_cluster(args(source=HUB, builder=builder), kubeconfig)
+        (build,) = (one for one in recording.of_type(COMMAND) if one.name == "qwen2.5-build")
+        assert "environment" not in build.inputs
+
+
+def test_a_cluster_is_told_how_its_pods_pack(kubeconfig: Path) -> None:
+    place = ClusterBuildSettings(
+        namespace="builds",
+        pods=8,
+        shares=32,
+        image="mirror.example/python@" + DIGEST,
+        service_account="packer",
+        hub_token_secret="hub",
+        registry_secret="registry",
+        node_selector={"cloud.google.com/gke-spot": "true"},
+        tolerations=("cloud.google.com/gke-spot=true:NoSchedule",),
+        cpu="2",
+        memory="4Gi",
+        timeout=7200,
+        env={"PIP_INDEX_URL": "https://mirror.example/simple"},
+    )
+    made = replace(args(source=HUB, builder="cluster"), cluster_build=place)
+    words = steps(run_in_cluster(made, kubeconfig, "admin"))["qwen2.5-build"]
+
+    assert words[words.index("--context") :] == [
+        *["--context", "admin", "--namespace", "builds", "--pods", "8", "--shares", "32"],
+        *["--step-image", f"mirror.example/python@{DIGEST}", "--service-account", "packer"],
+        *["--hub-token-secret", "hub", "--registry-secret", "registry", "--cpu", "2", "--memory", "4Gi"],
+        *["--timeout", "7200", "--node-selector", "cloud.google.com/gke-spot=true"],
+        *["--toleration", "cloud.google.com/gke-spot=true:NoSchedule"],
+        *["--env", "PIP_INDEX_URL=https://mirror.example/simple", "--json"],
+    ]
+
+
+def test_every_setting_of_a_build_in_a_cluster_has_an_effect(kubeconfig: Path) -> None:
+    changes = {
+        "namespace": "builds",
+        "pods": 3,
+        "shares": 9,
+        "image": "mirror.example/python:3.12",
+        "service_account": "packer",
+        "hub_token_secret": "hub",
+        "registry_secret": "registry",
+        "node_selector": {"a": "b"},
+        "tolerations": ("a",),
+        "cpu": "2",
+        "memory": "4Gi",
+        "timeout": 7200,
+        "env": {"A": "b"},
+    }
+    cluster = StackCluster(ClusterSettings(kubeconfig=str(kubeconfig)))
+    made = args(source=HUB, builder="cluster")
+
+    def program(place: ClusterBuildSettings) -> None:
+        model = replace(made, cluster_build=place)
+        ModelImage("qwen2.5", model, REGISTRY, cluster=Cluster("cluster", cluster))
+
+    assert unreached(program, ClusterBuildSettings(), changes, exempt={}, answer=built()) == []
+
+
+def test_every_option_that_a_stack_gives_to_a_build_in_a_cluster_is_one_of_the_command(kubeconfig: Path) -> None:
+    from oms.image import clusterbuild
+
+    place = ClusterBuildSettings(node_selector={"a": "b"}, tolerations=("a",), env={"A": "b"})
+    made = replace(args(source=HUB, builder="cluster"), cluster_build=place)
+    words = steps(run_in_cluster(made, kubeconfig, "admin"))["qwen2.5-build"]
+    with clusterbuild.make_context("clusterbuild", words[1:]) as context:
+        given = context.params
+    usual = ClusterBuildSettings()
+    assert (given["node_selector"], given["toleration"], given["env"]) == ({"a": "b"}, ("a",), {"A": "b"})
+    same = ("namespace", "pods", "shares", "service_account", "cpu", "memory", "timeout")
+    assert [given[name] for name in same] == [getattr(usual, name) for name in same]
+
+
+def test_the_hubs_token_reaches_a_cluster_by_the_environment_unless_a_secret_is_named(kubeconfig: Path) -> None:
+    made = replace(args(source=HUB, builder="cluster"), hub_token=SecretStr("hf_not-a-real-one"))
+    named = replace(made, cluster_build=ClusterBuildSettings(hub_token_secret="hub"))
+
+    told = [one.inputs["environment"] for one in run_in_cluster(made, kubeconfig).of_type(COMMAND)]
+    assert [known["HF_TOKEN"] for known in told] == [Secret("hf_not-a-real-one")]
+    told = [one.inputs["environment"] for one in run_in_cluster(named, kubeconfig).of_type(COMMAND)]
+    assert [list(known) for known in told] == [["OMS_KUBECONFIG"]]
 
 
 @pytest.mark.parametrize("enable", [True, False])
@@ -622,6 +854,7 @@ def test_every_setting_of_an_adapter_has_an_effect() -> None:
             "adapter": With("x", promoted),
             "copy_image": With(value=True, others=existing),
             "builder": "docker",
+            "platform": "linux/arm64",
             **OTHER_FILES,
         },
         exempt={"size_gb": "is an output; tested above"},

@@ -14,8 +14,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, TypeAdapter
 
-from components.settings.building import CloudBuildSettings, HubToken
-from components.settings.google import ClusterSettings, NodePoolSettings, RegistrySettings
+from components.settings.building import CloudBuildSettings, ClusterBuildSettings, HubToken
+from components.settings.google import ClusterSettings, NodePoolSettings
+from components.settings.registry import RegistrySettings
 from components.settings.serving import ModelSettings, Platforms, PullSecret
 from components.settings.types import Target
 
@@ -42,6 +43,7 @@ SECTIONS: Mapping[str, tuple[str, Any]] = {
     "pullSecrets": (".NAME", PullSecret),
     "hubToken": ("", HubToken),
     "cloudBuild": ("", CloudBuildSettings),
+    "clusterBuild": ("", ClusterBuildSettings),
     "models": (".NAME", ModelSettings),
 }
 _WORDS = {"integer": "number", "string": "text", "boolean": "true or false", "number": "number"}

@@ -75,7 +75,8 @@ def test_a_disk_that_does_not_hold_it_is_refused_with_the_number_to_write(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = stack(sizeGb=141.1)
-    settings["config"]["oci-model-serving:nodePools"]["a100"]["bootDisk"]["sizeGb"] = 300
+    pool = settings["config"]["oci-model-serving:nodePools"]["a100"]
+    pool |= {"machineType": "a2-ultragpu-4g-nolssd", "bootDisk": {"sizeGb": 300}}
     assert planned(settings, tmp_path) == 2
     assert re.search(r"nodePools\.a100.*write sizeGb: \d+ or more", capsys.readouterr().err)
 

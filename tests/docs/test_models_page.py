@@ -28,10 +28,13 @@ def test_all_twenty_models_become_an_image() -> None:
 def test_a_shape_that_a_builder_does_not_take_is_told_in_the_plan(tmp_path: Path) -> None:
     (kimi,) = [one for one in models_page.listings() if one.model == "moonshotai/Kimi-K2-Instruct"]
     folder = str(models_page.laid_out(kimi, tmp_path))
-    (said,) = problems(gke({"a": {"source": folder, "builder": "docker"}}))
+    given = {"source": folder, "resources": {"memory": "1200Gi"}}
+    elsewhere = {"name": "demo", "location": "us-central1"}  # whose nodes are not known
+    (said,) = problems(gke({"a": {**given, "builder": "docker"}}, cluster=elsewhere))
     assert "models.a.builder: is docker" in said
     assert "write direct" in said
-    assert read(gke({"a": {"source": folder, "builder": "direct"}})).forecasts["a"].layers > 120
+    direct = read(gke({"a": {**given, "builder": "direct"}}, cluster=elsewhere))
+    assert direct.forecasts["a"].layers > 120
 
 
 def test_what_resolve_prints_takes_the_place_of_a_described_listing(

@@ -24,6 +24,7 @@ _ORDER = ("replaced", "updated, nodes recreated", "updated")
 # What a change needs beside it, before and after, to be one that the settings take.
 _HYPERDISK: dict[str, object] = {"accelerator": "nvidia-h200-141gb", "count": 8, "spot": True}
 _NEEDS: dict[str, dict[str, object]] = {
+    "gpuPartitionSize": {"accelerator": "nvidia-tesla-a100"},
     "maxRunDuration": {"flexStart": True},
     "bootDisk.provisionedIops": _HYPERDISK,
     "bootDisk.provisionedThroughput": _HYPERDISK,

@@ -5,6 +5,8 @@ from textwrap import dedent
 import pytest
 
 MakeProject = Callable[..., Path]
+EXTENDED = "from pkgutil import extend_path\n__path__ = extend_path(__path__, __name__)\n"
+"""The `__init__.py` of a package of which some modules are a test's, and all others the project's."""
 
 
 @pytest.fixture

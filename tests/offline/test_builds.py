@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import MakeProject
+from .conftest import EXTENDED, MakeProject
 
 PROGRAM = """
     import sys
@@ -38,7 +38,7 @@ except KeyboardInterrupt:
 def test_an_interrupt_ends_the_build_that_runs_and_starts_no_other(project: MakeProject, term: str) -> None:
     folder = project(PROGRAM, dev="config: {}\n")
     (folder / "modelimage").mkdir()
-    (folder / "modelimage" / "__init__.py").touch()
+    (folder / "modelimage" / "__init__.py").write_text(EXTENDED)
     (folder / "modelimage" / "__main__.py").write_text(PATIENT.replace("STUBBORN", term))
     caller = subprocess.Popen(
         [sys.executable, "-c", CALLER],

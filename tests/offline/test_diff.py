@@ -335,3 +335,37 @@ def test_a_revisions_settings_may_name_files_of_the_checkouts_local_folder(
     assert main(["diff", "HEAD", "HEAD", "--stack", "dev"]) == 0
     assert capsys.readouterr().out == "No differences.\n"
     assert (model / "config.json").read_text() == "{}"
+
+
+def predicted(pull: float, at_max: float) -> dict[str, Any]:
+    start = {"total": [180 + pull, 480 + pull], "limiting": {"stage": "image_pull", "bound": "pd-balanced 400 GB"}}
+    cost = {"at_min": [0, 0], "at_max": [at_max, at_max], "paused": [0, 0], "unpriced": [], "source": "my.csv"}
+    return {**plan(), "predictions": {"models": {"m": {"cold_start": start}}, "cost": cost}}
+
+
+def test_predictions_stand_side_by_side_in_the_comment() -> None:
+    text = as_markdown(compare(predicted(1090, 88.5), predicted(90, 90)), "prod")
+    assert "| cold start of `m` | 21 min to 26 min (image pull: pd-balanced 400 GB) | 4.5 min to 9.5 min" in text
+    assert "| cost an hour at max | $88.50 | $90.00 |" in text
+    assert "| cost an hour paused | $0.00 | = |" in text
+    assert "cost by my.csv" in text
+
+
+def test_the_text_says_only_which_predictions_change() -> None:
+    text = as_text(compare({**predicted(90, 88.5), "outputs": {"a": 1}}, predicted(90, 90)))
+    assert "predicted  cost an hour at max: $88.50 -> $90.00" in text
+    assert "cold start" not in text
+
+
+def test_a_plan_of_a_version_without_predictions_is_compared_all_the_same() -> None:
+    text = as_markdown(compare({**plan(), "outputs": {"a": 1}}, predicted(90, 90)), "prod")
+    assert "| cost an hour at max | - | $90.00 |" in text
+    assert compare(plan(), plan()).predictions.markdown() == []
+
+
+def test_a_change_of_predictions_alone_is_no_difference_and_is_told() -> None:
+    found = compare(predicted(90, 88.5), predicted(90, 90))
+    assert not found
+    assert "$88.50 | $90.00" in as_markdown(found, "prod")
+    assert "predicted  cost an hour at max" in as_text(found)
+    assert found.data()["predictions"]["after"]["cost"]["at_max"] == [90, 90]

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from modelimage.documents import MANIFEST_TYPE
 from modelimage.progress import Lines, readable
 from modelimage.traits import Traits
 from oms.main import main
+from tests.modelimage.oci_registry import MemoryRegistry
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -33,6 +35,18 @@ def test_json_is_one_object_on_stdout_and_all_else_is_on_stderr(tmp_path: Path, 
     assert inspected["digest"] == result["digest"]
     assert inspected["platform"] == "linux/amd64"
     assert inspected["digest_tag"] is False
+
+
+def test_an_artifact_beside_an_image_for_arm_is_told_and_is_a_source_again(tmp_path: Path, model: Path) -> None:
+    form = ("--modelpack", "--platform", "linux/arm64", "--json")
+    made = json.loads(run("pack", str(model), f"oci:{tmp_path / 'image'}", *form).stdout)
+    assert made["modelpack"].startswith(f"oci:{tmp_path / 'image'}@sha256:")
+    assert made["modelpack"] != made["reference"]
+    again = json.loads(run("pack", made["modelpack"], f"oci:{tmp_path / 'again'}", "--json").stdout)
+    assert [layer["digest"] for layer in again["layers"]] == [layer["digest"] for layer in made["layers"]]
+    assert json.loads(run("inspect", made["reference"], "--json").stdout)["platform"] == "linux/arm64"
+    refused = run("inspect", made["reference"], "--for", "native")
+    assert (refused.returncode, "linux/amd64 is needed" in refused.stderr) == (1, True)
 
 
 def test_bad_input_ends_with_two_and_a_failure_with_one_and_neither_with_a_traceback(tmp_path: Path) -> None:
@@ -117,3 +131,30 @@ def test_a_terminal_gets_bars_and_the_result_stays_clean(tmp_path: Path, model: 
     assert process.wait() == 0
     assert b"config.json and" in shown
     assert b"\x1b[" in shown
+
+
+def test_what_is_attached_is_shown_and_comes_along_unless_it_is_left(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with MemoryRegistry().running() as registry:
+        assert main(["image", "pack", str(model), f"{registry.host}/m", "--json"]) == 0
+        image = json.loads(capsys.readouterr().out)["digest"]
+        note = registry.put(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST_TYPE,
+                "artifactType": "application/vnd.example.note",
+                "config": registry.blob(b"{}"),
+                "layers": [],
+                "subject": {"mediaType": MANIFEST_TYPE, "digest": image, "size": 1},
+            }
+        )
+        place = f"{registry.host}/m@{image}"
+        assert main(["image", "inspect", place]) == 0
+        assert f"attached: {note}  application/vnd.example.note\n" in capsys.readouterr().out
+        assert main(["image", "copy", place, f"oci:{tmp_path / 'copy'}", "--json"]) == 0
+        copied = json.loads(capsys.readouterr().out)
+        assert [one["digest"] for one in copied["referrers"]] == [note]
+        assert copied["left_behind"] == []
+        assert main(["image", "copy", place, f"oci:{tmp_path / 'bare'}", "--json", "--no-referrers"]) == 0
+        assert json.loads(capsys.readouterr().out)["referrers"] == []

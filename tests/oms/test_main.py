@@ -12,13 +12,26 @@ from pathlib import Path
 import pytest
 
 from oms.main import main, oms
-from tests.offline.conftest import MakeProject
+from tests.offline.conftest import EXTENDED, MakeProject
 from tests.workflows import install
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ["up", "preview", "plan", "diff", "policy", "stacks", "schema"]
 COMMANDS += ["check", "pause", "resume", "coldstart", "image", "completion"]
-VERBS = {"pack", "repack", "resolve", "inspect", "copy", "tag", "base", "context", "cloudbuild", "tiny", "disk"}
+VERBS = {
+    "pack",
+    "repack",
+    "resolve",
+    "inspect",
+    "copy",
+    "tag",
+    "base",
+    "context",
+    "cloudbuild",
+    "clusterbuild",
+    "tiny",
+    "disk",
+}
 
 
 def run(*words: str, **more: object) -> "subprocess.CompletedProcess[str]":
@@ -303,7 +316,7 @@ time.sleep(60)
 def test_an_interrupt_of_up_without_engine_ends_its_build_and_starts_no_other(project: MakeProject) -> None:
     folder = project(BUILDS, local="config: {}\n")
     (folder / "modelimage").mkdir()
-    (folder / "modelimage" / "__init__.py").write_text("")
+    (folder / "modelimage" / "__init__.py").write_text(EXTENDED)
     (folder / "modelimage" / "__main__.py").write_text(BUILD)
     (folder / "no_engine.py").write_text(
         "import oms.engine\nfrom oms.main import start\n"

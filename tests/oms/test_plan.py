@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.google.prices import VARIABLE
 from oms import main as oms
+from tests.deployed import ROOT
 from tests.offline.conftest import MakeProject
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -278,12 +280,14 @@ def test_an_unexpected_error_of_the_program_is_not_hidden(project: MakeProject) 
         main(["--stack", "dev"])
 
 
-def test_warnings_of_the_program_go_to_stderr(project: MakeProject, capsys: pytest.CaptureFixture[str]) -> None:
+def test_warnings_of_the_program_go_to_stderr_and_into_the_data(
+    project: MakeProject, capsys: pytest.CaptureFixture[str]
+) -> None:
     project("import pulumi; pulumi.log.warn('the disk is close to full')", dev="config: {}\n")
     main(["--stack", "dev", "--format", "json"])
     printed = capsys.readouterr()
     assert "warning: the disk is close to full" in printed.err
-    assert json.loads(printed.out) == {"resources": [], "outputs": {}}
+    assert json.loads(printed.out) == {"resources": [], "outputs": {}, "warnings": ["the disk is close to full"]}
 
 
 def test_policy_violations_are_printed_and_mandatory_ones_fail(
@@ -315,3 +319,37 @@ def test_it_runs_as_a_module_from_a_folder_below_the_project(project: MakeProjec
         check=True,
     )
     assert json.loads(done.stdout)["outputs"] == {"stack": "dev"}
+
+
+def test_a_plan_shows_cold_starts_and_cost_and_takes_prices_of_ones_own(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv(VARIABLE, "")
+    prices = tmp_path / "prices.csv"
+    prices.write_text("kind,name,usd,per\nmachine,g2-standard-8,0.5,hour\nspot,g2-standard-8,0.25,hour\n")
+    stack = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())
+    stack["config"]["oci-model-serving:models"]["qwen2.5-0.5b-instruct"]["sizeGb"] = 1.1
+    file = tmp_path / "dev.yaml"
+    file.write_text(yaml.safe_dump(stack))
+    given = ["plan", "--stack", "dev", "--config-file", str(file), "--prices", str(prices)]
+    assert oms.main(given) == 0
+    shown = capsys.readouterr()
+    assert "cold start, predicted" in shown.out
+    assert "predicted: " not in shown.err, "it is said once"
+    assert str(prices) in shown.out
+    assert oms.main([*given, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["predictions"]
+    (start,) = [model["cold_start"] for model in found["models"].values()]
+    assert start["total"][0] > 180
+    assert found["cost"]["at_max"][0] == found["cost"]["at_max"][1], "a spot price of one's own is no range"
+
+
+def test_a_file_that_is_no_table_of_prices_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMS_PRICES", "")  # which the command sets for what it starts
+    prices = tmp_path / "prices.csv"
+    prices.write_text("a\n1\n")
+    assert oms.main(["plan", "--prices", str(prices)]) == 2
+    assert "line 2: kind and name and usd and per missing" in capsys.readouterr().err

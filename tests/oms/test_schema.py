@@ -10,10 +10,13 @@ import yaml
 
 from components.settings.reader import KEYS
 from oms.main import main
+from oms.schema import EXAMPLES
+from tests.components.settings.reading import read
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted([*ROOT.glob("Pulumi.*.yaml"), *ROOT.glob("examples/*/Pulumi.*.yaml")])
 PREFIX = "oci-model-serving:"
+COMMITTED = ROOT / "docs" / "stack.schema.json"
 
 
 @pytest.fixture
@@ -38,6 +41,32 @@ def test_the_committed_stacks_are_of_it(schema: dict[str, Any], file: Path) -> N
     config = yaml.safe_load(file.read_text())["config"]
     assert problems(schema, config) == []
     assert problems(schema, {key.removeprefix(PREFIX): value for key, value in config.items()}) == []
+
+
+def test_the_committed_schema_is_the_one_that_the_program_has(schema: dict[str, Any]) -> None:
+    assert json.loads(COMMITTED.read_text(encoding="utf-8")) == schema, "run `make docs`"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_every_committed_stack_names_the_schema_to_editors(file: Path) -> None:
+    first, *_ = file.read_text(encoding="utf-8").splitlines()
+    _, _, named = first.partition("# yaml-language-server: $schema=")
+    assert (file.parent / named).resolve() == COMMITTED
+
+
+def test_the_examples_together_are_a_stack_that_the_program_takes(schema: dict[str, Any]) -> None:
+    assert set(EXAMPLES) <= set(KEYS)
+    assert problems(schema, dict(EXAMPLES)) == []
+    read({key: value for key, value in EXAMPLES.items() if key not in {"pullSecrets", "hubToken"}})
+
+
+def test_every_setting_below_a_key_says_what_it_means(schema: dict[str, Any]) -> None:
+    for name, kind in schema["$defs"].items():
+        if kind.get("type") == "object":
+            assert kind.get("description"), name
+        for key, one in kind.get("properties", {}).items():
+            parts = [one, *one.get("anyOf", [])]
+            assert any(part.get("description") or part.get("$ref") for part in parts), f"{name}.{key}"
 
 
 def test_every_key_is_there_with_its_camel_case_and_its_descriptions(schema: dict[str, Any]) -> None:

@@ -84,12 +84,65 @@ def refuses_delete(type_: str, state: Mapping[str, Any]) -> str | None:
     return None
 
 
+COMPUTE_ACCOUNT = "123-compute@developer.gserviceaccount.com"
+_ADOPTED_POOL = {
+    "name": "gpu",
+    "version": "1.35.8-gke.1000000",
+    "nodeLocations": ["us-central1-a"],
+    "nodeCount": 1,
+    "autoscalings": [{"totalMinNodeCount": 0, "totalMaxNodeCount": 2, "minNodeCount": 0, "maxNodeCount": 0}],
+    "queuedProvisionings": [],
+    "nodeConfigs": [
+        {
+            "machineType": "g2-standard-8",
+            "guestAccelerators": [
+                {
+                    "type": "nvidia-l4",
+                    "count": 1,
+                    "gpuPartitionSize": "",
+                    "gpuSharingConfigs": [{"gpuSharingStrategy": "TIME_SHARING", "maxSharedClientsPerGpu": 2}],
+                }
+            ],
+            "diskSizeGb": 300,
+            "bootDisks": [{"sizeGb": 300, "diskType": "pd-balanced"}],
+            "ephemeralStorageLocalSsdConfigs": [],
+            "spot": False,
+            "sandboxConfigs": [],
+            "labels": {"team": "a"},
+            "taints": [],
+            "effectiveTaints": [{"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"}],
+            "serviceAccount": "default",
+        }
+    ],
+}
+ADOPTED = {
+    "id": "cluster",
+    "name": "prod",
+    "location": "us-central1",
+    "masterVersion": "1.35.8-gke.1000000",
+    "endpoint": "203.0.113.20",
+    "masterAuths": [{"clusterCaCertificate": "bm90IGEgY2VydGlmaWNhdGU="}],
+    "workloadIdentityConfigs": [{"workloadPool": "demo.svc.id.goog"}],
+    "gatewayApiConfigs": [{"channel": "CHANNEL_STANDARD"}],
+    "datapathProvider": "ADVANCED_DATAPATH",
+    "networkPolicies": [],
+    "controlPlaneEndpointsConfigs": [],
+    "clusterAutoscalings": [],
+    "nodePools": [_ADOPTED_POOL],
+}
+"""A cluster that others have made, with a pool of GPUs, as the provider's look-up has it: blocks are lists."""
+
+
 def invoked(token: str, config: Mapping[str, str]) -> dict[str, Any]:
     """What a look-up gives.
 
     Raises:
         LookupError: the function is none that the provider has.
     """
+    if token == "gcp:container/getCluster:getCluster":
+        return ADOPTED
+    if token == "gcp:compute/getDefaultServiceAccount:getDefaultServiceAccount":
+        return {"id": "account", "email": COMPUTE_ACCOUNT}
     if token != "gcp:organizations/getClientConfig:getClientConfig":
         raise LookupError(f"unknown function {token}")
     return {
