@@ -45,9 +45,11 @@ format: $(VENV)/.dev ## Format the code
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
 
-docs: $(VENV)/.dev ## Write docs/settings.md from the schema and docs/models.md from the listings
+docs: $(VENV)/.dev ## Write settings, models, cold starts and the schema in docs/ anew
 	$(RUN) -m tests.docs.settings_page
 	$(RUN) -m tests.docs.models_page
+	$(RUN) -m tests.docs.cold_start_table
+	$(OMS) schema | $(RUN) -m json.tool --no-ensure-ascii > docs/stack.schema.json
 
 plans: $(VENV)/.dev ## Write the plans of dev and prod anew (tests/plans/*.json)
 	$(RUN) -m tests.plans.golden
@@ -55,7 +57,7 @@ plans: $(VENV)/.dev ## Write the plans of dev and prod anew (tests/plans/*.json)
 replacements: $(VENV)/.dev ## Write what replaces a resource anew from the providers' schemas (needs the Pulumi CLI)
 	$(RUN) -m tests.offline.replacing $(ARGS)
 
-bench: $(VENV)/.dev ## Measure: BENCH=image compares builders, BENCH=shapes packs large models, BENCH=plan times plans (bench/*/README.md)
+bench: $(VENV)/.dev ## Measure: BENCH=image compares builders, BENCH=shapes packs large models, BENCH=shares packs one by several pods, BENCH=plan times plans (bench/*/README.md)
 	$(RUN) bench/$(BENCH)/run.py $(ARGS)
 
 clean: ## Remove .venv, caches and what the local stack left
