@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,14 @@ def _no_pods_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leftovers, "_POD_CGROUP", "no container of ours")
 
 
+def sleeping(*, start_new_session: bool = False) -> subprocess.Popen[bytes]:
+    """A process that stays. Popen returns a moment before the kernel shows the program's arguments and environment."""
+    process = subprocess.Popen(["sleep", "600"], start_new_session=start_new_session)
+    while not Path(f"/proc/{process.pid}/environ").read_bytes():
+        time.sleep(0.01)
+    return process
+
+
 def test_a_process_that_stays_is_told(tmp_path: Path) -> None:
     started = []
     try:
@@ -24,7 +33,7 @@ def test_a_process_that_stays_is_told(tmp_path: Path) -> None:
             pytest.raises(pytest.fail.Exception, match=r"process \d+: sleep 600"),
             leftovers.nothing_left(tmp_path / "cluster", tmp_path, seconds=0, shared=lambda: False),
         ):
-            started.append(subprocess.Popen(["sleep", "600"], start_new_session=True))
+            started.append(sleeping(start_new_session=True))
     finally:
         for process in started:
             process.kill()
@@ -46,7 +55,7 @@ def test_a_mount_that_stays_is_told(tmp_path: Path) -> None:
 
 
 def test_what_was_there_before_is_nobody_elses_matter(tmp_path: Path) -> None:
-    process = subprocess.Popen(["sleep", "600"])
+    process = sleeping()
     try:
         with leftovers.nothing_left(tmp_path / "cluster", tmp_path, seconds=10, shared=lambda: False):
             pass
