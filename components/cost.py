@@ -7,7 +7,7 @@ from components.google import bins, image_disk, local_ssd
 from components.google.image_disk import ImageDisk
 from components.google.pool_origin import NodeOrigin
 from components.google.prices import Prices, Range
-from components.settings.places import StackPool
+from components.settings.places import ZONES_OF_A_REGION, StackPool
 from components.settings.stack import Settings
 
 
@@ -83,15 +83,7 @@ def _pool_cost(settings: Settings, pool: StackPool, table: Prices) -> Cost:
     machine = table.machine(pool.machine, spot=one.spot)
     found = local_ssd.of(pool.machine.name)
     # The price of a machine that brings Local SSDs holds them.
-    disks = [
-        ImageDisk(
-            image_disk.type_of(one.boot_disk, pool.machine),
-            one.boot_disk.size_gb,
-            0,
-            one.boot_disk.provisioned_iops,
-            one.boot_disk.provisioned_throughput,
-        )
-    ]
+    disks = [image_disk.of_boot(one.boot_disk, pool.machine)]
     if pool.image_disk.is_local and not (found and found.bundled):
         disks.append(pool.image_disk)
     each = [table.disk(disk) for disk in disks]
@@ -99,7 +91,7 @@ def _pool_cost(settings: Settings, pool: StackPool, table: Prices) -> Cost:
         return Cost(unpriced=(f"nodePools.{pool.key} ({pool.machine.name})",))
     held = sum(price for price in each if price is not None)
     node = (machine[0] + held, machine[1] + held)
-    zones = _zones(pool)
+    zones = pool.zone_count or ZONES_OF_A_REGION
     least, most = one.min_nodes * zones, one.max_nodes * zones
     pods = [
         float(model.gpus)
@@ -110,13 +102,6 @@ def _pool_cost(settings: Settings, pool: StackPool, table: Prices) -> Cost:
     serving = min(most, max(least, bins.at_least(pods, pool.gpu_slots))) if pods else least
     at_min, at_max, paused = ((node[0] * count, node[1] * count) for count in (serving, most, least))
     return Cost(at_min, at_max, paused)
-
-
-def _zones(pool: StackPool) -> int:
-    """The zones that each have the pool's number of nodes; of a region whose zones are not known, GKE takes three."""
-    if not pool.settings.per_zone:
-        return 1
-    return pool.most_nodes // max(pool.settings.max_nodes, 1) if pool.most_nodes else len(pool.settings.zones) or 3
 
 
 def _sum(one: Range, other: Range) -> Range:

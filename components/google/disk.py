@@ -18,6 +18,8 @@ MINIMUM_GB = 200
 SYSTEM_GB = 40
 """Node OS (about 8 GB) and the inference server's image, twice as well (vLLM: about 10 GB of layers, 22 unpacked).
 Estimated, not from a document."""
+COPIES = 2
+"""How often a pulled image is on the disk: its blobs, and the files that are unpacked from them."""
 GC_HIGH_PERCENT = 85
 """The kubelet's default of imageGCHighThresholdPercent."""
 
@@ -30,14 +32,17 @@ _IOPS_PER_MIB_S = (4, 256)
 160,000, 2,400 MiB/s; a MiB/s takes between 4 and 256 IOPS."""
 
 
-def used_gb(image_sizes_gb: Iterable[float], *, gc_high_percent: int = GC_HIGH_PERCENT) -> int:
+def used_gb(
+    image_sizes_gb: Iterable[float], *, gc_high_percent: int = GC_HIGH_PERCENT, system_gb: int = SYSTEM_GB
+) -> int:
     """The disk that just holds these images at once: each counted twice, and the system, below the threshold.
 
     Args:
         image_sizes_gb: sizes of the images as stored in the registry, in GB.
         gc_high_percent: how full, in percent, the disk may be before images are deleted.
+        system_gb: what the system and the server's image take.
     """
-    held = 2 * math.fsum(image_sizes_gb) + SYSTEM_GB
+    held = COPIES * math.fsum(image_sizes_gb) + system_gb
     return math.ceil(round(held * 100 / gc_high_percent, 6))
 
 

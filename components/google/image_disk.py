@@ -53,12 +53,16 @@ class ImageDisk:
 
 def of(pool: NodePoolSettings, machine: Machine) -> ImageDisk:
     """The disk that holds the images on a pool's nodes."""
-    boot = pool.boot_disk
-    return on_local_ssd(machine.name, asked(pool)) or ImageDisk(
-        type_of(boot, machine),
-        boot.size_gb,
-        provisioned_iops=boot.provisioned_iops,
-        provisioned_throughput=boot.provisioned_throughput,
+    return on_local_ssd(machine.name, asked(pool)) or of_boot(pool.boot_disk, machine)
+
+
+def of_boot(boot_disk: BootDisk, machine: Machine) -> ImageDisk:
+    """A boot disk of a machine type's nodes."""
+    return ImageDisk(
+        type_of(boot_disk, machine),
+        boot_disk.size_gb,
+        provisioned_iops=boot_disk.provisioned_iops,
+        provisioned_throughput=boot_disk.provisioned_throughput,
     )
 
 

@@ -12,6 +12,8 @@ from components.settings.registry import RegistrySettings
 
 LOCAL = ".local"
 """What the local stack leaves: images, manifests, the tiny model."""
+ZONES_OF_A_REGION = 3
+"""What most regions have, and a pool that counts by zones and names none is spread over."""
 _PODS = 110  # GKE's default of pods on a node, which the system pool has
 
 
@@ -173,16 +175,20 @@ class StackPool:
     @property
     def most_nodes(self) -> int | None:
         """How many nodes it has at most, in all zones together; None where nothing tells."""
-        pool, create = self.settings, self.cluster.settings.create
-        unsaid = self.origin is NodeOrigin.EXISTING and "max_nodes" not in pool.model_fields_set
-        if unsaid or self.origin is NodeOrigin.ON_DEMAND:
+        unsaid = self.origin is NodeOrigin.EXISTING and "max_nodes" not in self.settings.model_fields_set
+        if unsaid or self.origin is NodeOrigin.ON_DEMAND or self.zone_count is None:
             return None
-        if not pool.per_zone:
-            return pool.max_nodes
-        zones = pool.zones or (create.zones if create else ())
-        if not zones and self.cluster.location != self.cluster.region:
-            return pool.max_nodes  # the cluster's one zone
-        return pool.max_nodes * len(zones) if zones else None
+        return self.settings.max_nodes * self.zone_count
+
+    @property
+    def zone_count(self) -> int | None:
+        """How many zones each have the pool's number of nodes, 1 where it counts them together; None if unknown."""
+        if not self.settings.per_zone:
+            return 1
+        create = self.cluster.settings.create
+        zones = self.settings.zones or (create.zones if create else ())
+        in_one = self.cluster.location != self.cluster.region
+        return len(zones) or (1 if in_one else None)
 
     @cached_property
     def room(self) -> NodeRoom:

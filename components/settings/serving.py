@@ -19,6 +19,8 @@ from modelimage.architecture import Task
 from oci_model_serving.delivery import SHELL_BASE, Delivery
 
 BUSYBOX = SHELL_BASE
+LONGEST_STARTUP = 86400
+"""The longest `startupTimeout`, in seconds: a day."""
 VLLM_IMAGE = "docker.io/vllm/vllm-openai:v0.23.0"
 """The runbook's engine. A tag, for want of a registry to resolve it against: set the digest in your own stack."""
 VLLM_CPU_IMAGE = "public.ecr.aws/q9t5s3a7/vllm-cpu-release-repo:v0.23.0"
@@ -221,7 +223,7 @@ class ModelSettings(ImageSettings):
         "none"
     )
     startup_timeout: Annotated[
-        int, Field(ge=60, le=86400, description="seconds from scheduling to ready, pull included")
+        int, Field(ge=60, le=LONGEST_STARTUP, description="seconds from scheduling to ready, pull included")
     ] = 3600
     drain_timeout: Annotated[
         int, Field(ge=0, le=3600, description="seconds that a pod which has to go may take to finish its answers")

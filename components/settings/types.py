@@ -13,6 +13,7 @@ from oci_model_serving.reference import ImageReference, is_repository
 NAMESPACE = "oci-model-serving"
 """The project's namespace in a stack's file."""
 GB = 1_000_000_000
+GIB = 1 << 30
 _MOST_LABELS = 64
 """Resource Manager, "Labels": of one resource."""
 

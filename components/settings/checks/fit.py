@@ -11,10 +11,9 @@ from components.serving.memory import UTILISATION, Fit, Memory
 from components.serving.scheduling import CPU_ONLY
 from components.settings.checks.unread import Problem
 from components.settings.models import StackModel
-from components.settings.types import GB, Target, amount
+from components.settings.types import GB, GIB, Target, amount
 
 _LITTLE_PERCENT = 10
-_GIB = 1 << 30
 _CPU_RUNTIME_GIB = 1
 """What vLLM's processes take of a pod beside weights and cache, without GPUs."""
 _CPU_CACHE_GIB = 4  # vLLM, "CPU": VLLM_CPU_KVCACHE_SPACE where nobody says
@@ -106,7 +105,7 @@ def _on_the_host(made: StackModel) -> Iterator[Problem]:
     """What the server keeps in the pod's memory for its GPUs, and types that a GPU does not have."""
     args, memory = made.args, made.scheduling.memory
     kept = (args.share("--cpu-offload-gb") or 0.0) * made.spread.gpus + (args.share("--kv-offloading-size") or 0.0)
-    if kept * _GIB > amount(memory):
+    if kept * GIB > amount(memory):
         yield (
             ".resources.memory",
             f"is {memory}, and args keep {kept:g} GiB there (--cpu-offload-gb for each GPU, --kv-offloading-size): "
@@ -203,7 +202,7 @@ def _on_cpu(made: StackModel) -> Iterator[Problem]:
 def _tight_on_cpu(made: StackModel) -> Iterator[Problem]:
     taken = made.in_memory.weights_gb()
     given = made.settings.resources.memory or CPU_ONLY[1]
-    if taken is not None and taken * GB + _CPU_RUNTIME_GIB * _GIB > amount(given):
+    if taken is not None and taken * GB + _CPU_RUNTIME_GIB * GIB > amount(given):
         yield (
             ".resources.memory",
             f"is {given}, and {taken:.1f} GB of weights with the server's own need leave nothing for its cache: write "
@@ -215,7 +214,7 @@ def _cpu_gib(made: StackModel) -> int:
     """GiB for weights, server and cache."""
     told = made.settings.env.get("VLLM_CPU_KVCACHE_SPACE", "")
     cache = int(told) if isinstance(told, str) and told.isdecimal() and int(told) else _CPU_CACHE_GIB
-    return math.ceil((made.in_memory.weights_gb() or 0.0) * GB / _GIB) + _CPU_RUNTIME_GIB + cache
+    return math.ceil((made.in_memory.weights_gb() or 0.0) * GB / GIB) + _CPU_RUNTIME_GIB + cache
 
 
 def _or(words: list[str] | list[int]) -> str:

@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, ip_network
 
 from components.settings.checks.unread import Problem, touches
 from components.settings.google import ClusterCreate
-from components.settings.places import StackCluster, StackPool
+from components.settings.places import ZONES_OF_A_REGION, StackCluster, StackPool
 
 _NEW = "cluster.create.newNetwork"
 _MASTER = "cluster.create.masterCidr"
@@ -33,8 +33,6 @@ _SURGE = 1
 """A node more of the system pool while it is upgraded."""
 _ENDPOINT = 1
 """The API server's private address is one of the nodes' subnetwork, where it has no range of its own."""
-_ZONES_OF_A_REGION = 3
-"""What most regions have, and a pool that counts by zones and names none is spread over."""
 
 
 def problems(
@@ -60,7 +58,7 @@ def problems(
             yield _MASTER, f"is in {_BRIDGE}, reserved for the Docker bridge network: write another, as 172.16.0.0/28"
     yield from _overlaps(ranges)
     if not any(touches(key, unread) for key in ("nodePools", "cluster.create.systemPool")):
-        yield from _room(ranges, cluster, create, pools)
+        yield from _room(ranges, create, pools)
 
 
 def _names(create: ClusterCreate) -> Iterator[Problem]:
@@ -143,12 +141,11 @@ def _loosely(text: str) -> IPv4Network | None:
 
 
 def _room(
-    ranges: Mapping[str, IPv4Network], cluster: StackCluster, create: ClusterCreate, pools: Mapping[str, StackPool]
+    ranges: Mapping[str, IPv4Network], create: ClusterCreate, pools: Mapping[str, StackPool]
 ) -> Iterator[Problem]:
     """Ranges that are too small for as many nodes as the pools may have, and for the pods of each."""
-    zones = len(create.zones) or (_ZONES_OF_A_REGION if cluster.location == cluster.region else 1)
     system = create.system_pool.max_nodes + _SURGE
-    nodes = {pool.key: _most_nodes(pool, zones) for pool in pools.values()}
+    nodes = {pool.key: pool.settings.max_nodes * (pool.zone_count or ZONES_OF_A_REGION) for pool in pools.values()}
     told = ", ".join([f"{key} {number}" for key, number in nodes.items()] + [f"the system pool {system}"])
     found = ranges.get(f"{_NEW}.nodesCidr")
     needed = system + sum(nodes.values()) + (0 if create.master_cidr else _ENDPOINT)
@@ -169,11 +166,6 @@ def _room(
             f"is {found}, too small: it has {found.num_addresses} addresses, and the pods of all nodes at most "
             f"({told}) take {taken}; write a /{prefix} or larger, or lower maxNodes or maxPodsPerNode",
         )
-
-
-def _most_nodes(pool: StackPool, zones: int) -> int:
-    settings = pool.settings
-    return settings.max_nodes * (len(settings.zones) or zones) if settings.per_zone else settings.max_nodes
 
 
 def _per_node(pods: int) -> int:

@@ -10,9 +10,7 @@ from components.settings.checks.unread import Problem
 from components.settings.models import StackModel
 from components.settings.places import StackPool
 from components.settings.stack import Settings
-from components.settings.types import Target, amount
-
-_GIB = 1 << 30
+from components.settings.types import GIB, Target, amount
 
 
 def problems(settings: Settings, model: StackModel) -> Iterator[Problem]:
@@ -83,7 +81,7 @@ def _asked(model: StackModel, room: NodeRoom) -> Iterator[tuple[str, float, floa
     if cpu:
         yield ".resources.cpu", amount(cpu), room.most_cpu, room.cpu, " CPUs"
     if memory:
-        yield ".resources.memory", amount(memory) / _GIB, room.most_memory_gib, room.memory_gib, "Gi"
+        yield ".resources.memory", amount(memory) / GIB, room.most_memory_gib, room.memory_gib, "Gi"
 
 
 def _system_machine(settings: Settings) -> str:

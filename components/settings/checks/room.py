@@ -12,9 +12,8 @@ from components.settings.checks.unread import Problem, touches
 from components.settings.models import StackModel
 from components.settings.places import StackPool
 from components.settings.stack import Settings
-from components.settings.types import Target, amount
+from components.settings.types import GIB, Target, amount
 
-_GIB = 1 << 30
 _MANY = 4000
 """Pods up to which they are placed one by one; beyond, sums decide."""
 
@@ -182,7 +181,7 @@ def _dimensions(pool: StackPool, models: Sequence[StackModel]) -> Iterator[tuple
     yield "", list(asked[0]), float(pool.gpu_slots)
     with suppress(AcceleratorError):
         yield "cpu", list(asked[1]), pool.room.most_cpu
-        yield "memory", list(asked[2]), pool.room.most_memory_gib * _GIB
+        yield "memory", list(asked[2]), pool.room.most_memory_gib * GIB
 
 
 def each(models: Sequence[StackModel]) -> list[tuple[float, float, float]]:
@@ -200,7 +199,7 @@ def _enough(pool: StackPool, models: Sequence[StackModel]) -> int | None:
     except AcceleratorError:
         return None
     pods = each(models)
-    return bins.enough(pods, (float(pool.gpu_slots), room.cpu, room.memory_gib * _GIB)) if pods else None
+    return bins.enough(pods, (float(pool.gpu_slots), room.cpu, room.memory_gib * GIB)) if pods else None
 
 
 def _nodes(pool: StackPool, nodes: int) -> str:

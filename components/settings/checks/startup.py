@@ -8,12 +8,11 @@ from components.google.accelerators import AcceleratorError
 from components.google.cold_start import PredictedStart, span
 from components.settings.checks.unread import Problem
 from components.settings.models import StackModel
+from components.settings.serving import LONGEST_STARTUP
 from components.settings.types import GB, Target
 
 _SURELY = 2
 """How much faster than predicted no node is: what takes longer even so is refused, what may is a warning."""
-_LONGEST = 86_400
-"""The longest `startupTimeout`, in seconds."""
 
 
 def problems(model: StackModel) -> Iterator[Problem]:
@@ -50,8 +49,9 @@ def _of_weights(cold: PredictedStart) -> float:
 def _said(model: StackModel, cold: PredictedStart) -> str:
     needed, longest = math.ceil(cold.total[1] / 60) * 60, cold.limiting
     faster = f"a faster nodePools.{model.settings.node_pool}.bootDisk or localSsd"
+    remedy = f"at least {needed}, or {faster}" if needed <= LONGEST_STARTUP else faster
     return (
         f"is {model.settings.startup_timeout} s, and {model.size_gb:.3g} GB are predicted to be ready on a new node in "
         f"{span(cold.total[0])} to {span(cold.total[1])} ({longest.name.replace('_', ' ')} {span(longest.seconds)}, "
-        f"bound by {longest.bound}): write " + (f"at least {needed}, or {faster}" if needed <= _LONGEST else faster)
+        f"bound by {longest.bound}): write {remedy}"
     )

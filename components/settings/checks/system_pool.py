@@ -2,22 +2,18 @@
 
 from collections.abc import Collection, Iterator
 
-from components.google import bins
+from components.google import bins, disk
 from components.settings.checks import placement, room
 from components.settings.checks.unread import Problem, touches
 from components.settings.google import SystemPool
 from components.settings.models import StackModel
 from components.settings.stack import Settings
-from components.settings.types import Target
+from components.settings.types import GIB, Target
 
 _PATH = "cluster.create.systemPool"
 _MOST_NODES = 100
-_GIB = 1 << 30
-_COPIES = 2  # containerd keeps an image's blobs beside the files that it unpacks from them
 _SYSTEM_GB = 20
 """Of the system and of a server's image for CPUs, unpacked: an estimate, for warnings only."""
-_FULL = 0.85
-"""How full a disk is when the kubelet begins to remove images."""
 
 
 def problems(settings: Settings, unread: Collection[str] = ()) -> Iterator[Problem]:
@@ -28,13 +24,13 @@ def problems(settings: Settings, unread: Collection[str] = ()) -> Iterator[Probl
     models = _on(settings, unread)
     if offered:
         each = room.each(models)
-        kinds = ((1, offered.most_cpu), (2, offered.most_memory_gib * _GIB))
+        kinds = ((1, offered.most_cpu), (2, offered.most_memory_gib * GIB))
         needed = max((bins.at_least([one[kind] for one in each], most) for kind, most in kinds if each), default=0)
         if needed > pool.max_nodes:
-            enough = bins.enough(each, (1.0, offered.cpu, offered.memory_gib * _GIB)) or needed
+            enough = bins.enough(each, (1.0, offered.cpu, offered.memory_gib * GIB)) or needed
             yield f"{_PATH}.maxNodes", _said(pool, models, f"need at least {needed}", max(enough, needed))
     for model in models:
-        if model.size_gb and _COPIES * model.size_gb > pool.disk_size_gb:
+        if model.size_gb and disk.COPIES * model.size_gb > pool.disk_size_gb:
             yield f"{_PATH}.diskSizeGb", _too_small(pool, model, model.size_gb)
 
 
@@ -46,11 +42,11 @@ def warnings(settings: Settings) -> Iterator[Problem]:
     models = _on(settings)
     each = room.each(models) if offered else []
     if offered and each:
-        enough = bins.enough(each, (1.0, offered.cpu, offered.memory_gib * _GIB))
+        enough = bins.enough(each, (1.0, offered.cpu, offered.memory_gib * GIB))
         if enough is not None and enough > pool.max_nodes:
             yield f"{_PATH}.maxNodes", _said(pool, models, f"may need {enough}", enough)
     for model in models:
-        if model.size_gb and _COPIES * model.size_gb + _SYSTEM_GB > pool.disk_size_gb * _FULL:
+        if model.size_gb and _needed_gb(model.size_gb) > pool.disk_size_gb:
             yield f"{_PATH}.diskSizeGb", _too_small(pool, model, model.size_gb)
 
 
@@ -82,8 +78,11 @@ def _said(pool: SystemPool, models: list[StackModel], need: str, enough: int) ->
 
 
 def _too_small(pool: SystemPool, model: StackModel, size_gb: float) -> str:
-    needed = -(-(_COPIES * size_gb + _SYSTEM_GB) // _FULL)
     return (
         f"is {pool.disk_size_gb}, and model {model.key!r}, which runs there without a nodePool, has an image of "
-        f"{size_gb:.3g} GB, which takes twice as much while it is unpacked: write {needed:.0f} or more"
+        f"{size_gb:.3g} GB, which takes twice as much while it is unpacked: write {_needed_gb(size_gb)} or more"
     )
+
+
+def _needed_gb(size_gb: float) -> int:
+    return disk.used_gb([size_gb], system_gb=_SYSTEM_GB)
