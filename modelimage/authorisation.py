@@ -3,6 +3,7 @@
 Which of the two it is, the registry says in its challenge (distribution, "Token Authentication Specification").
 """
 
+import re
 import threading
 import time
 import urllib.request
@@ -14,9 +15,11 @@ import httpx
 from modelimage.answers import held
 from modelimage.credentials import Credential, Credentials
 from modelimage.refusals import RegistryError, error_of
+from oci_model_serving.foreign import read_json
 
 _TOKEN_MARGIN_SECONDS = 30.0
 _TOKEN_LIMIT_BYTES = 1 << 20
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 _TOKEN_DEFAULT_SECONDS = 60.0  # the token specification's own default for `expires_in`
 
 
@@ -47,7 +50,7 @@ class Authorisations:
                 token, lifetime = self._token(self._parameters(rest), scope, credential)
                 header = f"Bearer {token}"
             else:
-                raise RegistryError(f"{self._host} asks for authorisation by {scheme!r}, which is not known here")
+                raise RegistryError(f"{self._host} asks for authorisation by {scheme[:40]!r}, which is not known here")
             self._known[scope] = (header, time.monotonic() + lifetime)
             return header
 
@@ -81,12 +84,15 @@ class Authorisations:
         with closing(self._client.send(asked, stream=True)) as answered:
             response = held(answered, _TOKEN_LIMIT_BYTES)
         if response.status_code != httpx.codes.OK:
-            raise error_of(response, doing, self.login)
+            refresh_token = credential.identity_token if credential else None
+            raise error_of(response, doing, self.login, refresh_token or "")
         try:
-            answer = response.json()
-            token = str(answer.get("token") or answer["access_token"])
+            answer = read_json(response.content)
+            token = answer.get("token") or answer["access_token"]
             lifetime = float(answer.get("expires_in") or _TOKEN_DEFAULT_SECONDS)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise RegistryError(f"{doing}: the answer holds no token") from error
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+            raise RegistryError(f"{doing}: the answer's token is none that a header could hold")
         # Short-lived tokens are used for half their life rather than never.
         return token, max(lifetime - _TOKEN_MARGIN_SECONDS, lifetime / 2)

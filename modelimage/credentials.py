@@ -12,7 +12,6 @@ helpers. Secrets stay in memory: they are never put in arguments, messages or fi
 
 import base64
 import binascii
-import json
 import os
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from modelimage.errors import ImageError, first_line
+from oci_model_serving.foreign import beginning, read_json
 from oci_model_serving.reference import is_google
 
 USERNAME_VARIABLE = "MODELIMAGE_USERNAME"
@@ -29,6 +29,7 @@ PASSWORD_VARIABLE = "MODELIMAGE_PASSWORD"  # noqa: S105 - the variable's name
 _GOOGLE_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 _GOOGLE_SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 _HELPER_SECONDS = 60
+_LOGINS_LIMIT_BYTES = 8 << 20
 _DOCKER_HUB = "https://index.docker.io/v1/"
 
 
@@ -140,10 +141,11 @@ class Credentials:
                 f"log in again, then `echo {server} | docker-credential-{helper} get` should answer"
             )
         try:
-            found = json.loads(answer.stdout)
+            found = read_json(answer.stdout)
             return _credential(str(found["Username"]), str(found["Secret"]), f"docker-credential-{helper}")
-        except (ValueError, KeyError, TypeError) as error:
-            raise ImageError(f"docker-credential-{helper} answered for {self._host} with no credential") from error
+        except (ValueError, KeyError, TypeError):
+            # `from None`: a decoding error would carry the secret.
+            raise ImageError(f"docker-credential-{helper} answered for {self._host} with no credential") from None
 
     def _from_google(self, *, refresh: bool) -> Credential | None:
         if not is_google(self._host):
@@ -200,7 +202,7 @@ def _read_logins(path: Path) -> dict[str, Any]:
     """Return a file of logins with both of its tables, empty where it has none."""
     tables: dict[str, Any] = {"credHelpers": {}, "auths": {}}
     try:
-        config = json.loads(path.read_bytes())
+        config = read_json(beginning(path, _LOGINS_LIMIT_BYTES))
     except FileNotFoundError:
         return tables
     except (OSError, ValueError) as error:
@@ -244,6 +246,10 @@ def _from_entry(entry: dict[str, Any], path: Path, name: str) -> Credential | No
 
 def _credential(username: str, secret: str, source: str) -> Credential:
     # Docker's convention: this user name marks an identity token (docker/cli, credential stores).
+    try:
+        f"{username}{secret}".encode()
+    except UnicodeEncodeError:
+        raise ImageError(f"{source}: the login is no text that could be sent: log in again") from None
     if username == "<token>":
         return Credential("", "", secret, source)
     return Credential(username, secret, source=source)

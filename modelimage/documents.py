@@ -62,7 +62,7 @@ class Descriptor(_Document):
 
     media_type: str = Field(alias="mediaType")
     digest: Annotated[str, Field(pattern=f"^{DIGEST.pattern}$")]
-    size: Annotated[int, Field(ge=0)]
+    size: Annotated[int, Field(ge=0, lt=1 << 63)]
     platform: RunsOn | None = None
     annotations: dict[str, str] | None = None
 

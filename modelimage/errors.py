@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from oci_model_serving.errors import InputError, OmsError
+from oci_model_serving.foreign import in_line
 
 
 class ImageError(OmsError):
@@ -24,7 +25,7 @@ class DigestMismatchError(ImageError):
 
 def first_line(error: BaseException) -> str:
     """What another library's error says, without its further lines."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return in_line((str(error).strip().splitlines() or [type(error).__name__])[0])
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What an image's files are worth: which model they are, and whether a delivery brings it to its server."""
 
+import shlex
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +13,7 @@ from modelimage.rules import RESERVED_NAMES
 from modelimage.traits import Traits, read_traits
 from modelimage.weights import is_gguf_model, is_weights
 from oci_model_serving.delivery import IMAGE_ROOT, SHELL_BASE, Delivery
+from oci_model_serving.foreign import shown
 
 _PIPELINES = frozenset({"model_index.json", "modules.json"})
 """What names a model's parts, each in a folder of its own (diffusers, sentence-transformers)."""
@@ -163,7 +165,8 @@ def _missing_files(contents: Contents, delivery: Delivery, reference: str) -> Se
     whose = {"": "the root (the layout of KubeAI)", IMAGE_ROOT: f"/{IMAGE_ROOT} (the layout of KServe)"}
     where = _listed([whose.get(path, f"/{shown(path)}") for path in lies[:3]])
     # What is chosen without --from is /models, the root or the only folder.
-    chosen = f" --from /{shown(lies[0])}" if len(lies) > 1 and not {IMAGE_ROOT, ""} & set(lies) else ""
+    several = len(lies) > 1 and not {IMAGE_ROOT, ""} & set(lies)
+    chosen = f" --from {shlex.quote(shown(f'/{lies[0]}'))}" if several else ""
     shell = f" --base {SHELL_BASE}" if delivery.needs_shell else ""
     return [
         f"{said}{what}: a model lies in {where}: `oms image repack {reference} DEST{chosen}{shell}` writes the layout "
@@ -185,8 +188,3 @@ def _runs(contents: Contents, config: ImageConfig, program: str) -> bool:
 
 def _listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-def shown(path: str) -> str:
-    """A path of an image for a terminal: what would not be printed as it is stands as its escape."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in path)

@@ -19,6 +19,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined] # documented; 
 )
 
 from modelimage import hub_address, hub_client, remedies, weights
+from modelimage.answers import moving
 from modelimage.cache import read_entry, source_key, write_entry
 from modelimage.errors import ImageError, first_line
 from modelimage.hub_refusals import hub_errors
@@ -155,8 +156,6 @@ def _read_from(url: str, wanted: tuple[int, int], size: int, doing: str) -> Iter
         hub_errors(doing),
         huggingface_hub.get_session().stream("GET", url, headers=headers, follow_redirects=True) as response,
     ):
-        if response.is_error:
-            response.read()
         huggingface_hub.hf_raise_for_status(response)
         ranged = response.status_code != httpx2.codes.OK
-        yield from at_most(end - start, without_start(response.iter_raw(CHUNK_BYTES), 0 if ranged else start))
+        yield from at_most(end - start, without_start(moving(response, CHUNK_BYTES, doing), 0 if ranged else start))

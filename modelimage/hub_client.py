@@ -5,6 +5,7 @@ of its own and hands the token on to whatever host a `Link` header names (2.4.0,
 here a request is sent once, `Patience` alone repeats, and the token leaves for the endpoint's own host only.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
@@ -17,15 +18,20 @@ from huggingface_hub.errors import OfflineModeIsEnabled
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined] # documented; only not exported
 
+from modelimage.answers import ENCODINGS, body_of
 from modelimage.errors import ImageError
 from modelimage.hub_address import HUB, EndpointError, endpoint, is_offline
 from modelimage.patience import RETRIED_STATUSES
+from oci_model_serving.foreign import in_line, read_json
 from oci_model_serving.reference import is_loopback
 
 _TIMEOUT = httpx2.Timeout(connect=15, read=60, write=60, pool=None)
 _REFUSAL_LIMIT_BYTES = 64 << 10
-_ANSWER_LIMIT_BYTES = 32 << 20
-_PAGES_LIMIT = 50
+_ANSWER_LIMIT_BYTES = 8 << 20
+"""A page of a listing has a thousand files, of half a kilobyte each."""
+_PAGES_LIMIT = 200
+_HASH = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})")
+_FILES_LIMIT = 100_000
 answered: set[str] = set()
 """Hosts that have answered in this run: their names are right, whatever a name server says later."""
 _token: ContextVar[str | None] = ContextVar("hub token", default=None)
@@ -72,17 +78,16 @@ def _read(response: httpx2.Response, limit: int) -> httpx2.Response:
         if response.request.method == "HEAD":  # its Content-Length is the file's
             response.read()
             return response
-        body = bytearray()
-        for chunk in response.iter_bytes():
-            body += chunk
-            if len(body) > limit:
-                if not response.is_error:
-                    raise ValueError(f"an answer of more than {limit} bytes is none")
-                break
+        try:
+            body = body_of(response, limit + 1)
+        except TimeoutError as error:
+            raise httpx2.ReadTimeout(str(error), request=response.request) from error
+    if len(body) > limit and not response.is_error:
+        raise ValueError(f"an answer of more than {limit} bytes is none")
     headers = httpx2.Headers(response.headers)
     for name in ("content-encoding", "content-length", "transfer-encoding"):
         headers.pop(name, None)
-    return httpx2.Response(response.status_code, headers=headers, content=bytes(body[:limit]), request=response.request)
+    return httpx2.Response(response.status_code, headers=headers, content=body[:limit], request=response.request)
 
 
 def _guard(request: httpx2.Request) -> None:
@@ -122,7 +127,8 @@ def _made() -> httpx2.Client:
     # A proxy would look for loopback on its own machine.
     direct = {f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")}
     hooks: dict[str, list[Any]] = {"request": [_guard]}
-    return _Client(event_hooks=hooks, follow_redirects=True, timeout=_TIMEOUT, mounts=direct)
+    headers = {"Accept-Encoding": ENCODINGS}
+    return _Client(headers=headers, event_hooks=hooks, follow_redirects=True, timeout=_TIMEOUT, mounts=direct)
 
 
 huggingface_hub.set_client_factory(_made)
@@ -135,7 +141,7 @@ def model_card(repository: str, revision: str | None = None) -> dict[str, Any]:
     """
     at = f"/revision/{quote(revision, safe='')}" if revision else ""
     answer = _get(f"{endpoint()}/api/models/{repository}{at}")
-    said = answer.json()
+    said = read_json(answer.content)
     if not isinstance(said, dict):
         raise ImageError("the hub's answer describes no model: check HF_ENDPOINT")
     return said
@@ -149,16 +155,37 @@ def files(repository: str, commit: str) -> list[RepoFile]:
         if url is None:
             return found
         answer = _get(url)
-        found += [_file(entry) for entry in answer.json() if entry["type"] == "file"]
+        found += [_file(entry) for entry in _entries(read_json(answer.content))]
+        if len(found) > _FILES_LIMIT:
+            break
         url = _next(answer)
     raise ImageError(f"the hub's listing of {repository} has no end after {len(found)} files: check HF_ENDPOINT")
 
 
+def _entries(page: Any) -> list[dict[str, Any]]:
+    if not isinstance(page, list) or not all(isinstance(entry, dict) for entry in page):
+        raise ValueError("it lists no files")
+    return [entry for entry in page if entry.get("type") == "file"]
+
+
 def _file(entry: dict[str, Any]) -> RepoFile:
-    size, path = entry["size"], entry["path"]
-    if not isinstance(path, str) or not isinstance(size, int) or size < 0:
-        raise ValueError(f"it lists {path!r} with the size {size!r}")
-    return RepoFile(**entry)  # type: ignore[no-untyped-call]
+    """A file that is listed: by its path, its size and its hash alone, all of which are looked at."""
+    path, size, known = entry.get("path"), entry.get("size"), entry.get("oid")
+    lfs = entry.get("lfs")
+    if not isinstance(path, str) or not _is_size(size):
+        raise ValueError(f"it lists {in_line(repr(path))} with the size {in_line(repr(size))}")
+    if not isinstance(known, str) or not _HASH.fullmatch(known):
+        raise ValueError(f"it lists {in_line(repr(path))} with no hash")
+    if lfs is None:
+        return RepoFile(path=path, size=size, oid=known)  # type: ignore[no-untyped-call]
+    if not isinstance(lfs, dict) or not _is_size(lfs.get("size")) or not _HASH.fullmatch(str(lfs.get("oid"))):
+        raise ValueError(f"it lists {in_line(repr(path))} with no hash")
+    large = {"size": lfs["size"], "oid": lfs["oid"], "pointerSize": lfs.get("pointerSize")}
+    return RepoFile(path=path, size=size, oid=known, lfs=large)  # type: ignore[no-untyped-call]
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
 
 
 def _next(answer: httpx2.Response) -> str | None:

@@ -21,9 +21,10 @@ from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-d
 from modelimage.errors import ImageError, first_line
 from modelimage.hub_address import HUB, endpoint
 from modelimage.hub_client import SentOnceError, answered, origin
-from modelimage.patience import RETRIED_STATUSES, TransientError, retry_after
+from modelimage.patience import RETRIED_STATUSES, StalledError, TransientError, retry_after
 from modelimage.reach import unreachable
 from oci_model_serving.errors import OmsError
+from oci_model_serving.foreign import in_line, without_login
 
 _TOKENS_PAGE = f"{HUB}/settings/tokens"
 _SAID_LIMIT = 300
@@ -44,7 +45,9 @@ def hub_errors(doing: str) -> Iterator[None]:
 def _explained(error: BaseException, doing: str) -> ImageError:
     for one in _chain(error):
         if isinstance(one, SentOnceError):
-            return unreachable(one, doing, one.host, answered_before=one.host in answered)
+            found = unreachable(one, doing, one.host, answered_before=one.host in answered)
+            stalled = isinstance(one.__cause__, httpx2.ReadTimeout | httpx2.WriteTimeout)
+            return StalledError(str(found)) if stalled else found
         if isinstance(one, OfflineModeIsEnabled):
             return ImageError(f"{doing}: HF_HUB_OFFLINE is set and it is not in the cache: unset it, or give a folder")
         if isinstance(one, HfHubHTTPError) and one.response is not None:
@@ -52,7 +55,7 @@ def _explained(error: BaseException, doing: str) -> ImageError:
     if isinstance(error, httpx2.TransportError) and not isinstance(error, httpx2.UnsupportedProtocol):
         host = httpx2.URL(endpoint()).host
         return unreachable(error, doing, host, answered_before=host in answered)
-    return ImageError(f"{doing}: the hub's answer is none ({first_line(error)[:_SAID_LIMIT]}): check HF_ENDPOINT")
+    return ImageError(f"{doing}: the hub's answer is none ({first_line(error)}): check HF_ENDPOINT")
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -67,7 +70,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _refused(error: HfHubHTTPError, response: httpx2.Response, doing: str) -> ImageError:
     """What a status means. The messages hold no address: those of content delivery networks are signed."""
     status, own = response.status_code, origin(response.url) == origin(httpx2.URL(endpoint()))
-    said = first_line(Exception(error.server_message or ""))[:_SAID_LIMIT] if own and error.server_message else ""
+    login = response.request.headers.get("authorization", "")
+    said = in_line(without_login(error.server_message, login), _SAID_LIMIT) if own and error.server_message else ""
     saying = f" ({said})" if said else ""
     if status in RETRIED_STATUSES:
         return TransientError(f"{doing}: the hub failed: {status}{saying}", retry_after=_pause(response))

@@ -28,6 +28,10 @@ class TransientError(ImageError):
         self.retry_after, self.brief = retry_after, brief
 
 
+class StalledError(TransientError):
+    """An answer has begun, or a request was sent, and nothing gets on: a minute each time."""
+
+
 class GaveUpError(ImageError):
     """Something kept failing until patience ran out."""
 
@@ -38,7 +42,8 @@ class RetryPolicy:
 
     A Retry-After is obeyed instead where the other side gives one, up to `retry_after_limit_seconds`. The defaults
     bridge about a minute: a registry that restarts. What is brief is given `brief_seconds` in all and
-    `brief_attempts` at most. A connection that moves no byte for `silence_seconds` has failed.
+    `brief_attempts` at most. A connection that moves no byte for `silence_seconds` has failed, and `stalled_attempts`
+    such failures are enough.
     """
 
     attempts: int = 8
@@ -48,6 +53,7 @@ class RetryPolicy:
     brief_attempts: int = 3
     brief_seconds: float = 5.0
     silence_seconds: float = 60.0
+    stalled_attempts: int = 3
 
     def wait_seconds(self, attempt: int, error: BaseException | None) -> float:
         """How long to wait after the `attempt`-th failure."""
@@ -60,6 +66,8 @@ class RetryPolicy:
         """Tell whether the `attempt`-th failure is the last, `elapsed_seconds` after the first attempt began."""
         if isinstance(error, TransientError) and error.brief:
             return attempt >= min(self.brief_attempts, self.attempts) or elapsed_seconds >= self.brief_seconds
+        if isinstance(error, StalledError):
+            return attempt >= min(self.stalled_attempts, self.attempts)
         return attempt >= self.attempts
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO, final
 
+from oci_model_serving.foreign import lines, shown
+
 _LINE_EVERY_SECONDS = 15.0
 
 
@@ -37,7 +39,7 @@ class Lines(Reporter):
     def note(self, text: str) -> None:
         """Write the text as a line."""
         with self._lock:
-            print(text, file=self._stream, flush=True)
+            print(lines(text), file=self._stream, flush=True)
 
     def started(self, title: str, size: int) -> None:
         """Begin to count the blob's bytes."""
@@ -51,7 +53,7 @@ class Lines(Reporter):
             now = time.monotonic()
             if now - told >= _LINE_EVERY_SECONDS:
                 told = now
-                print(f"{title}: {readable(passed + count)} of {readable(size)}", file=self._stream, flush=True)
+                print(f"{shown(title)}: {readable(passed + count)} of {readable(size)}", file=self._stream, flush=True)
             self._passed[title] = (passed + count, size, told)
 
     def finished(self, title: str, outcome: str) -> None:
@@ -67,7 +69,7 @@ class Bars(Reporter):
         from rich import console, progress  # noqa: PLC0415 - only a terminal needs rich
 
         self._progress = progress.Progress(
-            progress.TextColumn("{task.description}"),
+            progress.TextColumn("{task.description}", markup=False),
             progress.BarColumn(),
             progress.DownloadColumn(binary_units=False),
             progress.TransferSpeedColumn(),
@@ -86,7 +88,7 @@ class Bars(Reporter):
 
     def note(self, text: str) -> None:
         """Write the text above the bars."""
-        self._progress.console.print(text, markup=False, highlight=False)
+        self._progress.console.print(lines(text), markup=False, highlight=False)
 
     def started(self, title: str, size: int) -> None:
         """Show the blob's bar, empty."""
@@ -94,7 +96,7 @@ class Bars(Reporter):
             if title in self._tasks:
                 self._progress.reset(self._tasks[title], total=size)
             else:
-                self._tasks[title] = self._progress.add_task(title, total=size)
+                self._tasks[title] = self._progress.add_task(shown(title), total=size)
 
     def advanced(self, title: str, count: int) -> None:
         """Move the blob's bar."""

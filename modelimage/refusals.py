@@ -9,6 +9,7 @@ import httpx
 
 from modelimage.errors import ImageError
 from modelimage.patience import RETRIED_STATUSES, TransientError, retry_after
+from oci_model_serving.foreign import in_line, read_json, without_login
 
 _REMEDIES = {
     401: "log in with `docker login`, `gcloud auth application-default login`, or set MODELIMAGE_USERNAME and "
@@ -19,6 +20,9 @@ _REMEDIES = {
 }
 
 
+_SAID_CHARACTERS = 500
+
+
 class RegistryError(ImageError):
     """The registry refused, for good: `status` is its HTTP status, `codes` its own error codes."""
 
@@ -27,14 +31,16 @@ class RegistryError(ImageError):
         self.status, self.codes = status, codes
 
 
-def error_of(response: httpx.Response, doing: str, login: str = "") -> RegistryError | TransientError:
+def error_of(response: httpx.Response, doing: str, login: str = "", *further: str) -> RegistryError | TransientError:
     """The error that an answer means, with the registry's own words and what to do.
 
-    `login` is where the login comes from that it was asked with, if any: who has one is not told to log in.
+    `login` is where the login comes from that it was asked with, if any: who has one is not told to log in. What was
+    sent to log in is not said again: the request's header, and `further` secrets of it.
     """
     status = response.status_code
     codes, said = _words(response)
-    message = f"{doing}: the registry answered {status} {response.reason_phrase}".rstrip()
+    said = in_line(without_login(said, response.request.headers.get("authorization", ""), *further), _SAID_CHARACTERS)
+    message = f"{doing}: the registry answered {status} {in_line(response.reason_phrase, 60)}".rstrip()
     if said:
         message += f": {said}"
     if status in RETRIED_STATUSES:
@@ -62,13 +68,13 @@ def _shown(address: str) -> str:
 
 def _words(response: httpx.Response) -> tuple[tuple[str, ...], str]:
     try:
-        errors: list[dict[str, Any]] = json.loads(response.content)["errors"]
+        errors: list[dict[str, Any]] = read_json(response.content)["errors"]
         codes = tuple(str(error.get("code", "")) for error in errors)
         said = "; ".join(_error_words(error) for error in errors)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         said = response.text if response.headers.get("content-type", "").startswith("text/plain") else ""
         codes = ()
-    return codes, " ".join(said.split())[:500]
+    return codes, said
 
 
 def _error_words(error: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import final
 
 import httpx
 
+from modelimage.answers import moving
 from modelimage.attachments import digest_of_cosign_tag
 from modelimage.credentials import Credentials
 from modelimage.documents import INDEX_TYPES, MANIFEST_TYPES
@@ -129,7 +130,7 @@ class Registry:
             if url is None or len(found) >= limit:
                 break
             with self._http.stream(url, doing=doing, scope=self._pull, headers=_AS_STORED) as response:
-                content = b"".join(at_most(_TAGS_PAGE_BYTES, response.iter_raw(CHUNK_BYTES)))
+                content = b"".join(at_most(_TAGS_PAGE_BYTES, moving(response, CHUNK_BYTES, doing)))
                 link = response.links.get("next", {}).get("url")
                 following = response.url.join(link) if link else None
                 url = str(following) if following and following.netloc == response.url.netloc else None
@@ -155,7 +156,7 @@ class Registry:
                 with self._ranged(digest, start, end, doing) as response:
                     if response.status_code == httpx.codes.OK and (start, end) != (0, size):
                         return None
-                    data = b"".join(at_most(end - start, response.iter_raw(CHUNK_BYTES)))
+                    data = b"".join(at_most(end - start, moving(response, CHUNK_BYTES, doing)))
                 if len(data) < end - start:
                     raise TransientError(f"{doing}: the answer ended after {len(data)} of {end - start} bytes")
                 return data
@@ -164,7 +165,7 @@ class Registry:
     def _blob_from(self, digest: str, start: int, end: int | None, doing: str) -> Iterator[bytes]:
         with self._ranged(digest, start, end, doing) as response:
             ranged = response.status_code != httpx.codes.OK
-            yield from without_start(response.iter_raw(CHUNK_BYTES), 0 if ranged else start)
+            yield from without_start(moving(response, CHUNK_BYTES, doing), 0 if ranged else start)
 
     @contextmanager
     def _ranged(self, digest: str, start: int, end: int | None, doing: str) -> Iterator[httpx.Response]:

@@ -17,7 +17,7 @@ from modelimage.contents import is_adapter
 from modelimage.documents import MANIFEST_TYPES, Descriptor, Manifest, read_manifest
 from modelimage.errors import ImageError
 from modelimage.fetching import fetched
-from modelimage.fit import find_model, model_folders, shown
+from modelimage.fit import find_model, model_folders
 from modelimage.image_source import CheckedImage
 from modelimage.images import Session, load_image
 from modelimage.listing import head_bytes, list_files
@@ -29,6 +29,7 @@ from modelimage.source import Selection, Source, SourceFile
 from modelimage.stores import Reader
 from modelimage.writing import DEFAULT_JOBS
 from oci_model_serving.errors import InputError, OmsError
+from oci_model_serving.foreign import shown
 from oci_model_serving.reference import Reference, RegistryReference
 
 ORIGIN_ANNOTATION = "oci-model-serving.repacked-from"

@@ -1,12 +1,12 @@
 """Where images live: what a registry's repository and an OCI image layout folder have in common."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from modelimage.errors import ImageError
 from modelimage.streams import Blob, Written
+from oci_model_serving.foreign import read_json
 
 MANIFEST_LIMIT_BYTES = 4 << 20
 """The manifest that registries must accept at least (distribution-spec v1.1, "Pushing Manifests"); none is larger."""
@@ -24,8 +24,8 @@ class StoredManifest:
     def read(cls, digest: str, said: str, content: bytes) -> "StoredManifest":
         """Take what a store has under `digest` and calls `said`; the document's own word on its type counts more."""
         try:
-            own = json.loads(content)
-        except (ValueError, RecursionError):
+            own = read_json(content)
+        except ValueError:
             own = None
         if not isinstance(own, dict):
             raise ImageError(f"{digest} is no image: its content is not a manifest: give an image's digest")

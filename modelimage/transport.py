@@ -15,7 +15,7 @@ from modelimage.authorisation import Authorisations
 from modelimage.certificates import certificate_remedy, certificates_folder, speaks_tls
 from modelimage.credentials import Credentials
 from modelimage.errors import CancelledError, ImageError
-from modelimage.patience import Patience, TransientError
+from modelimage.patience import Patience, StalledError, TransientError
 from modelimage.reach import root_cause, unreachable
 from modelimage.refusals import RegistryError, error_of
 from modelimage.routes import Routes
@@ -260,6 +260,8 @@ def _transport_errors(doing: str, host: str, *, answered: bool) -> Iterator[None
         yield
     except httpx.TransportError as error:
         found = unreachable(error, doing, host, answered_before=answered)
+        if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
+            raise StalledError(str(found)) from error
         if isinstance(found, TransientError):
             raise found from error
         raise RegistryError(f"{found}{certificate_remedy(root_cause(error), host)}") from error

@@ -1,5 +1,7 @@
 """The one base of the errors that people are meant to see: a complete message with its remedy, and an exit code."""
 
+from oci_model_serving.foreign import lines
+
 
 class OmsError(Exception):
     """Something failed; `str()` is the whole message for a person and never holds a secret.
@@ -8,6 +10,9 @@ class OmsError(Exception):
     """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return lines(super().__str__())
 
 
 class InputError(OmsError, ValueError):

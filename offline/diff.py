@@ -1,10 +1,12 @@
 """The difference between two plans: what a change of settings or code would add, remove, change and replace."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
+from oci_model_serving import foreign
 from offline.mermaid import box, escape
 from offline.plan import portable
 from offline.predicted import Predictions
@@ -12,6 +14,8 @@ from offline.replacements import is_at, recreates_nodes, replaces
 from offline.table import short_type
 
 _COLLAPSE_ABOVE_ROWS = 20
+_CELL_CHARACTERS = 1000
+_KIND = re.compile(r"[\w:./-]+")
 _MISSING = "(not set)"
 _STOPS = "recreates the nodes: models on them stop"
 
@@ -110,7 +114,7 @@ def as_text(diff: PlanDiff) -> str:
         lines += map(_line, change.changes)
     if diff.outputs:
         lines += ["outputs", *map(_line, diff.outputs)]
-    return "\n".join([*lines, *diff.predictions.lines(), _summary(diff), ""])
+    return foreign.lines("\n".join([*lines, *diff.predictions.lines(), _summary(diff), ""]))
 
 
 def marker(stack: str) -> str:
@@ -188,14 +192,17 @@ def _line(change: Change) -> str:
 def _rows(diff: PlanDiff) -> list[str]:
     rows = []
     for change in diff.resources:
-        label = f"{short_type(change.type)} `{change.name}`"
+        kind = short_type(change.type)
+        label = f"{kind if _KIND.fullmatch(kind) else _cell(kind)} {_cell(change.name)}"
         if not change.changes:
             rows.append(f"| {change.action} | {label} | | | |")
         rows += [
-            f"| {_word(change, item)} | {label} | `{item.path}` | {_cell(item.before)} | {_cell(item.after)} |"
+            f"| {_word(change, item)} | {label} | {_cell(item.path)} | {_cell(item.before)} | {_cell(item.after)} |"
             for item in change.changes
         ]
-    return rows + [f"| output | | `{one.path}` | {_cell(one.before)} | {_cell(one.after)} |" for one in diff.outputs]
+    return rows + [
+        f"| output | | {_cell(one.path)} | {_cell(one.before)} | {_cell(one.after)} |" for one in diff.outputs
+    ]
 
 
 def _word(change: ResourceChange, item: Change) -> str:
@@ -205,7 +212,8 @@ def _word(change: ResourceChange, item: Change) -> str:
 
 
 def _cell(value: Any) -> str:
-    text = str(value).replace("|", "\\|").replace("\n", " ").replace("`", "'")
+    """A value in a cell: as code, which no mark-up leaves; the plan may be of somebody else's branch."""
+    text = foreign.in_line(str(value), _CELL_CHARACTERS).replace("|", "\\|").replace("`", "'")
     return f"`{text}`" if text else ""
 
 

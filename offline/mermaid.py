@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+from oci_model_serving.foreign import shown
 from offline.plan import Plan
 from offline.recording import MODEL_IMAGE_TYPE, STACK_REFERENCE_TYPE, Resource
 from offline.table import short_type
@@ -38,8 +39,15 @@ def mermaid(plan: Plan) -> str:
 
 
 def escape(text: str) -> str:
-    """The text inside a quoted mermaid label."""
-    return text.replace("&", "#amp;").replace('"', "#quot;").replace("<", "#lt;").replace(">", "#gt;")
+    """The text inside a quoted mermaid label; a backtick could end the block that the picture stands in."""
+    return (
+        shown(text)
+        .replace("&", "#amp;")
+        .replace('"', "#quot;")
+        .replace("<", "#lt;")
+        .replace(">", "#gt;")
+        .replace("`", "#96;")
+    )
 
 
 def box(type_: str, name: str) -> str:

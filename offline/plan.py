@@ -1,6 +1,5 @@
 """A plan: what a stack's program would register and export, and its stable JSON form."""
 
-import json
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping
@@ -10,9 +9,13 @@ from typing import Any
 
 from components import commands
 from components.prediction import Prediction
+from oci_model_serving import foreign
 from oci_model_serving.errors import InputError
 from offline.recording import Recording, Resource
 from offline.values import plain
+
+_LIMIT_BYTES = 64 << 20
+"""Of a file with a plan or a stack's outputs: hundreds of pools and models have a few."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,9 @@ def read_json(path: Path) -> Any:
         InputError: it cannot be read.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return foreign.read_json(foreign.beginning(path, _LIMIT_BYTES))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}") from error
+        raise InputError(f"{path} cannot be read as JSON: {foreign.in_line(str(error))}") from error
 
 
 def is_plan(data: Any) -> bool:

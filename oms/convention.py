@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from oci_model_serving.errors import OmsError
+from oci_model_serving.foreign import lines
 
 
 def _stacks(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
@@ -60,7 +61,7 @@ def print_json(data: object) -> None:
 
 def tell(text: str) -> None:
     """Say something that is no result."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{lines(text)}\n")
     sys.stderr.flush()
 
 

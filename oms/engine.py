@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -19,6 +19,7 @@ from components.google.refusals import Refused, remedies
 from components.settings.stack_file import Project, StackConfig
 from components.settings.types import Target
 from oci_model_serving.errors import InputError, OmsError
+from oci_model_serving.foreign import in_line, read_json
 
 INSTALL_SECONDS = 60
 _OUTPUTS_SECONDS = 120
@@ -165,12 +166,19 @@ class Engine:
                 f"pulumi gave no outputs of stack {self.stack} in {_OUTPUTS_SECONDS} s: is it logged in?"
             ) from None
         if done.returncode:
-            said = next((line for line in done.stderr.splitlines() if line.strip()), f"exit code {done.returncode}")
+            said = in_line(
+                next((line for line in done.stderr.splitlines() if line.strip()), f"exit code {done.returncode}")
+            )
             raise InputError(
                 f"pulumi has no outputs of stack {self.stack}: {said.strip()}; see `pulumi stack ls`, or deploy it "
                 f"with `oms up --stack {self.stack}`"
             )
-        raw = json.loads(done.stdout)
+        try:
+            raw = read_json(done.stdout)
+        except ValueError:
+            raise InputError(
+                f"pulumi answered no JSON for the outputs of stack {self.stack}: see `pulumi stack output --json`"
+            ) from None
         return raw if isinstance(raw, dict) else {}
 
     def _wait(self, arguments: Sequence[str], *, quiet: bool, further: Mapping[str, str] | None = None) -> None:
@@ -209,10 +217,12 @@ class Engine:
 def _errors(log: Path) -> list[Refused]:
     """The errors among the engine's events (one JSON object a line); none where it wrote no such file."""
     found = []
-    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
-        said = json.loads(line).get("diagnosticEvent", {})
-        if said.get("severity") == "error":
-            found.append(Refused(_COLOR.sub("", said.get("message", "")), said.get("urn", "")))
+    with log.open(encoding="utf-8", errors="replace") if log.is_file() else nullcontext(()) as written:
+        for line in written:
+            with suppress(ValueError, AttributeError):  # the last line may be cut off
+                said = read_json(line).get("diagnosticEvent") or {}
+                if said.get("severity") == "error":
+                    found.append(Refused(_COLOR.sub("", str(said.get("message", ""))), str(said.get("urn", ""))))
     return found
 
 

@@ -61,8 +61,8 @@ def _reported(run: Callable[..., Any], *arguments: Any, **settings: Any) -> dict
 
 
 def _show(result: dict[str, Any]) -> None:
-    from modelimage.fit import shown
     from modelimage.progress import readable
+    from oci_model_serving.foreign import shown
 
     for key, value in result.items():
         if key == "files":
@@ -87,15 +87,17 @@ def _show(result: dict[str, Any]) -> None:
 
 
 def _show_plain(key: str, value: Any) -> None:
+    from oci_model_serving.foreign import shown
+
     if isinstance(value, dict):
         print(f"{key}:")
         for name, entry in value.items():
-            print(f"  {name}: {entry if isinstance(entry, str) else json.dumps(entry)}")
+            print(shown(f"  {name}: {entry if isinstance(entry, str) else json.dumps(entry)}"))
     elif isinstance(value, list | tuple):
         for entry in value:
-            print(f"{key.replace('_', ' ')}: {entry}")
+            print(shown(f"{key.replace('_', ' ')}: {entry}"))
     else:
-        print(f"{key.replace('_', ' ')}: {str(value).lower() if isinstance(value, bool) else value}")
+        print(shown(f"{key.replace('_', ' ')}: {str(value).lower() if isinstance(value, bool) else value}"))
 
 
 def _option(name: str, text: str, **more: Any) -> Callable[..., Any]:

@@ -1,6 +1,5 @@
 """The outputs of a deployed stack: from its engine, or from a file."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -49,19 +48,19 @@ def usable_kubeconfig(kubeconfig: str | None) -> str | None:
         )
     try:
         parsed = yaml.safe_load(kubeconfig)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return kubeconfig  # KubeApi says what is wrong with it
     return None if isinstance(parsed, dict) and not parsed.get("clusters") else kubeconfig
 
 
 def _from_file(file: Path) -> dict[str, Any]:
+    from offline.plan import read_json
+
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"--outputs {file}: {error.strerror}") from None
-    except ValueError:
+        raw = read_json(file)
+    except InputError as error:
         raise InputError(
-            f"--outputs {file}: not JSON: write it with `pulumi stack output --json --show-secrets > {file}`"
+            f"--outputs {error}: write it with `pulumi stack output --json --show-secrets > {file}`"
         ) from None
     if not isinstance(raw, dict):
         raise InputError(f"--outputs {file}: not a JSON object of stack outputs")

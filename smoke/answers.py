@@ -1,11 +1,11 @@
 """What an endpoint answered, as JSON, or what it says instead and what to do about it."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import httpx
 
+from oci_model_serving.foreign import read_json
 from smoke.endpoint import Endpoint
 from watch.causes import NotHeldError, short
 
@@ -38,7 +38,7 @@ def json_of(response: httpx.Response, endpoint: Endpoint, remedies: Mapping[int,
 def object_of(text: str | bytes) -> dict[str, Any] | None:
     """The JSON object in a text; None where there is none."""
     try:
-        found = json.loads(text)
+        found = read_json(text)
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

@@ -8,12 +8,15 @@ from typing import Any
 
 import httpx
 
+from modelimage.answers import BoundedClient
 from oci_model_serving.outputs import StackOutputs
 from smoke.stack import ServedModel
 from watch.causes import NotHeldError
 from watch.kube import KubeApi, namespaced
 
 _GATEWAY_API = "gateway.networking.k8s.io/v1"
+_ANSWER_LIMIT_BYTES = 16 << 20
+"""Of one answer: the largest question that is asked has an embedding as its answer."""
 _CLUSTER_HOST = re.compile(r"(?P<service>[a-z0-9-]+)\.(?P<namespace>[a-z0-9-]+)\.svc(?:\.cluster\.local)?")
 
 
@@ -50,7 +53,8 @@ def open_endpoint(
         reached = address or gateway_address(api, outputs, url.scheme)
         if url.scheme == "https":
             extensions["sni_hostname"] = url.host
-        client = httpx.Client(
+        client = BoundedClient(
+            _ANSWER_LIMIT_BYTES,
             base_url=url.copy_with(host=None, netloc=reached.encode()),
             headers={"Host": url.host},
             timeout=timeout,

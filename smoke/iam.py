@@ -8,7 +8,9 @@ import google.auth.exceptions
 import google.auth.transport.requests
 import httpx
 
+from modelimage.answers import BoundedClient
 from oci_model_serving.reference import ImageReference, google_repository
+from smoke.answers import object_of
 from smoke.checks import NotRunError
 from watch.causes import NotHeldError, said
 
@@ -22,6 +24,7 @@ _CUSTOM_ROLES = ("projects/", "organizations/")
 # Members that stand for many (IAM documentation, "Principal identifiers").
 _SETS = ("group:", "domain:", "principalSet:")
 _SECONDS = 30
+_ANSWER_LIMIT_BYTES = 4 << 20
 _REGISTRY = "artifactregistry.googleapis.com"
 
 
@@ -69,7 +72,9 @@ class RegistryPolicies:
         if found is None:
             raise NotRunError(f"{reference.host} is not Artifact Registry: IAM says nothing about it")
         project, repository, name = found.project, found.repository, found.name
-        with httpx.Client(headers={"Authorization": f"Bearer {self._token()}"}, timeout=_SECONDS) as http:
+        with BoundedClient(
+            _ANSWER_LIMIT_BYTES, headers={"Authorization": f"Bearer {self._token()}"}, timeout=_SECONDS
+        ) as http:
             policy = _policy(http.get(f"{self._artifact_registry}/v1/{name}:getIamPolicy"), name)
             role = _role(policy, account, READER_ROLES)
             if role:
@@ -81,7 +86,7 @@ class RegistryPolicies:
                     f"{account} has no role on {repository} itself, and the IAM policy of the project {project} could "
                     f"not be read ({response.status_code}): ask for resourcemanager.projects.getIamPolicy"
                 )
-            project_policy = dict(response.json())
+            project_policy = _bindings(response, project)
             role = _role(project_policy, account, _PROJECT_ROLES)
             if role:
                 return f"{account} has {role} on the project {project}"
@@ -111,7 +116,21 @@ def _policy(response: httpx.Response, name: str) -> dict[str, Any]:
         raise NotRunError(
             f"Google answered {response.status_code} for the IAM policy of {name}: run the check again in a few minutes"
         )
-    return dict(response.json())
+    return _bindings(response, name)
+
+
+def _bindings(response: httpx.Response, name: str) -> dict[str, Any]:
+    """The policy that was answered, if it has the form of one."""
+    policy = object_of(response.content)
+    bindings = policy.get("bindings") or [] if policy is not None else None
+    if policy is None or not isinstance(bindings, list) or not all(_is_binding(one) for one in bindings):
+        raise NotRunError(f"what was answered for the IAM policy of {name} is none: run the check again")
+    return policy
+
+
+def _is_binding(one: object) -> bool:
+    members = one.get("members") or [] if isinstance(one, dict) else None
+    return isinstance(members, list) and all(isinstance(member, str) for member in members)
 
 
 def _members(account: str) -> set[str]:

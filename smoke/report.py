@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from oci_model_serving.foreign import lines, shown
 from smoke.checks import Check, Status, all_hold
 from smoke.timeline import ColdStart
 from watch.waiting import Progress
@@ -44,20 +45,20 @@ class Report:
             self._err.print(f"{check.status.value} {_title(check)}")
             return
         status = (check.status.value, _STYLES[check.status])
-        self._out.print(Text.assemble(status, f"  {_title(check)}: {check.evidence}"))
+        self._out.print(Text.assemble(status, lines(f"  {_title(check)}: {check.evidence}")))
         if check.status is Status.FAIL:
-            self._out.print(f"      remedy: {check.remedy}")
+            self._out.print(lines(f"      remedy: {check.remedy}"))
             for cause in check.causes:
-                self._out.print(f"      cause {cause.code}: {cause.evidence}")
+                self._out.print(lines(f"      cause {cause.code}: {cause.evidence}"))
                 if cause.remedy != check.remedy:
-                    self._out.print(f"        remedy: {cause.remedy}")
+                    self._out.print(lines(f"        remedy: {cause.remedy}"))
 
     def tell(self, progress: str) -> None:
         """Say how far a long step is; on a terminal in place, elsewhere when something changes and every 30 s."""
         if self._err.is_terminal:
-            self._err.print(f"\r{progress}", end="\033[K")
+            self._err.print(f"\r{shown(progress)}", end="\033[K")
         else:
-            self._progress.tell(progress)
+            self._progress.tell(shown(progress))
         self._told = True
 
     def told(self) -> None:
@@ -70,7 +71,7 @@ class Report:
         """Show the figures of cold starts as a table, one column a model."""
         if self._quiet or not coldstarts:
             return
-        table = Table("seconds", *coldstarts)
+        table = Table("seconds", *map(shown, coldstarts))
         for field, title in _PHASES.items():
             table.add_row(title, *(_figure(getattr(found, field)) for found in coldstarts.values()))
         table.add_row("new node", *("yes" if found.node_is_new else "no" for found in coldstarts.values()))
@@ -78,7 +79,7 @@ class Report:
         for key, found in coldstarts.items():
             for pull in found.pulls:
                 size = f", {pull.size_bytes / 1e6 / pull.seconds:.0f} MB/s" if pull.size_bytes and pull.seconds else ""
-                self._out.print(f"  {key}: {pull.image} in {pull.seconds:.1f} s{size}")
+                self._out.print(shown(f"  {key}: {pull.image} in {pull.seconds:.1f} s{size}"))
 
     def closing(self, checks: list[Check]) -> None:
         """Say in one line how it went, and name what was skipped."""

@@ -1,5 +1,6 @@
 """Whether the endpoint answers as an OpenAI API: the names it serves, and a small question of the model's task."""
 
+import codecs
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -7,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from components.serving.features import features
+from modelimage.answers import ERROR_LIMIT_BYTES, held
 from modelimage.architecture import Task
 from oci_model_serving.delivery import KUBEAI
 from oci_model_serving.outputs import ModelOutput, StackOutputs
@@ -22,6 +24,9 @@ from watch.kube import ApiError, KubeApi
 STEP = "validate"
 _MAX_TOKENS = 16
 _DONE = "[DONE]"
+_PLAIN = {"Accept-Encoding": "identity"}
+_EVENT_CHARACTERS = 1 << 20
+_STREAM_CHARACTERS = 16 << 20
 
 
 def validate(
@@ -113,17 +118,18 @@ def _check_chat(endpoint: Endpoint, served_name: str) -> str:
 def _check_stream(endpoint: Endpoint, served_name: str, *, seconds: float) -> str:
     body = {**_request(served_name), "stream": True}
     start, first, chunks, ended = time.monotonic(), None, 0, False
-    with endpoint.client.stream("POST", "/v1/chat/completions", json=body, extensions=endpoint.extensions) as response:
+    with endpoint.client.stream(
+        "POST", "/v1/chat/completions", json=body, headers=_PLAIN, extensions=endpoint.extensions
+    ) as response:
         if response.is_error:
-            response.read()
-            json_of(response, endpoint)
+            json_of(held(response, ERROR_LIMIT_BYTES), endpoint)
         kind = response.headers.get("content-type", "")
         if not kind.startswith("text/event-stream"):
             raise NotHeldError(
                 f"asked for a stream, {endpoint.route} answered {kind or 'no content type'}",
                 "something between here and the server buffers or rewrites the answer; compare with a direct request",
             )
-        events = (line for line in _lines(response.iter_text(), seconds) if line.startswith("data:"))
+        events = (line for line in _lines(_texts(response.iter_raw()), seconds) if line.startswith("data:"))
         for data in (line.removeprefix("data:").strip() for line in events):
             first = first or time.monotonic() - start
             ended = data == _DONE
@@ -140,14 +146,20 @@ def _check_stream(endpoint: Endpoint, served_name: str, *, seconds: float) -> st
 def _chunk(data: str) -> dict[str, Any]:
     chunk = object_of(data)
     if chunk is None:
-        raise NotHeldError(f"the stream holds {data[:100]!r}, which is no JSON object", NOT_OPENAI)
+        raise NotHeldError(f"the stream holds {short(data, 100)!r}, which is no JSON object", NOT_OPENAI)
     return chunk
+
+
+def _texts(chunks: Iterator[bytes]) -> Iterator[str]:
+    """What comes, as text; nothing of it is inflated."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    return (decoder.decode(chunk) for chunk in chunks)
 
 
 def _lines(chunks: Iterator[str], seconds: float) -> Iterator[str]:
     # The client's own timeout is for each read: a server that keeps sending would keep it for ever.
     deadline = time.monotonic() + seconds
-    rest = ""
+    rest, seen = "", 0
     for chunk in chunks:
         if time.monotonic() > deadline:
             raise NotHeldError(
@@ -155,6 +167,11 @@ def _lines(chunks: Iterator[str], seconds: float) -> Iterator[str]:
                 "see the server's log: it is overloaded, or does not stop at max_tokens",
             )
         *lines, rest = (rest + chunk).split("\n")
+        seen += len(chunk)
+        if len(rest) > _EVENT_CHARACTERS or seen > _STREAM_CHARACTERS:
+            raise NotHeldError(
+                f"the stream of at most {_MAX_TOKENS} tokens has {seen} characters and goes on", NOT_OPENAI
+            )
         yield from lines
     yield rest
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oci_model_serving.errors import OmsError
+from oci_model_serving.foreign import in_line
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,7 @@ class NotHeldError(OmsError):
 
 def short(text: str, length: int = 300) -> str:
     """The text in one line, without its middle where it is long: what happened stands at the end of most messages."""
-    text = " ".join(text.split())
-    return text if len(text) <= length else f"{text[: length // 3]} … {text[-(length - length // 3) :]}"
+    return in_line(text, length)
 
 
 def said(error: BaseException) -> str:

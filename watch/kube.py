@@ -8,6 +8,7 @@ server has, and so that a Service can be reached as a stream through the API ser
 import json
 import os
 import ssl
+import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,7 +20,9 @@ import kubernetes
 import yaml
 from kubernetes.stream import stream as open_stream
 
+from modelimage.answers import BoundedClient
 from oci_model_serving.errors import InputError
+from oci_model_serving.foreign import in_line, read_json, without_login
 from watch.causes import NotHeldError, said, short
 
 JSON = dict[str, Any]
@@ -31,18 +34,30 @@ _REMEDIES = {
 }
 
 
+_NO_API = "see what answers at that address: a proxy or a gateway may stand before the API server"
+_MESSAGE_CHARACTERS = 4000
+"""Of what the API server says of a refused object: a webhook or a schema names each field."""
+_ANSWER_LIMIT_BYTES = 64 << 20
+"""Of an answer of the API server: a list of a namespace's objects."""
+_OUTPUT_LIMIT_BYTES = 16 << 20
+"""Of what a command in a container writes."""
+_UPDATE_SECONDS = 1.0
+
+
 class ApiError(NotHeldError):
     """The API server refused a request: `status` is the HTTP status, `message` what it said."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.status = response.status_code
         try:
-            body = response.json()
+            body = read_json(response.content)
         except ValueError:
             body = {}
+        login = response.request.headers.get("authorization", "")
         reason = str(body.get("reason") or response.reason_phrase) if isinstance(body, dict) else ""
-        self.message = str(body.get("message") or "") if isinstance(body, dict) else ""
-        told = self.message or short(response.text) or reason
+        said = str(body.get("message") or "") if isinstance(body, dict) else ""
+        self.message = in_line(without_login(said, login), _MESSAGE_CHARACTERS)
+        told = self.message or short(without_login(response.text, login)) or short(reason)
         remedy = _REMEDIES.get(self.status, "see the message; `pulumi up` deploys what is missing")
         super().__init__(f"the API server answered {self.status}: {told}", remedy)
 
@@ -118,7 +133,10 @@ class KubeApi:
     def items(self, path: str, **params: str) -> list[JSON]:
         """Read the items of a list; none where the kind is not served."""
         found = self.find(path, **params)
-        return list(found["items"]) if found else []
+        items = found.get("items") or [] if found else []
+        if not isinstance(items, list) or not all(_is_object(item) for item in items):
+            raise NotHeldError(f"{self.server} answered no list of objects for {path}", _NO_API)
+        return items
 
     def text(self, path: str, **params: str) -> str:
         """Read something that is not JSON: metrics, a container's log."""
@@ -183,13 +201,13 @@ class KubeApi:
                 "ask for the right to create pods/exec in that namespace, and see that the node is Ready",
             ) from None
         try:
-            session.run_forever(timeout=timeout)
+            wrote = _wrote(session, timeout)
             if session.is_open():
                 raise NotHeldError(
                     f"`{short(' '.join(command), 80)}` in {namespace}/{pod} was still running after {timeout:.0f} s",
                     "see what holds it up, or give a larger --timeout",
                 )
-            return Executed(session.returncode or 0, session.read_stdout() or "", session.read_stderr() or "")
+            return Executed(_code_of(session), *wrote)
         finally:
             session.close()
 
@@ -210,7 +228,8 @@ class KubeApi:
             verify = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
             if configuration.cert_file:
                 verify.load_cert_chain(configuration.cert_file, configuration.key_file)
-        return httpx.Client(
+        return BoundedClient(
+            _ANSWER_LIMIT_BYTES,
             base_url=base_url,
             auth=_Bearer(configuration),
             verify=verify,
@@ -220,13 +239,26 @@ class KubeApi:
         )
 
     def _json(self, method: str, path: str, **options: Any) -> JSON:
-        return dict(self._send(method, path, **options).json())
+        response = self._send(method, path, **options)
+        try:
+            found = read_json(response.content)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or not isinstance(found.get("metadata", {}), dict):
+            raise NotHeldError(f"{self.server} answered no object for {path}: {short(response.text)}", _NO_API)
+        return found
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         response = self._http.request(method, path, **options)
         if response.is_error:
             raise ApiError(response)
         return response
+
+
+def _is_object(item: object) -> bool:
+    """Whether an item of a list is one of Kubernetes' objects: it says which."""
+    metadata = item.get("metadata") if isinstance(item, dict) else None
+    return isinstance(metadata, dict) and isinstance(metadata.get("name"), str)
 
 
 def is_transient(error: Exception) -> bool:
@@ -246,6 +278,34 @@ def namespaced(group_version: str, namespace: str, resource: str, name: str = ""
     return f"{api_root(group_version)}/namespaces/{namespace}/{resource}" + (f"/{name}" if name else "")
 
 
+def _wrote(session: Any, seconds: float) -> tuple[str, str]:
+    """What a command writes to its two ends until it has ended, or the time is over.
+
+    Raises:
+        NotHeldError: it writes without end.
+    """
+    end, parts, left = time.monotonic() + seconds, ([], []), _OUTPUT_LIMIT_BYTES
+    while True:
+        going = session.is_open() and time.monotonic() < end
+        if going:
+            session.update(timeout=_UPDATE_SECONDS)
+        for own, more in zip(parts, (session.read_stdout(timeout=0), session.read_stderr(timeout=0)), strict=True):
+            own.append(more or "")
+            left -= len(more or "")
+        if left < 0:
+            raise NotHeldError(f"a command wrote more than {_OUTPUT_LIMIT_BYTES >> 20} MiB", _NO_API)
+        if not going:
+            return "".join(parts[0]), "".join(parts[1])
+
+
+def _code_of(session: Any) -> int:
+    """How a command has ended, as the kubelet writes it into the stream's last channel."""
+    try:
+        return int(session.returncode or 0)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, yaml.YAMLError):
+        raise NotHeldError("the API server did not say how a command has ended", _NO_API) from None
+
+
 def _configuration(kubeconfig: str | Path | None, context: str | None) -> Any:
     configuration = kubernetes.client.Configuration()
     given = {"client_configuration": configuration, "persist_config": False, "context": context}
@@ -256,12 +316,17 @@ def _configuration(kubeconfig: str | Path | None, context: str | None) -> Any:
             # Asked here, as the package looks at the variable only once, when it is imported.
             path = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG")
             kubernetes.config.load_kube_config(config_file=path, **given)  # type: ignore[no-untyped-call]
-    except (kubernetes.config.ConfigException, OSError, yaml.YAMLError) as error:
-        origin = "in the stack's outputs" if isinstance(kubeconfig, str) else str(kubeconfig or "KUBECONFIG")
-        # A parser's own message quotes the text, which holds credentials.
-        told = "is not YAML" if isinstance(error, yaml.YAMLError) else said(error)
-        raise InputError(f"kubeconfig {origin}: {told}; give a working one with --kubeconfig FILE") from None
-    return configuration
+    # What a parser or the package trips over is a text of the file, which holds credentials.
+    except (kubernetes.config.ConfigException, OSError) as error:
+        told = said(error)
+    except (yaml.YAMLError, RecursionError):
+        told = "is not YAML"
+    except (ValueError, TypeError, LookupError, AttributeError):
+        told = "is no kubeconfig"
+    else:
+        return configuration
+    origin = "in the stack's outputs" if isinstance(kubeconfig, str) else str(kubeconfig or "KUBECONFIG")
+    raise InputError(f"kubeconfig {origin}: {told}; give a working one with --kubeconfig FILE")
 
 
 def _parsed(text: str) -> JSON:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from modelimage import copy, inspect, pack, repack
-from modelimage.fit import shown
 from modelimage.progress import Reporter
 from modelimage.transfer import Inspection
 from oci_model_serving.delivery import SHELL_BASE, Delivery
 from oci_model_serving.errors import InputError
+from oci_model_serving.foreign import shown
 from tests.modelimage.handmade import GZIP, TAR, Made, file, folder, link, make, model_in, packed, shell, tar
 from tests.weights import safetensors_bytes
 

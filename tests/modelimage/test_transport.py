@@ -80,7 +80,9 @@ def test_a_refusal_is_not_tried_again_and_says_what_to_do(status: int, remedy: s
     ],
 )
 def test_an_address_is_told_without_what_signs_it(location: str, shown: str) -> None:
-    message = str(error_of(httpx.Response(302, headers={"Location": location}), "x"))
+    message = str(
+        error_of(httpx.Response(302, headers={"Location": location}, request=httpx.Request("GET", "https://x")), "x")
+    )
     assert f"leads to {shown}: name the host" in message
     assert not any(word in message for word in ("secret", "me:pw", "me@"))
 
