@@ -119,7 +119,7 @@ class ModelImage(pulumi.ComponentResource):
                 f"{key}-from", stack_name=model.from_stack, opts=pulumi.ResourceOptions(parent=self)
             )
             read = outputs.read_image(stack, *self._model.promoted)
-            source, size = read.apply(lambda image: image[0]), read.apply(lambda image: image[1])
+            source, size = read.apply(lambda image: self._allowed(image[0])), read.apply(lambda image: image[1])
         else:
             source = pulumi.Output.from_input(ImageReference.parse(model.digest or ""))
             size = None
@@ -143,6 +143,13 @@ class ModelImage(pulumi.ComponentResource):
         else:
             self.size_bytes = checked.apply(lambda image: int(image["size_bytes"]))
         return checked
+
+    def _allowed(self, image: ImageReference) -> ImageReference:
+        """The image of another stack, if it may come from where it is."""
+        if refusal := self._model.registry.refusal(image):
+            stack = self._model.settings.from_stack
+            raise outputs.ContractError(f"models.{self._model.key}.fromStack: {stack} has another's: {refusal}")
+        return image
 
     def _goes(self, kind: str, folder: str) -> None:
         """Let a folder go with the model.

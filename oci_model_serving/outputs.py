@@ -6,25 +6,50 @@ The keys are snake_case. A new key keeps the version, a changed or removed one r
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import pulumi
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from oci_model_serving.delivery import Delivery
-from oci_model_serving.errors import InputError
+from oci_model_serving.errors import OmsError
+from oci_model_serving.foreign import in_line
 from oci_model_serving.reference import ImageReference
 
 CONTRACT_VERSION = 1
 
 
-class ContractError(InputError, pulumi.RunError):
-    """A stack's outputs are not of this contract; the message says which stack, which key and what to do."""
+class ContractError(OmsError, pulumi.RunError):
+    """A stack's outputs are not of this contract; the message says which stack, which key and what to do.
+
+    It is no ValueError: the SDK wraps one that comes up in a resource's inputs (pulumi, runtime/rpc.py), and the engine
+    would show a traceback.
+    """
+
+    exit_code = 2
 
 
 class _Output(BaseModel):
     # Keys that a newer minor of the producer adds are none of an older consumer's business.
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+_O = TypeVar("_O", bound=_Output)
+
+
+def _is_by_digest(text: str) -> str:
+    ImageReference.parse(text)
+    return text
+
+
+_Bytes = Annotated[int, Field(ge=0, lt=1 << 63)]
+_Count = Annotated[int, Field(ge=0, lt=1 << 31)]
+_ObjectName = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$")]
+"""Of an object in Kubernetes, whose API's paths it becomes a part of; "" of what no cluster has."""
+_Address = Annotated[str, Field(pattern=r"^(https?://[^\s@/?#]+(/\S*)?)?$")]
+_LISTED_NAMES = 20
+_COMPARED_NAMES = 1000
+_VALUE = "Value error, "
 
 
 class ClusterOutput(_Output):
@@ -50,13 +75,13 @@ class NodePoolOutput(_Output):
     """A pool of GPU nodes: `disk_size_gb` in GB (0: GKE chooses it), `labels` and `taints` as its nodes carry them."""
 
     accelerator: str
-    count: int
+    count: _Count
     machine_type: str
-    disk_size_gb: int
+    disk_size_gb: _Count
     labels: dict[str, str]
     taints: list[TaintOutput]
-    min_nodes: int
-    max_nodes: int
+    min_nodes: _Count
+    max_nodes: _Count
     spot: bool
 
 
@@ -64,10 +89,10 @@ class PlatformOutput(_Output):
     """A platform that is in use. The gateway keys are KServe's only."""
 
     version: str
-    namespace: str
+    namespace: _ObjectName
     gateway: Literal["gke", "envoy", "none"] = "none"
-    gateway_name: str = ""
-    gateway_namespace: str = ""
+    gateway_name: _ObjectName = ""
+    gateway_namespace: _ObjectName = ""
     domain: str = ""
 
 
@@ -82,14 +107,21 @@ class TraitsOutput(_Output):
     weights_file: str = ""
     has_tokenizer: bool = False
     has_config: bool = False
-    lora_rank: int = 0
+    lora_rank: _Count = 0
 
 
-class _ImageOutput(_Output):
-    image: str
+class _Promoted(_Output):
+    """What other stacks take of an image; all else may be of a newer version's making."""
+
+    image: Annotated[str, AfterValidator(_is_by_digest)]
     digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
-    size_bytes: int
-    traits: TraitsOutput = TraitsOutput()
+    size_bytes: _Bytes
+
+    @model_validator(mode="after")
+    def _of_one_digest(self) -> "_Promoted":
+        if self.reference.digest != self.digest:
+            raise ValueError(f"image and digest do not go together: image has {self.reference.digest}")
+        return self
 
     @property
     def reference(self) -> ImageReference:
@@ -99,6 +131,10 @@ class _ImageOutput(_Output):
             InputError: the output is not a reference by digest.
         """
         return ImageReference.parse(self.image)
+
+
+class _ImageOutput(_Promoted):
+    traits: TraitsOutput = TraitsOutput()
 
 
 class AdapterOutput(_ImageOutput):
@@ -116,15 +152,15 @@ class ModelOutput(_ImageOutput):
 
     delivery: Literal["modelcar", "native", "fetch", "kubeai"]
     platform: Literal["kserve", "kubeai"]
-    name: str
-    namespace: str
+    name: _ObjectName
+    namespace: _ObjectName
     storage_uri: str
     served_name: str
-    url: str
+    url: _Address
     paused: bool
     node_pool: str | None = None
     revision: str = ""
-    replicas: int = 1
+    replicas: _Count = 1
     task: _Task = "generation"
     # The engine leaves empty maps out of a stack's outputs.
     adapters: dict[str, AdapterOutput] = {}
@@ -176,17 +212,37 @@ def parse(outputs: Mapping[str, Any], *, stack: str = "the stack") -> StackOutpu
         ContractError: a key is missing or wrong, or the contract is of another version.
     """
     _check_version(outputs.get("contract_version"), stack)
+    return _parsed(StackOutputs, outputs, stack)
+
+
+def _parsed(kind: type[_O], values: object, stack: str, *within: str) -> _O:
+    """Values by a model of the contract, whoever wrote them; `within` are the keys above them."""
     try:
-        return StackOutputs.model_validate(outputs)
+        return kind.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}"
-            for detail in error.errors(include_input=False, include_url=False)
-        )
+        found = error.errors(include_input=False, include_url=False)
+        told = [
+            (".".join(map(str, (*within, *one["loc"]))), one["msg"].removeprefix(_VALUE))
+            for one in found[:_LISTED_NAMES]
+        ]
+        problems = "; ".join(f"{in_line(key, 200)}: {in_line(message, 400)}" for key, message in told)
+        more = f" and {len(found) - _LISTED_NAMES} more" if len(found) > _LISTED_NAMES else ""
         raise ContractError(
-            f"outputs of {stack} are not of contract {CONTRACT_VERSION}: {problems}; "
+            f"outputs of {stack} are not of contract {CONTRACT_VERSION}: {problems}{more}; "
             "run `pulumi up` on it with this version of the program"
         ) from None
+
+
+def _map(values: object, stack: str, key: str) -> Mapping[str, Any]:
+    """A map of outputs, which the engine leaves out where it is empty."""
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping):
+        raise ContractError(
+            f"outputs of {stack} are not of contract {CONTRACT_VERSION}: {key}: is no map; run `pulumi up` on it with "
+            "this version of the program"
+        )
+    return values
 
 
 def read(stack: pulumi.StackReference) -> pulumi.Output[StackOutputs]:
@@ -212,17 +268,20 @@ def read_image(
     not built) reach the digest.
     """
 
-    def image(version: object, models: Mapping[str, Any] | None, name: str) -> tuple[ImageReference, int]:
+    def image(version: object, said: object, name: str) -> tuple[ImageReference, int]:
         _check_version(version, name)
-        if key not in (models or {}):
-            raise ContractError(_no_model(name, key, models or {}))
-        found: Mapping[str, Any] = models[key]  # type: ignore[index]
+        models = _map(said, name, "models")
+        if key not in models:
+            raise ContractError(_no_model(name, key, models))
+        found, within = models[key], ["models", key]
         if adapter is not None:
-            adapters = found.get("adapters") or {}
+            model = _map(found, name, f"models.{key}")
+            adapters = _map(model.get("adapters"), name, f"models.{key}.adapters")
             if adapter not in adapters:
                 raise ContractError(_none_of(f"{name} serves no adapter {adapter!r} of {key!r}", adapter, adapters))
-            found = adapters[adapter]
-        return ImageReference.parse(found["image"]), int(found["size_bytes"])
+            found, within = adapters[adapter], [*within, "adapters", adapter]
+        taken = _parsed(_Promoted, found, name, *within)
+        return taken.reference, taken.size_bytes
 
     return pulumi.Output.all(stack.get_output("contract_version"), stack.get_output("models"), stack.name).apply(
         lambda read: image(read[0], read[1], str(read[2]))
@@ -331,7 +390,8 @@ def _check_version(version: object, stack: str) -> None:
         older = isinstance(version, int | float) and version < CONTRACT_VERSION
         remedy = "run `pulumi up` on it with this version" if older else "update this program"
         raise ContractError(
-            f"{stack} has outputs of contract {version}, this program reads {CONTRACT_VERSION}: {remedy}"
+            f"{stack} has outputs of contract {in_line(str(version), 40)}, this program reads {CONTRACT_VERSION}: "
+            f"{remedy}"
         )
 
 
@@ -340,6 +400,8 @@ def _no_model(stack: str, key: str, models: Mapping[str, Any]) -> str:
 
 
 def _none_of(said: str, key: str, there: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(key, there, n=1)
+    names = sorted(map(str, there))
+    close = difflib.get_close_matches(key, names[:_COMPARED_NAMES], n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{said}: it serves {', '.join(sorted(there)) or 'none'}{hint}"
+    more = f" and {len(names) - _LISTED_NAMES} more" if len(names) > _LISTED_NAMES else ""
+    return f"{said}: it serves {', '.join(in_line(name, 80) for name in names[:_LISTED_NAMES]) or 'none'}{more}{hint}"

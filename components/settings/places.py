@@ -9,6 +9,7 @@ from components.google.node_room import NodeRoom
 from components.google.pool_origin import NodeOrigin
 from components.settings.google import ClusterSettings, NodePoolSettings
 from components.settings.registry import RegistrySettings
+from oci_model_serving.reference import ImageReference
 
 LOCAL = ".local"
 """What the local stack leaves: images, manifests, the tiny model."""
@@ -41,6 +42,29 @@ class StackRegistry:
         """Its host; empty where images stay in layout folders."""
         create = self.settings.create
         return f"{create.location or self.region}-docker.pkg.dev" if create else (self.settings.url or "").split("/")[0]
+
+    @property
+    def own(self) -> str:
+        """Its name, `host/path`; empty where images stay in layout folders."""
+        create = self.settings.create
+        if create is None:
+            return self.settings.url or ""
+        # A domain's project is `example.com:name`, and `example.com/name` in names of images.
+        return f"{self.host}/{(create.project or self.project).replace(':', '/')}/{create.repository}"
+
+    def refusal(self, image: ImageReference) -> str:
+        """Why an image that exists is not taken, whoever names it; empty where it is.
+
+        Where it may come from is `registry.allow`, if that is written.
+        """
+        allowed = self.settings.allow
+        places = [*(allowed or ()), self.own]
+        if allowed is None or any(place and f"{image.repository}/".startswith(f"{place}/") for place in places):
+            return ""
+        return (
+            f"{image} is in none of the registries that registry.allow names: copy it into one of them, or, if it is "
+            f"to be trusted, add {image.repository.rpartition('/')[0]} to registry.allow"
+        )
 
     @property
     def enable_apis(self) -> bool:

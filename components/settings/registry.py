@@ -41,6 +41,14 @@ class RegistrySettings(Section):
         bool, Field(description="bind the reader role for the nodes on an adopted Artifact Registry repository")
     ] = True
 
+    allow: Annotated[
+        tuple[RegistryUrl, ...] | None,
+        Field(
+            strict=False,
+            description="registries (host[:port] or host[:port]/path) that images of digest and fromStack may come "
+            "from, beside the stack's own; none: any",
+        ),
+    ] = None
     jobs: Annotated[
         int | None,
         Field(

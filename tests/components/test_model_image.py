@@ -29,6 +29,7 @@ from components.settings.types import Target
 from modelimage.traits import Traits
 from oci_model_serving.errors import InputError
 from oci_model_serving.outputs import CONTRACT_VERSION, ContractError
+from oci_model_serving.reference import ImageReference
 from offline.values import dumps
 from tests.components.settings.reading import read
 from tests.fields import With, unreached
@@ -44,8 +45,8 @@ STACK = "acme/oci-model-serving/dev"
 PRODUCER = {
     "contract_version": CONTRACT_VERSION,
     "models": {
-        "qwen2.5": {"image": IMAGE, "size_bytes": 7},
-        "tagged": {"image": "registry.example/m:v1", "size_bytes": 7},
+        "qwen2.5": {"image": IMAGE, "digest": DIGEST, "size_bytes": 7},
+        "tagged": {"image": "registry.example/m:v1", "digest": DIGEST, "size_bytes": 7},
     },
 }
 
@@ -463,8 +464,44 @@ def test_a_copy_keeps_the_digest_and_changes_the_repository() -> None:
 
 
 def test_another_stacks_tag_is_refused() -> None:
-    with pytest.raises(InputError, match="a tag can move"):
+    with pytest.raises(ContractError, match=r"models\.tagged\.image: .*a tag can move"):
         run(args(from_stack=STACK, model="tagged"), stack_outputs={STACK: PRODUCER})
+
+
+@pytest.mark.parametrize("allow", [None, ["registry.example"], ["registry.example/models"]])
+def test_another_stacks_image_may_come_from_where_registry_allow_says_and_from_anywhere_without(
+    allow: list[str] | None,
+) -> None:
+    registry = StackRegistry(RegistrySettings.model_validate({"url": "own.example/m", "allow": allow}))
+
+    recording = run(args(registry, from_stack=STACK), stack_outputs={STACK: PRODUCER})
+
+    assert recording.outputs["reference"] == IMAGE
+
+
+@pytest.mark.parametrize(
+    "allow", [[], ["registry.example.evil"], ["registry.example/mod"], ["registry.example:5000/models"]]
+)
+def test_another_stacks_image_from_elsewhere_is_refused_with_what_to_write(allow: list[str]) -> None:
+    registry = StackRegistry(RegistrySettings.model_validate({"url": "own.example/m", "allow": allow}))
+
+    with pytest.raises(ContractError, match=rf"models.qwen2.5.fromStack: .*add {IMAGE.rpartition('/')[0]} to registry"):
+        run(args(registry, from_stack=STACK), stack_outputs={STACK: PRODUCER})
+
+
+@pytest.mark.parametrize(
+    ("create", "own"),
+    [
+        ({}, "us-central1-docker.pkg.dev/demo/models"),
+        ({"location": "europe", "project": "example.com:team"}, "europe-docker.pkg.dev/example.com/team/models"),
+    ],
+)
+def test_the_stacks_own_repository_is_always_allowed(create: dict[str, str], own: str) -> None:
+    settings = RegistrySettings.model_validate({"create": {"repository": "models", **create}, "allow": []})
+    registry = StackRegistry(settings, "demo", "us-central1")
+
+    assert registry.refusal(ImageReference.parse(f"{own}/qwen@{DIGEST}")) == ""
+    assert registry.refusal(ImageReference.parse(f"{own}-2/qwen@{DIGEST}"))
 
 
 def test_a_model_that_the_other_stack_does_not_serve_is_named_with_those_that_it_does() -> None:
@@ -536,7 +573,11 @@ def test_every_setting_has_an_effect() -> None:
                 name: {
                     **PRODUCER,
                     "models": {
-                        key: {"image": IMAGE.replace("models", f"{at}{key.replace('.', '')}"), "size_bytes": 7}
+                        key: {
+                            "image": IMAGE.replace("models", f"{at}{key.replace('.', '')}"),
+                            "digest": DIGEST,
+                            "size_bytes": 7,
+                        }
                         for key in ("qwen2.5", "tagged")
                     },
                 }

@@ -24,6 +24,7 @@ from oci_model_serving.reference import RegistryReference
 from tests.modelimage.servers import Answer, Request, serving
 
 QUICK = RetryPolicy(attempts=4, first_seconds=0.01)
+ASKED = httpx.Request("GET", "https://registry.example/v2/")
 SCOPE = "repository:models:pull"
 
 
@@ -80,9 +81,7 @@ def test_a_refusal_is_not_tried_again_and_says_what_to_do(status: int, remedy: s
     ],
 )
 def test_an_address_is_told_without_what_signs_it(location: str, shown: str) -> None:
-    message = str(
-        error_of(httpx.Response(302, headers={"Location": location}, request=httpx.Request("GET", "https://x")), "x")
-    )
+    message = str(error_of(httpx.Response(302, headers={"Location": location}, request=ASKED), "x"))
     assert f"leads to {shown}: name the host" in message
     assert not any(word in message for word in ("secret", "me:pw", "me@"))
 
@@ -124,7 +123,7 @@ def test_retry_after_is_obeyed_in_seconds_and_as_a_date() -> None:
     policy = RetryPolicy()
 
     def wait(value: str) -> float:
-        error = error_of(httpx.Response(429, headers={"Retry-After": value}, content=b""), "x")
+        error = error_of(httpx.Response(429, headers={"Retry-After": value}, content=b"", request=ASKED), "x")
         assert isinstance(error, TransientError)
         return policy.wait_seconds(1, error)
 

@@ -1,3 +1,4 @@
+import itertools
 import json
 from pathlib import Path
 
@@ -100,6 +101,16 @@ def test_a_folder_without_project_is_refused(tmp_path: Path) -> None:
         find_project(tmp_path)
 
 
+LAUGHS = "config:\n  a:a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"  a:{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in itertools.pairwise("abcdefghij")
+)
+MERGED_LAUGHS = "config:\n  a:a: &a {x: 1}\n" + "".join(
+    f"  a:{name}: &{name} {{<<: [{', '.join([f'*{before}'] * 10)}]}}\n"
+    for before, name in itertools.pairwise("abcdefghij")
+)
+"""References to references: a billion values in a thousand letters."""
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -111,6 +122,18 @@ def test_a_folder_without_project_is_refused(tmp_path: Path) -> None:
         ("config:\n  a:b: !!int x\n", "not of its tag"),
         ("config:\n  a:b: !!bool x\n", "not of its tag"),
         ("config:\n  a:b: " + "[" * 2000 + "]" * 2000 + "\n", "nested too deeply"),
+        ("config:\n  a:b: " + "[" * 150 + "]" * 150 + "\n", "nested more than 100 deep"),
+        (LAUGHS, r"comes to more than 200000 values, references to anchors counted"),
+        (MERGED_LAUGHS, r"comes to more than 200000 values, references to anchors counted"),
+        ('config:\n  a:b: "\\ud800"\n', r"config\.a:b: a text with half of a character"),
+        ('config:\n  "a:\\udc00": 1\n', r"a text with half of a character"),
+        ("config:\n  a:b: .nan\n", r"config\.a:b: nan is no number of JSON"),
+        ("config:\n  a:b: [-.inf]\n", r"config\.a:b\[0\]: -inf is no number of JSON"),
+        ("config:\n  a:b: 18446744073709551616\n", r"config\.a:b: a whole number of more than 64 bits"),
+        ("config:\n  a:b: 0x" + "f" * 9000 + "\n", r"config\.a:b: a whole number of more than 64 bits"),
+        ("config:\n  a:b: " + "9" * 9000 + "\n", r"not of its tag|a whole number of more than 64 bits"),
+        ("#" * (1 << 20) + "\n", r"cannot be read: it has more than 1048576 bytes"),
+        ("config:\n\ta:b: 1\n", "is not YAML"),
         ("config:\n  a:b: 1\nconfig:\n  a:c: 2\n", "the key 'config' is there twice"),
         ("config:\n  a:b: 1\n  a:b: 2\n", "the key 'a:b' is there twice"),
         ("config:\n  b: 1\n  oci-model-serving:b: 2\n", "'oci-model-serving:b' twice"),
@@ -128,6 +151,12 @@ def test_an_anchor_that_is_used_twice_and_merged_is_read(project: MakeProject) -
     values = read_config(find_project(Path.cwd()), "dev").values
     assert json.loads(values["a:c"]) == {"n": 3, "m": 2}
     assert json.loads(values["a:d"]) == [{"n": 1, "m": 2}] * 2
+
+
+def test_numbers_that_the_engine_holds_are_read(project: MakeProject) -> None:
+    project("", dev="config:\n  a:b: [18446744073709551615, -9223372036854775808, 1.5e+300, true]\n")
+    values = read_config(find_project(Path.cwd()), "dev").values
+    assert json.loads(values["a:b"]) == [18446744073709551615, -9223372036854775808, 1.5e300, True]
 
 
 def test_a_name_that_no_file_can_have_is_an_unknown_stack(project: MakeProject) -> None:

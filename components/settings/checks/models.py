@@ -17,6 +17,7 @@ from modelimage.architecture import Task
 from modelimage.machines import PLATFORM
 from modelimage.origins import FORMS, Origin
 from oci_model_serving.delivery import Delivery
+from oci_model_serving.reference import ImageReference
 
 _STACK = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 _A = {"model": "a model", "adapter": "an adapter"}
@@ -64,6 +65,8 @@ def _image(settings: Settings, made: StackImage, own: Collection[str], unread: C
         said = f"has {' and '.join(given)}" if given else "has no image"
         yield "", f"{said}: write exactly one of source, digest and fromStack"
     yield from _from_stack(settings, made)
+    if model.digest and (refusal := made.registry.refusal(ImageReference.parse(model.digest))):
+        yield ".digest", refusal
     if model.copy_image and model.source:
         yield ".copy", "is for digest and fromStack: remove it, a source is built into this stack's registry"
     if model.copy_image and made.registry.layouts:

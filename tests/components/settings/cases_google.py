@@ -79,6 +79,14 @@ BAD: dict[str, dict[str, Any]] = {
         "is in us-east1",
         edit={f"{CREATE}.network": "shared", f"{CREATE}.subnetwork": "projects/n/regions/us-east1/subnetworks/gke"},
     ),
+    "an image from a registry that is not allowed": _bad(
+        "models.qwen.digest",
+        "is in none of the registries that registry.allow names|to registry.allow",
+        edit={"registry.allow": ["other.example/models"]},
+    ),
+    "a tag among the allowed registries": _bad(
+        "registry.allow[0]", "names an image", edit={"registry.allow": ["other.example/models:v1"]}
+    ),
     "a repository in a zone": _bad(
         "registry.create.location", "is a zone|write us-central1", edit={"registry.create.location": "us-central1-a"}
     ),
