@@ -169,7 +169,7 @@ def _make_folder(path: Path) -> None:
 def _link(file: SourceFile, path: Path) -> None:
     if file.local is None:
         raise ImageError(f"{file.path}: is on no local disk and cannot be linked")
-    if not file.local.stat().st_mode & 0o004:
+    if not Path(file.local).stat().st_mode & 0o004:
         raise InputError(
             f"{file.local}: servers run as uid 1010 and could not read it from the image: `chmod o+r` it (a hard link "
             f"has the mode of its file)"

@@ -33,6 +33,8 @@ _TRAINING = (
 )
 _TRAINING_FOLDERS = re.compile(r"checkpoint-\d+|global_step\d+")
 _PICKLES = ("pytorch_model*.bin", "pytorch_model*.bin.index.json", "consolidated*.pth")
+_SPEAKING = (*_TRAINING, *_OTHER_FRAMEWORKS, "model*", "*pytorch_model*", "consolidated*")
+"""Names that may tell a copy; any other file is one by its folder, its format or its content alone."""
 _MODEL = re.compile(r"(pytorch_)?model\b.*\.safetensors|consolidated.*\.safetensors")
 _VARIANT = re.compile(
     r"(?P<stem>(?:diffusion_pytorch_|pytorch_)?model)(?:\.(?P<kind>safetensors|bin)\.index)?"
@@ -79,7 +81,7 @@ class _Folders:
         self._indexes: dict[str, list[ShardIndex]] = defaultdict(list)
         # Of each folder, since one may hold tens of thousands of files.
         self._formats: dict[str, str] = {}
-        self._of_model: dict[str, bool] = {}
+        self._alike: dict[str, bool | None] = {}
         self._nearest: dict[str, str | None] = {}
         for file in files:
             folder, name = _split(file.path)
@@ -92,16 +94,27 @@ class _Folders:
     def is_copy(self, file: SourceFile, pickled: Callable[[SourceFile], bool]) -> bool:
         """Tell whether a server leaves the file alone, since what it holds is there in a better form."""
         folder, name = _split(file.path)
-        if not self._is_of_model(folder):
-            return False
-        top = folder.split("/", 1)[0].lower()
-        if folder and self._has_weights("") and (top in _COPY_FOLDERS or _TRAINING_FOLDERS.fullmatch(top)):
-            return True
-        if _is_any(name, _TRAINING) or (self._has_weights(folder) and _is_any(name, _OTHER_FRAMEWORKS)):
-            return True
-        if self._is_other_set(folder, name):
+        if folder not in self._alike:
+            self._alike[folder] = self._of_all_in(folder)
+        alike = self._alike[folder]
+        if alike is not None:
+            return alike
+        if _is_any(name, _SPEAKING) and self._is_named_as_copy(folder, name):
             return True
         return self._is_worse_format(file, folder, name, pickled)
+
+    def _of_all_in(self, folder: str) -> bool | None:
+        """What is so of all files in a folder, whatever their names; None where names count."""
+        if not any(self._has_weights(above) for above in _upwards(folder)):
+            return False  # no weights lie in it or above it
+        top = folder.split("/", 1)[0].lower()
+        copies = self._has_weights("") and (top in _COPY_FOLDERS or _TRAINING_FOLDERS.fullmatch(top))
+        return True if folder and copies else None
+
+    def _is_named_as_copy(self, folder: str, name: str) -> bool:
+        if _is_any(name, _TRAINING) or (self._has_weights(folder) and _is_any(name, _OTHER_FRAMEWORKS)):
+            return True
+        return self._is_other_set(folder, name)
 
     def _is_other_set(self, folder: str, name: str) -> bool:
         """Tell of the same format whether it is another set of the same weights: unindexed, Mistral's, a precision."""
@@ -133,12 +146,6 @@ class _Folders:
         if better != folder and "config.json" in self._names[folder]:
             return False  # a part of its own, as sentence-transformers' 2_Dense
         return _is_any(name, _PICKLES) or pickled(file)
-
-    def _is_of_model(self, folder: str) -> bool:
-        """Tell whether weights lie in a folder or above it."""
-        if folder not in self._of_model:
-            self._of_model[folder] = any(self._has_weights(above) for above in _upwards(folder))
-        return self._of_model[folder]
 
     def _better(self, folder: str) -> str | None:
         """The nearest folder, upwards, that holds weights in a format that servers prefer."""

@@ -146,8 +146,11 @@ def model_problems(uri: str, files: Sequence[SourceFile], listed: Iterable[str],
     """Tell what a model lacks as a whole: it is an adapter alone, or has no configuration."""
     paths = [file.path for file in files]
     names = {path.rpartition("/")[2] for path in paths}
-    adapters = [path for path in paths if path.rpartition("/")[2].startswith("adapter_model")]
-    base = [path for path in paths if is_weights(path) and path not in adapters]
+    weights = [path for path in paths if is_weights(path)]
+    adapters = [
+        path for path in paths if "adapter_model" in path and path.rpartition("/")[2].startswith("adapter_model")
+    ]
+    base = [path for path in weights if path not in adapters]
     if adapter:
         if is_adapter(paths):
             return []
@@ -160,7 +163,7 @@ def model_problems(uri: str, files: Sequence[SourceFile], listed: Iterable[str],
             f"{uri}: is an adapter, and its base model's weights are not there: serve it with its base model "
             f"(the model's key `adapters`), or pack it by itself with --adapter"
         ]
-    if not any(_CONFIG_READERS.fullmatch(path) for path in paths) or any(CONFIGS.fullmatch(name) for name in names):
+    if not any(_CONFIG_READERS.fullmatch(path) for path in weights) or any(CONFIGS.fullmatch(name) for name in names):
         return []
     absent = "--ignore leaves it out" if "config.json" in set(listed) else "it is not there: fetch it"
     return [f"{uri}: no server could tell what its weights are: config.json is needed, and {absent}"]

@@ -178,7 +178,7 @@ def _converted(
     files: list[SourceFile] = []
     for name in answer["files"]:
         path = made / name
-        found = FolderFile(group.path(name), path, path.stat(follow_symlinks=False)).source_file()
+        found = FolderFile(group.path(name), str(path), path.stat(follow_symlinks=False)).source_file()
         # Not the temporary file's own: what is made of the same pickles is the same layer in the next run.
         identity = f"converted:{identities.hexdigest()}:{name}"
         files.append(replace(found, identity=identity, changed_at=changed_at))

@@ -4,8 +4,9 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelimage import remedies, weights
 from modelimage.errors import ImageError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 _DOWNLOADS = ".cache/huggingface/download"
+_NAME = attrgetter("name")
 
 
 def parse(uri: str) -> Path:
@@ -79,19 +81,21 @@ def local_folder(uri: str, *_: "Selection | Patience | Reporter | Path") -> Path
     return Path(uri)
 
 
-def _stat_or_none(path: Path) -> os.stat_result | None:
+def _stat_or_none(path: str) -> os.stat_result | None:
     try:
         return os.lstat(path)
     except OSError:
         return None
 
 
-@dataclass(frozen=True)
-class FolderFile:
-    """A file that was found: its path below the folder, its real path, and what it looked like then."""
+class FolderFile(NamedTuple):
+    """A file that was found: its path below the folder, its real path, and what it looked like then.
+
+    A tuple, and its real path a text: a folder may hold tens of thousands of files.
+    """
 
     path: str
-    real: Path
+    real: str
     status: os.stat_result
 
     def changed(self, now: os.stat_result | None) -> str | None:
@@ -113,7 +117,14 @@ class FolderFile:
         # The change time is in it as well: tools that keep the modification time (rsync -t, cp -p) still move it.
         identity = f"file:{self.real}:{was.st_dev}:{was.st_ino}:{was.st_size}:{was.st_mtime_ns}:{was.st_ctime_ns}"
         changed_at = max(was.st_mtime, was.st_ctime)
-        return SourceFile(self.path, was.st_size, identity, self._read, changed_at, self.real)
+        return SourceFile.quickly(
+            path=self.path,
+            size=was.st_size,
+            identity=identity,
+            read_range=self._read,
+            changed_at=changed_at,
+            local=self.real,
+        )
 
     def _read(self, start: int, end: int) -> Iterator[bytes]:
         # What is read at once needs no generator: of small files there may be tens of thousands.
@@ -134,11 +145,10 @@ class FolderFile:
     def _piece(self, start: int, end: int) -> bytes:
         descriptor = self._opened()
         try:
-            self._expect(os.fstat(descriptor))
             data = self._read_at(descriptor, start, end) if end > start else b""
             while len(data) < end - start:
                 data += self._read_at(descriptor, start + len(data), end)
-            self._expect(os.fstat(descriptor))
+            self._expect(os.fstat(descriptor))  # what is as it was found after the reading was so before it
             return data
         finally:
             os.close(descriptor)
@@ -193,21 +203,22 @@ def walk(uri: str) -> Walk:
     # Paths are put together as text: a folder may hold tens of thousands of files.
     def visit(folder: str, below: str) -> None:
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            entries = sorted(os.scandir(folder), key=_NAME)
         except OSError as error:
             found.unreadable.append(f"{folder}: cannot be read: {error.strerror}: allow it for this user")
             return
         for entry in entries:
-            path = f"{below}{entry.name}"
-            if entry.name.startswith("."):
+            name = entry.name
+            path = below + name
+            if name.startswith("."):
                 found.hidden.append(path)
             elif entry.is_dir(follow_symlinks=False):
                 visit(entry.path, f"{path}/")
             else:
                 linked = entry.is_symlink()
-                real = Path(os.path.realpath(entry.path) if linked else f"{prefix}{path}")
+                real = os.path.realpath(entry.path) if linked else prefix + path
                 status = _stat_or_none(real)
-                leaves = linked and not any(real.is_relative_to(allowed) for allowed in inside)
+                leaves = linked and not any(Path(real).is_relative_to(allowed) for allowed in inside)
                 if status and stat.S_ISREG(status.st_mode) and not leaves:
                     found.files.append(FolderFile(path, real, status))
                 else:

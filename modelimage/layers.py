@@ -39,6 +39,7 @@ _FILE_OVERHEAD_BYTES = 64 << 10  # what a layer has beside its file: tar headers
 LARGE_FILE_BYTES = 64 << 20
 """A file of this size is a layer of its own whatever its name says."""
 
+_WORTH_A_CALL_BYTES = CHUNK_BYTES // 2
 _SHOWN = 3  # of files that are told by name
 _TRAILER = bytes(2 * BLOCK_BYTES)
 _FORMAT_VERSION = 1  # part of what a remembered digest hangs on: raise it whenever the bytes below change
@@ -109,27 +110,20 @@ class Layer:
     def chunks(self) -> Iterator[bytes]:
         """Yield the layer's bytes, small pieces joined so that each piece is worth a system call."""
         pending = bytearray()
-        for piece in self._pieces():
-            if len(piece) < CHUNK_BYTES // 2:
-                pending += piece
-                if len(pending) < CHUNK_BYTES // 2:
-                    continue
-                piece = b""  # noqa: PLW2901 - the piece is in `pending` now
-            if pending:
-                yield bytes(pending)
-                pending.clear()
-            if piece:
-                yield piece
-        if pending:
-            yield bytes(pending)
-
-    def _pieces(self) -> Iterator[bytes]:
         for head, file in self._parts:
-            yield head
-            if file:
-                yield from file.read()
-                yield bytes(padding(file.size))
-        yield _TRAILER
+            pending += head
+            if file is None:
+                continue
+            for piece in file.read():
+                if len(piece) < _WORTH_A_CALL_BYTES:
+                    pending += piece
+                if pending and (len(pending) >= _WORTH_A_CALL_BYTES or len(piece) >= _WORTH_A_CALL_BYTES):
+                    yield bytes(pending)
+                    pending.clear()
+                if len(piece) >= _WORTH_A_CALL_BYTES:
+                    yield piece
+            pending += _TRAILER[: padding(file.size)]
+        yield bytes(pending + _TRAILER)
 
 
 def _folders(files: Iterable[SourceFile]) -> list[str]:
@@ -172,8 +166,10 @@ def plan_layers(
                 for file in too_large
             )
         )
-    shards = [file for file in ordered if is_shard(file)]
-    small = [file for file in ordered if not is_shard(file)]
+    shards: list[SourceFile] = []
+    small: list[SourceFile] = []
+    for file in ordered:
+        (shards if is_shard(file) else small).append(file)
     links = tuple((name, f"{IMAGE_ROOT}/{name}") for name in sorted({file.path.split("/", 1)[0] for file in ordered}))
     small_groups = _pack_consecutive(small, needs, LAYER_LIMIT_BYTES) or [()]
     taken = base_layers + len(small_groups)

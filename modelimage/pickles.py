@@ -19,7 +19,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from modelimage.source import SourceFile
 
@@ -40,7 +40,8 @@ _IDENTIFIERS = re.compile(r"[A-Za-z_][\w.]* [A-Za-z_][\w.]*")
 _ENOUGH = 3
 _CODES = frozenset(opcode.code.encode("latin-1") for opcode in pickletools.opcodes)
 _HIGHEST = max(opcode.proto for opcode in pickletools.opcodes)
-_OCTAL = b"01234567 "
+_OCTAL, _BINARY = b"01234567 ", frozenset({b"\x80", b"\xff"})
+_CHECKSUM_DIGITS = 6  # a tar header's checksum is the sum of its 512 bytes, at most 0o373410
 _OBJECTS = re.compile(rb"'descr':\s*(?:'[|<>=]?O|\[.*?'[|<>=]?O)", re.DOTALL)
 
 _UNPACKERS: dict[bytes, Callable[[], Callable[[bytes, int], bytes]]] = {
@@ -172,7 +173,7 @@ def _zip_head_holds_pickles(head: bytes, depth: int) -> bool:
     return False
 
 
-def _archive_holds_pickles(path: Path) -> bool:
+def _archive_holds_pickles(path: str) -> bool:
     """Look into each member of a zip archive on a disk: what is pickled need not come first."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -190,7 +191,11 @@ def _archive_holds_pickles(path: Path) -> bool:
 
 def _is_tar(head: bytes) -> bool:
     # PyTorch before 0.4 wrote tar archives. Their checksum is octal digits, or a number after a byte that says so.
-    if head[148:149] not in {b"\x80", b"\xff"} and head[148:156].partition(b"\0")[0].strip(_OCTAL):
+    # Text is told from them without tarfile's help, which takes longer: there may be tens of thousands of such files.
+    if len(head) < tarfile.BLOCKSIZE:
+        return False
+    number = head[148:156].partition(b"\0")[0].strip(b" ")
+    if number[:1] not in _BINARY and (number.strip(_OCTAL) or len(number.lstrip(b"0")) > _CHECKSUM_DIGITS):
         return False
     try:
         return tarfile.TarInfo.frombuf(head[:512], "utf-8", "replace").chksum > 0

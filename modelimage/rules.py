@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 
@@ -96,8 +95,10 @@ class _Looks:
         return self._problems[file.path]
 
     def _look(self, file: SourceFile) -> None:
-        with suppress(ImageError):  # what cannot be read is told by who looks
+        try:  # noqa: SIM105 - `suppress` takes a tenth of the time of the look
             file = file.at_hand()
+        except ImageError:
+            pass  # what cannot be read is told by who looks
         self._pickled[file.path] = self._is_pickle(file)
         self._problems[file.path] = file_problems(file, self._allow)
 
@@ -122,6 +123,8 @@ def check_names(uri: str, paths: list[str]) -> list[str]:
     # Buckets know no folders: their names may hold what no file's path can, or what leaves the folder it is put in.
     folders = _folders(paths)
     for path in paths:
+        if _is_usual(path) and path not in folders:
+            continue
         if not _is_utf8(path):
             problems.append(f"{uri}: the file name {path!r} is not UTF-8: rename it")
             continue
@@ -137,6 +140,12 @@ def check_names(uri: str, paths: list[str]) -> list[str]:
             continue
         problems.append(f"{uri}: {what}: rename it, or {remedies.leave_out(path)}")
     return problems
+
+
+def _is_usual(path: str) -> bool:
+    """Tell of a short path of ASCII letters, without empty parts and leading dots, that nothing is wrong with it."""
+    plain = len(path) <= _NAME_BYTES and path.isascii() and path.isprintable()
+    return plain and "//" not in path and "/." not in path and path[:1] not in {"", "/", "."} and path[-1] != "/"
 
 
 def _folders(paths: Iterable[str]) -> set[str]:

@@ -9,8 +9,7 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from modelimage.errors import ImageError
 from oci_model_serving.reference import DIGEST
@@ -50,7 +49,7 @@ class SourceFile:
     identity: str
     read_range: Callable[[int, int], Iterator[bytes]]
     changed_at: float | None = None
-    local: Path | None = None
+    local: str | None = None
     checksum: Callable[[], Checksum] | None = None
     part_of: "Whole | None" = None
     published: bool = False
@@ -61,6 +60,13 @@ class SourceFile:
         packed = zlib.compress(content, 1)
         identity = f"sha256:{hashlib.sha256(content).hexdigest()}"
         return cls(path, len(content), identity, lambda start, end: iter((zlib.decompress(packed)[start:end],)))
+
+    @classmethod
+    def quickly(cls, **fields: Any) -> "SourceFile":
+        """The same as the class called with these fields, in a third of the time: there may be tens of thousands."""
+        file = object.__new__(cls)
+        file.__dict__.update(fields)
+        return file
 
     @property
     def sha256(self) -> str:
@@ -89,15 +95,27 @@ class SourceFile:
 
     def at_hand(self) -> "SourceFile":
         """The same with its content read, for looking at it more than once; nothing is checked."""
-        content = self.head(self.size)
-        held = object.__new__(SourceFile)
-        # dataclasses.replace sets every field anew, which for small files costs as much as reading them.
-        held.__dict__.update(self.__dict__, read_range=lambda start, end: iter((content[start:end],)))
-        return held
+        return _Held.of_file(self, self.head(self.size))
 
     def head(self, limit: int) -> bytes:
         """The first `limit` bytes, or all where there are fewer; the rest is not read, and nothing is checked."""
         return b"".join(self.read_range(0, min(limit, self.size)))
+
+
+class _Held(SourceFile):
+    """A file whose content was read: its head is not read again."""
+
+    content: bytes
+
+    @classmethod
+    def of_file(cls, file: SourceFile, content: bytes) -> "_Held":
+        held = object.__new__(cls)
+        # dataclasses.replace sets every field anew, which for small files costs as much as reading them.
+        held.__dict__.update(file.__dict__, content=content)
+        return held
+
+    def head(self, limit: int) -> bytes:
+        return self.content[:limit]
 
 
 def _checked(chunks: Iterator[bytes], checksum: Checksum) -> Iterator[bytes]:

@@ -88,7 +88,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     real = FolderFile._read
 
     def reading(self: FolderFile, start: int, end: int) -> Iterator[bytes]:
-        read.append(self.real.name)
+        read.append(Path(self.real).name)
         return real(self, start, end)
 
     monkeypatch.setattr(FolderFile, "_read", reading)
@@ -166,7 +166,7 @@ def test_a_file_that_is_being_written_gives_no_fingerprint(model: Path, large: P
 
     def growing(self: FolderFile, start: int, end: int) -> Iterator[bytes]:
         for chunk in real(self, start, end):
-            with self.real.open("ab") as out:
+            with Path(self.real).open("ab") as out:
                 out.write(b"x")
             yield chunk
 
