@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ _PROJECT = (
     "smoke",
     "watch",
 )
+_CHANGING = ("state", "project/.local", "project/Pulumi.*.yaml", "calls.jsonl", "switches.json", "*.plan", "own.yaml")
 _SECONDS = 240
 _QUIET = {"same", "refresh", "read"}
 
@@ -125,6 +127,21 @@ class Ground:
     def switch(self, switches: Switches) -> None:
         """Let the providers do what is asked for, from now on."""
         switches.write(self.folder)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Put back, at the end, what there was: the state, the stacks' settings and files, the switches and the calls.
+
+        So tests share a ground, whose program is loaded once, and what was deployed on it.
+        """
+        with tempfile.TemporaryDirectory() as saved:
+            _copy(self.folder, Path(saved))
+            try:
+                yield
+            finally:
+                for path in _changing(self.folder):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                _copy(Path(saved), self.folder)
 
     def pulumi(self, *arguments: str, stdin: str = "") -> Done:
         """Run a command of the CLI on the project."""
@@ -228,6 +245,18 @@ class Stack:
         return found
 
 
+def _changing(folder: Path) -> list[Path]:
+    """What runs of the engine, and tests, write to a ground."""
+    return [path for pattern in _CHANGING for path in folder.glob(pattern)]
+
+
+def _copy(ground: Path, to: Path) -> None:
+    for path in _changing(ground):
+        copy = to / path.relative_to(ground)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(path, copy, symlinks=True) if path.is_dir() else shutil.copy2(path, copy)
+
+
 def module_code(name: str) -> str:
     """A text for `python -c` that runs a module of the tests from anywhere, with the arguments that follow."""
     run = f"runpy.run_module('{name}', run_name='__main__', alter_sys=True)"
@@ -238,7 +267,7 @@ def install(folder: Path, package: str) -> None:
     """Put a package's provider of the tests into a folder: the name on PATH is what makes it the provider."""
     path = folder / f"pulumi-resource-{package}"
     path.write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" -c "{module_code("tests.engine.provider")}" {package} "$@"\n',
+        f'#!/bin/sh\nexec "{sys.executable}" -c "{module_code("tests.engine.provider.alone")}" {package} "$@"\n',
         encoding="utf-8",
     )
     path.chmod(0o755)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +15,17 @@ pytestmark = [*stacks.ENGINE, pytest.mark.xdist_group("engine-changes")]
 POOL = "gcp:container/nodePool:NodePool::l4"
 
 
-@pytest.fixture
-def dev(tmp_path: Path) -> Iterator[Stack]:
-    with stacks.ground(tmp_path / "ground") as ground:
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with stacks.ground(tmp_path_factory.mktemp("changes") / "ground") as ground:
         (dev,) = stacks.deployed(ground, "dev")
         yield dev
+
+
+@pytest.fixture
+def dev(deployed: Stack) -> Iterator[Stack]:
+    with deployed.ground.kept():
+        yield deployed
 
 
 def ignored() -> dict[str, list[str]]:

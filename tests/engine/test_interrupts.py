@@ -3,7 +3,6 @@
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,10 +18,16 @@ NO_ROOM = "Error waiting for creating GKE NodePool: ZONE_RESOURCE_POOL_EXHAUSTED
 _SECONDS = 60
 
 
-@pytest.fixture
-def dev(tmp_path: Path) -> Iterator[Stack]:
-    with stacks.ground(tmp_path / "ground") as ground:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with stacks.ground(tmp_path_factory.mktemp("interrupts") / "ground") as ground:
         yield ground.stack("dev")
+
+
+@pytest.fixture
+def dev(made: Stack) -> Iterator[Stack]:
+    with made.ground.kept():
+        yield made
 
 
 def pools(stack: Stack) -> list[dict[str, Any]]:

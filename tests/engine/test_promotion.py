@@ -26,11 +26,17 @@ def registry(tmp_path: Path) -> Iterator[RegistryServer]:
         yield server
 
 
-@pytest.fixture
-def ground(tmp_path: Path) -> Iterator[Ground]:
-    with stacks.ground(tmp_path / "ground") as ground:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    with stacks.ground(tmp_path_factory.mktemp("promotion") / "ground") as ground:
         ground.switch(Switches())
         yield ground
+
+
+@pytest.fixture
+def ground(shared: Ground) -> Iterator[Ground]:
+    with shared.kept():
+        yield shared
 
 
 def stack(on: Ground, name: str, registry: RegistryServer, model: dict[str, Any]) -> Stack:

@@ -1,7 +1,6 @@
 """Set-ups that people run, by the real engine: images without a cluster, and pools of others."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,11 +26,17 @@ ADOPTED = {"name": "prod", "location": "us-central1"}
 POOL = {"accelerator": "nvidia-l4", "existing": "gpu", "sharing": {"maxClients": 2}}
 
 
-@pytest.fixture
-def ground(tmp_path: Path) -> Iterator[Ground]:
-    with stacks.ground(tmp_path / "ground") as ground:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    with stacks.ground(tmp_path_factory.mktemp("set_ups") / "ground") as ground:
         ground.switch(Switches(instead={**stacks.FAR, "*-build": f"echo '{_BUILT}'"}))
         yield ground
+
+
+@pytest.fixture
+def ground(shared: Ground) -> Iterator[Ground]:
+    with shared.kept():
+        yield shared
 
 
 def stack(on: Ground, settings: Mapping[str, Any]) -> Stack:

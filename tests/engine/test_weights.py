@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,10 +14,16 @@ pytestmark = [*stacks.ENGINE, pytest.mark.xdist_group("engine-weights")]
 BUILDS = {"tiny-qwen2-build", "tiny-qwen2-kubeai-build"}
 
 
-@pytest.fixture
-def ground(tmp_path: Path) -> Iterator[Ground]:
-    with stacks.ground(tmp_path / "ground") as made:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    with stacks.ground(tmp_path_factory.mktemp("weights") / "ground") as made:
         yield made
+
+
+@pytest.fixture
+def ground(shared: Ground) -> Iterator[Ground]:
+    with shared.kept():
+        yield shared
 
 
 def builds(done: Done) -> set[str]:

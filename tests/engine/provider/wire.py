@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from google.protobuf import json_format, struct_pb2  # type: ignore[import-untyped]
-from pulumi.runtime import rpc
 
 Properties = dict[str, Any]
-UNKNOWN = rpc.UNKNOWN
-_SIGNATURE = rpc._special_sig_key
-_SECRET = rpc._special_secret_sig
+# Constants of the protocol (pulumi/pulumi, sdk/go/common/resource/sig and sdk/go/common/resource/plugin/rpc.go), which
+# the SDK has in `pulumi.runtime.rpc`: that cannot be imported without all of it (`alone`).
+UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+_SIGNATURE = "4dabf18193072939515e22adb298388d"
+_SECRET = "1b47061264138c4ac30d75fd1eb44270"
 
 
 def read(struct: Any) -> Properties:
