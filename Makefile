@@ -1,13 +1,17 @@
-# `make help` lists the targets. Each sets up what it needs: .venv from the pinned requirements, once.
+# `make help` lists the targets. Each sets up what it needs: .venv from the locked requirements, once.
 STACK ?= local
 BENCH ?= image
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 OMS := $(VENV)/bin/oms
+# Nothing but wheels whose hash the lock names: a source package would run its own build, with tools that no lock names.
+INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all:
+COMPILE := $(RUN) -m uv pip compile --quiet --universal --no-build --python-version 3.10 --generate-hashes \
+  --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview smoke test lint format docs plans replacements e2e bench clean
+.PHONY: help up preview smoke test lint format docs plans replacements lock e2e bench clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sed 's/^/  make /' | expand -t 20
@@ -57,6 +61,11 @@ plans: $(VENV)/.dev ## Write the plans of dev and prod anew (tests/plans/*.json)
 replacements: $(VENV)/.dev ## Write what replaces a resource anew from the providers' schemas (needs the Pulumi CLI)
 	$(RUN) -m tests.offline.replacing $(ARGS)
 
+lock: $(VENV)/.dev ## Write requirements*.lock anew from requirements*.txt; ARGS=--upgrade for newer versions of what they pull in
+	$(COMPILE) $(ARGS) requirements.txt --output-file requirements.lock >/dev/null
+	$(COMPILE) $(ARGS) requirements-dev.txt --constraints requirements.lock --output-file requirements-dev.lock >/dev/null
+	$(COMPILE) $(ARGS) requirements-convert.txt --constraints requirements.lock --output-file requirements-convert.lock >/dev/null
+
 bench: $(VENV)/.dev ## Measure: BENCH=image compares builders, BENCH=shapes packs large models, BENCH=shares packs one by several pods, BENCH=plan times plans (bench/*/README.md)
 	$(RUN) bench/$(BENCH)/run.py $(ARGS)
 
@@ -66,14 +75,15 @@ clean: ## Remove .venv, caches and what the local stack left
 	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# The platforms of the locks (pyproject.toml, tool.uv): elsewhere pip would pass over every line of them.
 $(VENV)/.python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import platform as p, sys; this = p.python_implementation(), sys.platform, p.machine(); here = " ".join((this[0], p.python_version(), "on", *this[1:])); known = this[0] == "CPython" and (3, 10) <= sys.version_info[:2] <= (3, 13) and this[1:] in {("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "x86_64"), ("darwin", "arm64")}; sys.exit(None if known else f"CPython 3.10 to 3.13 on Linux or macOS, x86-64 or ARM64, is needed, this is {here}: make PYTHON=python3.12 ...")'
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "a virtual environment could not be made: install Python's venv module (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	@touch $@
 
-$(VENV)/.runtime: $(VENV)/.python requirements.txt constraints.txt
-	@echo "installing requirements.txt into $(VENV)"
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+$(VENV)/.runtime: $(VENV)/.python requirements.lock
+	@echo "installing requirements.lock into $(VENV)"
+	@$(INSTALL) -r requirements.lock
 	@touch $@
 
 # Runs the command from this checkout, whatever the working directory; its children's environment stays as it is.
@@ -84,7 +94,7 @@ $(OMS): $(VENV)/.runtime Makefile
 	  "$$python" "$(CURDIR)" > $@
 	@chmod +x $@
 
-$(VENV)/.dev: $(OMS) requirements-dev.txt
-	@echo "installing requirements-dev.txt into $(VENV)"
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+$(VENV)/.dev: $(OMS) requirements-dev.lock
+	@echo "installing requirements-dev.lock into $(VENV)"
+	@$(INSTALL) -r requirements-dev.lock
 	@touch $@

@@ -1,7 +1,6 @@
 """The Pulumi engine: where it is, which backend, passphrase and settings a stack has; the same for every command."""
 
 import json
-import multiprocessing
 import os
 import re
 import shutil
@@ -21,7 +20,9 @@ from components.settings.types import Target
 from oci_model_serving.errors import InputError, OmsError
 from oci_model_serving.foreign import in_line, read_json
 
-INSTALL_SECONDS = 60
+VERSIONS = Path("~/.pulumi/versions")
+"""Where the SDK's installer and `oms engine install` leave the CLI, in a folder for each version."""
+
 _OUTPUTS_SECONDS = 120
 _STDERR = 2
 _PLAN_BROKEN = re.compile(r"violates plan|not allowed by the plan")
@@ -43,20 +44,8 @@ class PlanBrokenError(OmsError):
 
 
 def find() -> str | None:
-    """The path of `pulumi`: on PATH, or the newest that the SDK's installer has left, or none."""
+    """The path of `pulumi`: on PATH, or the newest that was installed for the SDK, or none; nothing is fetched."""
     return shutil.which("pulumi") or _installed()
-
-
-def install() -> str | None:
-    """Let the SDK's installer fetch the CLI, for at most a minute; the path of `pulumi`, or none."""
-    # The installer has no bound of its own: without a way out it would try for minutes.
-    process = multiprocessing.get_context("spawn").Process(target=_install, daemon=True)
-    process.start()
-    process.join(INSTALL_SECONDS)
-    if process.is_alive():
-        process.terminate()
-        process.join()
-    return _installed()
 
 
 @dataclass(frozen=True)
@@ -256,8 +245,8 @@ def _has_backend(project: Project, environment: Mapping[str, str]) -> bool:
 
 
 def _installed() -> str | None:
-    """The newest of what the installer left in its own default folder."""
-    folders = (Path.home() / ".pulumi" / "versions").glob("*")
+    """The newest of what is installed for the SDK."""
+    folders = VERSIONS.expanduser().glob("*")
     for folder in sorted(folders, key=lambda one: _version(one.name), reverse=True):
         path = folder / "bin" / "pulumi"
         if path.is_file() and os.access(path, os.X_OK):
@@ -269,13 +258,3 @@ def _version(name: str) -> tuple[list[int], bool]:
     """How versions sort: by number, and a pre-release before its release."""
     release, _, before = name.partition("-")
     return [int(number) for number in re.findall(r"\d+", release)], not before
-
-
-def _install() -> None:
-    from pulumi.automation import PulumiCommand  # in the child that may hang, and only there
-
-    # What goes wrong is told by its absence: the caller falls back and says so in one line.
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 1)
-    os.dup2(quiet, 2)
-    PulumiCommand.install()

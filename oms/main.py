@@ -57,7 +57,7 @@ def completion(shell: str) -> None:
     click.echo(kind(oms, {}, "oms", _COMPLETE).source())
 
 
-oms.add("Deploy", up.up, up.preview)
+oms.add("Deploy", up.up, up.preview, up.engine_group)
 oms.add("Look, without engine or cloud", plan.plan, plan.diff, plan.policy, plan.stacks, plan.schema)
 oms.add("What is deployed", check.check, check.pause, check.resume, check.coldstart)
 oms.add("Images", image.image)

@@ -1,5 +1,6 @@
 """`oms up` and `oms preview`: the engine where there is one, and else, for a local stack, the same in this process."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from components.settings.stack_file import Project, StackConfig
     from oms.engine import Engine
 
+_INSTALL = "install it, or let `oms engine install` fetch it"
 _model = click.option(
     "--model", type=click.Path(path_type=Path), help="A folder of weights for the local stack, instead of a tiny model."
 )
@@ -78,22 +80,46 @@ def preview(*, stack: str, model: Path | None, save_plan: Path | None, prices: P
         return
     from oms.plan import planned, show
 
+    _say_in_process()
     show(planned(project, stack, config), "json" if as_json else "table")
+
+
+@click.group("engine")
+def engine_group() -> None:
+    """Install the Pulumi CLI, which no other command fetches."""
+
+
+@engine_group.command("install")
+@click.option("--sha256", metavar="HEX", help="Take only an archive of this SHA-256, whatever its release lists.")
+@json_option
+def engine_install(*, sha256: str | None, as_json: bool) -> None:
+    """Fetch the Pulumi CLI of the SDK's version into ~/.pulumi/versions.
+
+    The archive is held to the release's list of checksums. That list comes from the same host, so it shows that the
+    archive is whole, not who made it: --sha256 holds it to what you have established yourself (docs/environments.md).
+    """
+    from oms.engine_release import install
+
+    with interruptible("nothing was installed"):
+        installed = install(sha256)
+    if as_json:
+        print_json(asdict(installed))
+    else:
+        tell(f"installed {installed.path}, from an archive of sha256 {installed.sha256}")
 
 
 def _engine(project: "Project", stack: str, config: "StackConfig", *, plan: str | None) -> "Engine | None":
     from oms import engine
 
-    _ = config.target  # before a minute is spent on the installer
-    path = engine.find() or engine.install()
-    if path:
+    if path := engine.find():
         return engine.Engine.of(path, project, stack, config)
     if plan:
-        raise InputError(
-            f"{plan} needs the Pulumi CLI, and there is none on PATH and none could be fetched: install it"
-        )
-    tell("no Pulumi CLI on PATH and none could be fetched: running in-process, no state is recorded")
+        raise InputError(f"{plan} needs the Pulumi CLI, and there is none on PATH: {_INSTALL}")
     return None
+
+
+def _say_in_process() -> None:
+    tell(f"no Pulumi CLI on PATH: running in-process, no state is recorded; for the engine, {_INSTALL}")
 
 
 def _in_process(project: "Project", stack: str, config: "StackConfig", *, as_json: bool) -> dict[str, object]:
@@ -103,9 +129,10 @@ def _in_process(project: "Project", stack: str, config: "StackConfig", *, as_jso
 
     if config.target is not Target.LOCAL:
         raise InputError(
-            f"stack {stack!r} lives on Google Cloud, which needs the Pulumi CLI, and there is none on PATH and none "
-            f"could be fetched: install it, or look at the plan with `oms preview --stack {stack}`"
+            f"stack {stack!r} lives on Google Cloud, which needs the Pulumi CLI, and there is none on PATH: "
+            f"{_INSTALL}, or look at the plan with `oms preview --stack {stack}`"
         )
+    _say_in_process()
     with interruptible("no other build is started; the same command again goes on"):
         plan = planned(project, stack, config, build=True)
     if not as_json:
@@ -114,8 +141,8 @@ def _in_process(project: "Project", stack: str, config: "StackConfig", *, as_jso
     tell(f"wrote {len(write(plan, manifests))} manifests to {manifests}")
     if config.kubeconfig:
         tell(
-            f"error: nothing was deployed to the cluster of {config.kubeconfig}: that needs the Pulumi CLI; install "
-            "it, or apply the manifests yourself"
+            f"error: nothing was deployed to the cluster of {config.kubeconfig}: that needs the Pulumi CLI: "
+            f"{_INSTALL}, or apply the manifests yourself"
         )
         raise failed()
     outputs: dict[str, object] = plan.data()["outputs"]

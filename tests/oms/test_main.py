@@ -16,7 +16,7 @@ from tests.offline.conftest import EXTENDED, MakeProject
 from tests.workflows import install
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["up", "preview", "plan", "diff", "policy", "stacks", "schema"]
+COMMANDS = ["up", "preview", "engine", "plan", "diff", "policy", "stacks", "schema"]
 COMMANDS += ["check", "pause", "resume", "coldstart", "image", "completion"]
 VERBS = {
     "pack",
@@ -41,7 +41,7 @@ def run(*words: str, **more: object) -> "subprocess.CompletedProcess[str]":
 def test_the_help_lists_every_command_with_a_line_that_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     said = capsys.readouterr().out
-    assert list(oms.sections["Deploy"]) == ["up", "preview"]
+    assert list(oms.sections["Deploy"]) == ["up", "preview", "engine"]
     assert {name for names in oms.sections.values() for name in names} == set(COMMANDS)
     for name in COMMANDS:
         assert f"\n  {name} " in said
@@ -54,10 +54,10 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     assert main([name, "--help"]) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"Usage: oms {name}")
-    if name not in {"image", "completion", "stacks", "schema"}:
+    if name not in {"engine", "image", "completion", "stacks", "schema"}:
         assert "--stack NAME" in said
         assert "[default: local]" in " ".join(said.split())
-    if name not in {"image", "completion"}:
+    if name not in {"engine", "image", "completion"}:
         assert "--json" in said
 
 
@@ -319,8 +319,7 @@ def test_an_interrupt_of_up_without_engine_ends_its_build_and_starts_no_other(pr
     (folder / "modelimage" / "__init__.py").write_text(EXTENDED)
     (folder / "modelimage" / "__main__.py").write_text(BUILD)
     (folder / "no_engine.py").write_text(
-        "import oms.engine\nfrom oms.main import start\n"
-        "oms.engine.find = oms.engine.install = lambda: None\nstart('up')\n"
+        "import oms.engine\nfrom oms.main import start\noms.engine.find = lambda: None\nstart('up')\n"
     )
     code, said = interrupted(["no_engine"], folder, folder / "started")
     assert code == 130

@@ -2,7 +2,9 @@
 
 import json
 import os
+import socket
 import stat
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -42,7 +44,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "find", lambda: None)
-    monkeypatch.setattr(engine, "install", lambda: None)
 
 
 @pytest.fixture
@@ -356,6 +357,28 @@ def test_without_an_engine_the_run_is_in_process_and_says_so(
     assert "running in-process, no state is recorded" in capsys.readouterr().err
 
 
+def test_an_engine_that_is_missing_is_named_and_not_fetched(
+    project: Path,
+    in_process: list[tuple[str, bool]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def reached(*_: object) -> None:
+        raise AssertionError("nothing is asked for")
+
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr(socket.socket, "connect", reached)
+    monkeypatch.setattr(subprocess, "Popen", reached)
+
+    assert main(["up"]) == 0
+    assert main(["up", "--stack", "dev"]) == 2
+
+    said = capsys.readouterr().err
+    assert said.count("running in-process") == 1
+    assert said.count("let `oms engine install` fetch it") == 2
+    assert not (project / "home").exists()
+
+
 @pytest.mark.usefixtures("no_engine", "in_process")
 def test_a_cluster_in_the_settings_that_no_engine_can_reach_is_a_failure_after_the_manifests(
     project: Path, capsys: pytest.CaptureFixture[str]
@@ -399,9 +422,3 @@ def test_a_wrong_call_says_what_to_write(
 ) -> None:
     assert main(arguments) == 2
     assert expected in capsys.readouterr().err
-
-
-def test_an_installer_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
-    monkeypatch.setattr(engine, "INSTALL_SECONDS", 0.01)
-
-    assert engine.install() is None
