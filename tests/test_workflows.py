@@ -1,8 +1,11 @@
+import io
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -217,19 +220,19 @@ words = sys.argv[1:]
 with (state / "calls").open("a") as calls:
     calls.write(json.dumps(words) + "\\n")
 given = json.loads((state / "given.json").read_text())
-if words[:2] == ["run", "download"]:
-    if not given["plans"]:
-        sys.exit("no artifact matches")
-    for stack, text in given["plans"].items():
-        folder = pathlib.Path("plans", f"plan-{{stack}}")
-        folder.mkdir(parents=True)
-        (folder / "plan.md").write_text(text)
+target = next(word for word in words if word.startswith("repos/"))
+if target.endswith("/artifacts"):
+    (name,) = (word.partition("=")[2] for word in words if word.startswith("name="))
+    print(json.dumps({{"artifacts": [one for one in given["artifacts"] if one["name"] == name]}}))
+elif target.endswith("/zip"):
+    sys.stdout.buffer.write((state / target.split("/")[-2]).read_bytes())
+elif target.endswith("/contents"):
+    print(json.dumps([{{"name": name}} for name in given["files"]]))
 elif "--input" in words:
     method, body = words[words.index("--method") + 1], json.loads(pathlib.Path(words[-1]).read_text())
     with (state / "written").open("a") as written:
-        target = next(word for word in words if word.startswith("repos/"))
         written.write(json.dumps([method, target, body["body"]]) + "\\n")
-elif words[-1].endswith("/comments"):
+elif "/comments" in target:
     for page in given["pages"]:
         print(json.dumps(page))
 else:
@@ -240,12 +243,29 @@ EMPTY: dict[str, Any] = {"resources": [], "outputs": {}}
 BOT = "github-actions[bot]"
 
 
+def zipped(text: bytes, name: str = "plan.md") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, text)
+    return buffer.getvalue()
+
+
 def comment(folder: Path, **given: Any) -> tuple[Any, list[list[str]], list[list[str]]]:
-    """Run the comment's step with a `gh` that answers what is given; what it was called with and what was written."""
+    """Run the comment's step with a `gh` that answers what is given; what it was called with and what was written.
+
+    `plans` are texts of the stacks' plans, `archives` the archives of artifacts by their names.
+    """
+    plans = given.pop("plans", {"dev": as_markdown(compare(EMPTY, PLAN), "dev")})
+    archives = {f"plan-{stack}": zipped(text.encode()) for stack, text in plans.items()} | given.pop("archives", {})
+    artifacts = []
+    for number, (name, content) in enumerate(archives.items()):
+        (folder / str(number)).write_bytes(content)
+        artifacts.append({"id": number, "name": name, "expired": False, "size_in_bytes": len(content)})
     known = {
         "pulls": [{"number": 7, "head": {"sha": "abc"}}],
         "pages": [[]],
-        "plans": {"dev": as_markdown(compare(EMPTY, PLAN), "dev")},
+        "artifacts": artifacts,
+        "files": ["README.md", "Pulumi.yaml", "Pulumi.dev.yaml", "Pulumi.prod.yaml"],
         **given,
     }
     (folder / "given.json").write_text(json.dumps(known))
@@ -319,11 +339,79 @@ def test_where_there_is_nothing_to_say_nothing_is_written(tmp_path: Path, given:
 
 
 @needs_jq
-def test_an_artifact_without_its_stacks_marker_is_refused(tmp_path: Path) -> None:
-    done, _, written = comment(tmp_path, plans={"dev": as_markdown(compare(EMPTY, PLAN), "prod")})
+def test_an_artifact_without_its_stacks_marker_is_refused_and_the_others_are_told(tmp_path: Path) -> None:
+    prod = as_markdown(compare(EMPTY, PLAN), "prod")
+    done, _, written = comment(tmp_path, plans={"dev": prod, "prod": prod})
     assert done.returncode == 1
-    assert "does not begin with its marker" in done.stdout
+    assert "the plan of dev does not begin with its marker" in done.stdout
+    assert [body.splitlines()[0] for _, _, body in written] == ["<!-- oci-model-serving plan prod -->"]
+
+
+@needs_jq
+def test_forged_artifacts_make_one_comment_a_stack_of_the_default_branch_at_most(tmp_path: Path) -> None:
+    forged = [f"x{number}" for number in range(30)] + ["dev -->", "../prod", "$(touch pwned)", "dev\n::error::", "yaml"]
+    plans = {stack: as_markdown(compare(EMPTY, PLAN), stack) for stack in ("dev", "prod", *forged)}
+    done, _, written = comment(tmp_path, plans=plans)
+    assert done.returncode == 0, done.stderr
+    assert sorted(body.splitlines()[0] for _, _, body in written) == [
+        "<!-- oci-model-serving plan dev -->",
+        "<!-- oci-model-serving plan prod -->",
+    ]
+    assert not list(tmp_path.rglob("pwned"))
+
+
+@needs_jq
+@pytest.mark.parametrize(
+    ("archives", "code"),
+    [
+        ({"plan-dev": b"no archive"}, 1),
+        ({"plan-dev": zipped(b"x", "../../plan.md")}, 1),
+        ({"plan-dev": zipped(b"")}, 1),
+        ({"plan-dev": zipped(bytes(2_000_000))}, 1),
+        ({"plan-dev": os.urandom(1_000_000)}, 0),  # too large: as if it were not there
+    ],
+)
+def test_an_artifact_that_is_no_plan_is_nothing(tmp_path: Path, archives: dict[str, bytes], code: int) -> None:
+    done, _, written = comment(tmp_path, plans={}, archives=archives)
+    assert done.returncode == code, done.stderr
     assert written == []
+    assert not (tmp_path.parent / "plan.md").exists()
+
+
+@needs_jq
+def test_a_small_archive_of_a_huge_plan_is_read_to_a_limit(tmp_path: Path) -> None:
+    bomb = zipped(b"<!-- oci-model-serving plan dev -->\n" + b"a" * 300_000_000)
+    done, _, written = comment(tmp_path, plans={}, archives={"plan-dev": bomb})
+    assert done.returncode == 0, done.stderr
+    assert len(written[0][2]) < 65_536
+    assert (tmp_path / "work" / "plan.md").stat().st_size == 250_000
+
+
+@needs_jq
+def test_a_forged_plan_mentions_nobody_and_is_text(tmp_path: Path) -> None:
+    forged = as_markdown(compare(EMPTY, PLAN), "dev") + (
+        "@octocat (@org/team) _@a_ \\@b &#64;c &commat;d a@sha256:1 `x@y`\n"
+        "<!-- oci-model-serving plan prod --><img src=x> <a href=y>z</a> <details open>\n"
+        "![i](https://evil.example/a) [safe](https://evil.example) [r][1]\n> 1. [1]: https://evil.example\n"
+        "\x1b[31m\x00\r\u202egnp.exe\u2066\n"
+    )
+    (_, _, body) = comment(tmp_path, plans={"dev": forged})[2][0]
+    assert body.splitlines()[0] == "<!-- oci-model-serving plan dev -->"
+    assert body.count("<!--") == 1
+    assert set(re.findall(r"<[^>\s]*>", body[40:])) <= {"<details>", "</details>", "<summary>", "</summary>", "<br/>"}
+    assert re.findall(r"(?<![A-Za-z0-9])@[A-Za-z0-9]", body) == []
+    assert "&#" not in body
+    assert "a@sha256:1 `x@y`" in body
+    assert not re.search(r"\]\(|!\[|\]: ", body)
+    assert not set("\x1b\x00\r\u202e\u2066") & set(body)
+
+
+@needs_jq
+def test_a_plan_of_our_own_is_posted_as_it_is(tmp_path: Path) -> None:
+    plan = json.loads((ROOT / "tests" / "plans" / "dev.json").read_text())
+    text = as_markdown(compare(EMPTY, plan), "dev")
+    (_, _, body) = comment(tmp_path, plans={"dev": text})[2][0]
+    assert body == text
 
 
 @needs_jq
