@@ -6,6 +6,7 @@ from components.google.registry import ModelRegistry
 from components.interpreter import for_one_run
 from components.model_image import ModelImage
 from components.serving.admission import admit
+from components.serving.allow_list import enforce
 from components.serving.platforms import install, serve
 from components.settings.reader import load
 from oci_model_serving import outputs
@@ -18,8 +19,9 @@ accounts = {key: pool.service_account for key, pool in pools.items()}
 registry = ModelRegistry("models", settings.registry, {**accounts, **cluster.readers})
 images = {key: ModelImage(key, image, registry.url, registry.first, cluster) for key, image in settings.images.items()}
 admitted, platforms = admit(settings.models, images), install(settings, cluster)
+enforced = enforce(settings, admitted, platforms, cluster)
 models = {
-    key: serve(model, images, admitted, platforms, cluster, after=[registry, *pools.values()])
+    key: serve(model, images, admitted, platforms, cluster, after=[registry, *pools.values(), *enforced])
     for key, model in settings.models.items()
 }
 outputs.export(

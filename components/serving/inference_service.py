@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.serving import kserve, objects, predictor, rollout, serving_runtime, vllm, warm
+from components.serving import allow_list, kserve, objects, predictor, rollout, serving_runtime, vllm, warm
 from components.serving.adapters import ServedAdapter
 from components.serving.objects import described
 from components.settings.models import StackModel
@@ -36,6 +36,7 @@ class InferenceService(pulumi.ComponentResource):
         size_bytes: pulumi.Input[int],
         traits: pulumi.Output[Traits],
         kubeconfig: pulumi.Input[str] | None,
+        enforced: bool = False,
         adapters: Sequence[ServedAdapter] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -49,10 +50,13 @@ class InferenceService(pulumi.ComponentResource):
         pulling = port if model.delivery.pulled_by_pod else None
         denied = objects.deny_egress(model.name, namespace, pods, mine, registry_port=pulling)
         before: list[pulumi.Resource] = [account, denied, *objects.env_secret(model, mine)]
+        if enforced:
+            images = [reference, *(adapter.reference for adapter in adapters)]
+            before.append(allow_list.allow(model, images, mine))
         if model.settings.server:
             before.append(self._runtime())
         if model.settings.warm == "prepull":
-            after = pulumi.ResourceOptions(parent=self, depends_on=[account])
+            after = pulumi.ResourceOptions(parent=self, depends_on=list(before))
             before.append(warm.prepull(model, namespace, reference, adapters, after))
         storage_uri = reference.apply(model.delivery.uri)
         spec = predictor.spec(model, platform, storage_uri, traits, adapters)

@@ -5,7 +5,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.serving import objects, rollout, vllm, warm
+from components.serving import allow_list, objects, rollout, vllm, warm
 from components.serving.features import features
 from components.serving.objects import described
 from components.settings.models import StackModel
@@ -32,6 +32,7 @@ class KubeAIModel(pulumi.ComponentResource):
         size_bytes: pulumi.Input[int],
         traits: pulumi.Output[Traits],
         kubeconfig: pulumi.Input[str] | None,
+        enforced: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("oci-model-serving:index:KubeAIModel", name, None, opts)
@@ -39,9 +40,11 @@ class KubeAIModel(pulumi.ComponentResource):
         mine = pulumi.ResourceOptions(parent=self)
         before: list[pulumi.Resource] = [objects.deny_egress(own, namespace, {platform.pod_label: own}, mine)]
         before += objects.env_secret(model, mine)
+        if enforced:
+            before.append(allow_list.allow(model, [reference], mine))
         if model.settings.warm == "prepull":
             account = objects.service_account(own, namespace, model.pull_secrets, mine)
-            after = pulumi.ResourceOptions(parent=self, depends_on=[account])
+            after = pulumi.ResourceOptions(parent=self, depends_on=[account, *before])
             before.append(warm.prepull(model, namespace, reference, (), after))
         url = f"http://kubeai.{namespace}.svc.cluster.local/openai"
         storage_uri = reference.apply(model.delivery.uri)

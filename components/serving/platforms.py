@@ -58,6 +58,7 @@ def serve(
         "size_bytes": image.size_bytes,
         "traits": image.traits,
         "kubeconfig": kubeconfig,
+        "enforced": cluster.settings.allows_by_patch,
     }
     if not cluster.settings.serves:
         return Unserved(model, images, admitted)

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from components.settings.allow_list import AllowListSettings
 from components.settings.maintenance import MaintenanceWindow
 from components.settings.types import (
     AccountId,
@@ -96,6 +97,7 @@ class ClusterSettings(Section):
     ] = False
     kubeconfig: Annotated[str | None, Field(description="path of a kubeconfig file (local target)")] = None
     context: Annotated[str | None, Field(description="context of that kubeconfig")] = None
+    allow_list: AllowListSettings = AllowListSettings()
 
     @model_validator(mode="after")
     def _one(self) -> "ClusterSettings":

@@ -125,6 +125,11 @@ class StackCluster:
         return bool(self.settings.create or self.settings.name or self.settings.kubeconfig)
 
     @property
+    def allows_by_patch(self) -> bool:
+        """Whether each model adds its images to the list of what the cluster accepts; a rendered one is whole."""
+        return self.exists and self.settings.allow_list.enforce
+
+    @property
     def alpha(self) -> bool:
         """An alpha cluster, whose nodes are neither upgraded nor repaired."""
         return self.settings.create is not None and self.settings.create.alpha

@@ -143,6 +143,10 @@ class Settings:
             return []
         return [model for model in self.models.values() if model.delivery.platform is platform]
 
+    def namespace_of(self, platform: Platform) -> str:
+        """Where the models of a platform that is used are."""
+        return self.models_of(platform)[0].namespace
+
     @property
     def platforms(self) -> list[Platform]:
         """The platforms that models use."""
