@@ -3,8 +3,8 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,11 @@ class KubernetesObject:
         """The object's name."""
         return str(plain(self.body["metadata"]["name"]))
 
+    @property
+    def is_patch(self) -> bool:
+        """Whether it only adds to an object."""
+        return self.resource.type.endswith(f":{self.kind}Patch")
+
     def __str__(self) -> str:
         return f"{self.kind} {f'{self.namespace}/' if self.namespace else ''}{self.name}"
 
@@ -56,10 +61,12 @@ class KubernetesObject:
 def kubernetes_objects(plan: Plan) -> list[KubernetesObject]:
     """The objects that the plan declares, in the program's order; Helm releases are not among them.
 
+    What a patch adds to an object of the plan is in that object.
+
     Raises:
         InputError: an object has no name of its own, so that only the engine's provider could name it.
     """
-    objects = []
+    objects: list[KubernetesObject] = []
     nameless = []
     for resource in plan.resources:
         if not resource.type.startswith("kubernetes:") or resource.type == _RELEASE_TYPE:
@@ -73,7 +80,22 @@ def kubernetes_objects(plan: Plan) -> list[KubernetesObject]:
         objects.append(KubernetesObject(resource, resource.inputs))
     if nameless:
         raise InputError("\n".join(nameless))
-    return objects
+    added: dict[str, list[KubernetesObject]] = {}
+    for item in objects:
+        if item.is_patch:
+            added.setdefault(str(item), []).append(item)
+    return [replace(item, body=_patched(item, added.get(str(item), []))) for item in objects if not item.is_patch]
+
+
+def _patched(item: KubernetesObject, patches: Sequence[KubernetesObject]) -> Mapping[str, Any]:
+    """The object with the data that patches add; those that only a run knows stand under the patch's name."""
+    if not patches:
+        return item.body
+    data = dict(item.body.get("data") or {})
+    for patch in patches:
+        more = patch.body.get("data")
+        data.update(more if isinstance(more, dict) else {patch.resource.name: more})
+    return {**item.body, "data": data}
 
 
 def helm_releases(plan: Plan) -> list[Resource]:

@@ -196,10 +196,10 @@ def _of_models() -> _JSON:
             ),
             _variable(
                 "words",
-                "[object.spec.?args.orValue([]), "
-                "has(object.spec.env) ? object.spec.env.map(name, object.spec.env[name]) : [], "
-                f"has(object.spec.env) && object.spec.env.exists(name, name.matches({_raw(_REMOTE_CODE_VARIABLE)}) "
-                f"&& !object.spec.env[name].matches({_raw(_OFF)})) ? ['--trust-remote-code'] : []]",
+                "[dyn(object.spec.?args.orValue([])) "
+                "+ dyn(has(object.spec.env) ? object.spec.env.map(name, object.spec.env[name]) : []) "
+                f"+ dyn(has(object.spec.env) && object.spec.env.exists(name, name.matches({_raw(_REMOTE_CODE_VARIABLE)}) "
+                f"&& !object.spec.env[name].matches({_raw(_OFF)})) ? ['--trust-remote-code'] : [])]",
             ),
         ],
         "validations": [_of_source("url"), _own()],

@@ -1,7 +1,8 @@
 """Puts a program's objects on a real API server where no engine is on PATH, and does what the engine would beside it.
 
 Objects are applied server-side, namespaces first, those only that changed; the watch commands run after what they
-depend on, and their failure is the update's; what is gone from the program is deleted at the end.
+depend on, and their failure is the update's; what is gone from the program is deleted at the end. A patch is an apply
+by a manager of its own, which gives its fields up at the end where the patch is gone or has become another one.
 
 `python -m tests.e2e.apply STACK`, in the project's folder, builds the images, applies the objects and prints
 the stack's outputs.
@@ -13,7 +14,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ FORCE = "pulumi.com/patchForce"
 STATE = "applied.json"
 """Where the command keeps its state, in the project's folder."""
 _GONE_SECONDS = 180
+_BY = " by "
 
 
 @dataclass
@@ -69,13 +71,17 @@ def apply(plan: Plan, kubeconfig: Path, state: State | None = None) -> None:
     """
     state = State() if state is None else state
     applied: list[str] = []
-    bodies = {item.resource.urn: item for item in kubernetes_objects(plan)}
+    # Of an object that patches add to, what it says itself.
+    bodies = {item.resource.urn: replace(item, body=item.resource.inputs) for item in kubernetes_objects(plan)}
+    patches = {one.urn: KubernetesObject(one, one.inputs) for one in plan.resources if one.type.endswith("Patch")}
     running: dict[str, _Command] = {}
     with cluster.client(kubeconfig) as api:
         for resource in sorted(plan.resources, key=lambda one: not _is_namespace(bodies.get(one.urn))):
             _finish(running, resource.dependencies, state)
             if resource.urn in bodies:
                 applied.append(_apply_one(api, bodies[resource.urn], state))
+            elif resource.urn in patches:
+                applied.append(_apply_patch(api, patches[resource.urn], state))
             elif resource.runs and resource.runs.module == commands.ROLLOUT:
                 started = _Command(resource)
                 if state.commands.get(resource.urn) != started.inputs:
@@ -158,8 +164,34 @@ def _apply_one(api: httpx.Client, item: KubernetesObject, state: State) -> str:
     return path
 
 
+def _apply_patch(api: httpx.Client, item: KubernetesObject, state: State) -> str:
+    """Add to an object, as the provider does; what stands for the patch in the state is its object and its manager."""
+    path = f"{_collection(api, item.api_version, item.kind, item.namespace)}/{item.name}"
+    body = reveal(dict(item.body))
+    own = f"{path}{_BY}{FIELD_MANAGER}-{_digest([item.resource.urn, body])[:8]}"
+    if own not in state.objects:
+        answer = _send_patch(api, own, body)
+        assert answer.is_success, f"the cluster refuses the patch of {item}: {answer.text}"
+        state.objects[own] = _digest(body)
+    return own
+
+
+def _send_patch(api: httpx.Client, own: str, body: dict[str, Any]) -> httpx.Response:
+    path, _, manager = own.partition(_BY)
+    headers = {"Content-Type": "application/apply-patch+yaml"}
+    return api.patch(path, params={"fieldManager": manager}, headers=headers, content=json.dumps(body))
+
+
 def _delete(api: httpx.Client, path: str) -> None:
-    """Delete an object and wait until it is gone, with all that it owns."""
+    """Delete an object and wait until it is gone, with all that it owns; of a patch, give up what it has set."""
+    if _BY in path:
+        found = api.get(path.partition(_BY)[0])
+        if found.is_success:
+            known = found.json()
+            metadata = {"name": known["metadata"]["name"], "namespace": known["metadata"]["namespace"]}
+            body = {"apiVersion": known["apiVersion"], "kind": known["kind"], "metadata": metadata}
+            _send_patch(api, path, body).raise_for_status()
+        return
     answer = api.delete(path, params={"propagationPolicy": "Foreground"})
     assert answer.is_success or answer.status_code == 404, f"the cluster does not delete {path}: {answer.text}"
     cluster.wait_for(lambda: api.get(path).status_code == 404, _GONE_SECONDS)
