@@ -33,5 +33,6 @@ def test_a_revision_and_itself_do_not_differ_wherever_the_interpreter_is(
     here = tmp_path / "here.json"
     here.write_text(done.stdout)
 
-    assert as_text(compare(plan_of("HEAD", stack, clone), plan_of("HEAD", stack, clone))) == "No differences.\n"
-    assert as_text(compare(plan_of("HEAD", stack, clone), plan_of(str(here), stack, clone))) == "No differences.\n"
+    committed = plan_of("HEAD", stack, clone)
+    assert as_text(compare(committed, plan_of("HEAD", stack, clone))) == "No differences.\n"
+    assert as_text(compare(committed, plan_of(str(here), stack, clone))) == "No differences.\n"

@@ -1,6 +1,7 @@
 """What replaces Google's resources, in which order, and that nothing does which nobody asked for."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,9 @@ def run(
     return record(program)
 
 
+@cache
 def variants() -> list[Recording]:
+    """What is made of all settings above; nobody changes it."""
     return [
         *(run(pool=pool) for pool in POOLS),
         *(run(cluster=cluster) for cluster in CLUSTERS),
