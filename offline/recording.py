@@ -17,8 +17,9 @@ import logging
 import threading
 import uuid
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -27,7 +28,8 @@ import pulumi
 from google.protobuf import empty_pb2, json_format, struct_pb2  # type: ignore[import-untyped]
 from pulumi._types import is_input_type
 from pulumi.runtime import mocks, rpc, set_all_config, stack
-from pulumi.runtime.proto import resource_pb2
+from pulumi.runtime import resource as registration
+from pulumi.runtime.proto import resource_pb2, source_pb2
 from pulumi.runtime.settings import configure, get_root_resource
 
 from components import commands
@@ -171,7 +173,8 @@ def record(
             _close(loop)
 
     try:
-        contextvars.copy_context().run(run)
+        with _without_traces():
+            contextvars.copy_context().run(run)
     except Exception as error:
         own = monitor.failure or _own(error)
         if own is not error:
@@ -181,6 +184,22 @@ def record(
         raise UnansweredReferenceError(monitor.unanswered)
     monitor.recording.resources.sort(key=lambda resource: (resource.order, resource.urn))
     return monitor.recording
+
+
+@contextmanager
+def _without_traces() -> Iterator[None]:
+    """Keep the SDK from telling where in the program each resource is made: nobody reads it.
+
+    The more functions call one another, the longer it takes: in our tests it is a quarter (pulumi 3.272,
+    runtime/resource.py). Of a later SDK that has no such function nothing is changed.
+    """
+    name = "_get_stack_trace"
+    kept = vars(registration).get(name)
+    setattr(registration, name, source_pb2.StackTrace)
+    try:
+        yield
+    finally:
+        setattr(registration, name, kept)
 
 
 def _is_wrapped(error: Exception) -> bool:
