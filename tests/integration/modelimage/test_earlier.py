@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def test_an_image_of_the_version_before_is_used_by_its_sizes(
         del layer["annotations"]
     content = json.dumps(manifest).encode()
     registry.stop()
-    (registry.folder / "storage/docker/registry/v2/repositories/m/_manifests").rename(tmp_path / "gone")
+    shutil.rmtree(registry.storage / "docker/registry/v2/repositories/m/_manifests")
     registry.start()
     for name in ("v1", referrers_tag(digest_of(content))):
         url = f"http://{registry.host}/v2/m/manifests/{name}"
@@ -128,7 +129,7 @@ def test_a_recognised_layer_that_the_repository_lost_is_mounted_where_the_cache_
     cache = cache_module.LayerCache(tmp_path / "three")
     for layer in first.layers:
         cache.seen_in(f"{proxy.host}/one", layer.digest)
-    links = registry.folder / "storage/docker/registry/v2/repositories/two/_layers/sha256"
+    links = registry.storage / "docker/registry/v2/repositories/two/_layers/sha256"
     for layer in first.layers:
         (links / layer.digest.removeprefix("sha256:") / "link").unlink()
     forget(proxy)
@@ -173,15 +174,19 @@ def test_who_may_push_and_not_read_sends_all(proxy: FaultProxy, tmp_path: Path, 
 def tagged(registry: RegistryServer, count: int) -> None:
     """Give the repository so many more images, of no layers, as packing does."""
     manifest = registry.manifest("m", "v1").json()
-    for number in range(count):
-        content = json.dumps({**manifest, "layers": [], "annotations": {"number": str(number)}}).encode()
-        for name in (digest_tag(digest_of(content)), packed_tag(digest_of(content))):
-            put(registry, "m", name, content)
+    with httpx.Client() as client:
+        for number in range(count):
+            content = json.dumps({**manifest, "layers": [], "annotations": {"number": str(number)}}).encode()
+            for name in (digest_tag(digest_of(content)), packed_tag(digest_of(content))):
+                put(registry, "m", name, content, client)
 
 
-def put(registry: RegistryServer, repository: str, name: str, content: bytes) -> None:
+def put(
+    registry: RegistryServer, repository: str, name: str, content: bytes, client: httpx.Client | None = None
+) -> None:
     url = f"http://{registry.host}/v2/{repository}/manifests/{name}"
-    assert httpx.put(url, content=content, headers={"Content-Type": MANIFEST_TYPE}).status_code == 201
+    send = client.put if client else httpx.put
+    assert send(url, content=content, headers={"Content-Type": MANIFEST_TYPE}).status_code == 201
 
 
 @pytest.mark.parametrize("tag", [":v1", ":new"])

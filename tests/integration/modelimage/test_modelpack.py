@@ -98,7 +98,7 @@ def wrong(schema: dict[str, Any], said: Any) -> list[str]:
 
 
 def blobs(registry: RegistryServer) -> set[str]:
-    return {path.parent.name for path in registry.folder.rglob("blobs/sha256/*/*/data")}
+    return {path.parent.name for path in registry.storage.rglob("blobs/sha256/*/*/data")}
 
 
 def test_its_configuration_is_valid_by_the_specifications_schema(

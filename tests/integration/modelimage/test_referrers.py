@@ -142,7 +142,7 @@ def test_an_image_with_the_tags_former_name_alone_is_read_and_gets_the_new_one(
 ) -> None:
     image = pack(str(model), f"{registry.host}/models")
     content = registry.manifest("models", image.digest).content
-    tags = registry.folder / "storage" / "docker/registry/v2/repositories/models/_manifests/tags"
+    tags = registry.storage / "docker/registry/v2/repositories/models/_manifests/tags"
     shutil.rmtree(tags / digest_tag(image.digest))
     shutil.rmtree(tags / packed_tag(image.digest))
     put(registry, f"manifests/{referrers_tag(image.digest)}", content, MANIFEST_TYPE)

@@ -123,7 +123,7 @@ def test_a_layer_that_the_registry_has_lost_is_sent_again_without_hashing(
 ) -> None:
     first = pack(str(model), f"{registry.host}/m:v1")
     registry.stop()
-    shutil.rmtree(registry.folder / "storage")
+    shutil.rmtree(registry.storage)
     registry.start()
     second = pack(str(model), f"{registry.host}/m:v1")
     assert second.digest == first.digest
@@ -204,7 +204,7 @@ def test_the_digest_tag_can_be_given_later_and_twice(registry: RegistryServer, m
     manifest = registry.manifest("m", image.digest).content
     other = f"{registry.host}/m2"
     copy(image.reference, other)
-    shutil.rmtree(registry.folder / "storage" / "docker/registry/v2/repositories/m2/_manifests/tags")
+    shutil.rmtree(registry.storage / "docker/registry/v2/repositories/m2/_manifests/tags")
     with pytest.raises(ImageError, match="oms image tag"):
         inspect(f"{other}@{image.digest}", require_digest_tag=True)
     assert tag(f"{other}@{image.digest}").digest_tag is True
