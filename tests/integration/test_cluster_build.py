@@ -17,7 +17,7 @@ import yaml
 from modelimage.progress import Reporter
 from oci_model_serving.reference import RegistryReference
 from tests.integration import cluster
-from watch import signs
+from watch import job_run, signs, waiting
 from watch.causes import NotHeldError
 from watch.cluster_build import ClusterBuild, pack_in_cluster
 from watch.job_run import JobRun
@@ -38,6 +38,8 @@ def place(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PodPlac
     """Three pods that no node takes, in a namespace that takes none with rights."""
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.delenv("HF_ENDPOINT", raising=False)
+    for module in (job_run, waiting):  # how often a cluster is asked is no question of these tests
+        monkeypatch.setattr(module, "POLL_SECONDS", 0.2)
     restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
     with cluster.namespace(kubeconfig, "build", restricted) as name:
         yield PodPlace(name, pods=3, node_selector={"tests/nowhere": "true"}, timeout_seconds=SECONDS)
