@@ -13,6 +13,7 @@ from components.google import (
     adopted_nodes,
     gke,
     google_apis,
+    hardening,
     image_volume,
     kubeconfig,
     network,
@@ -109,7 +110,8 @@ class Cluster(pulumi.ComponentResource):
         settings, name = self.settings, self._name
         if create.alpha:
             pulumi.log.warn(image_volume.ALPHA_WARNING, resource=self)
-        enabled = google_apis.enabled(self, name, settings.project, APIS if create.enable_apis else ())
+        apis = (*APIS, *hardening.apis(create)) if create.enable_apis else ()
+        enabled = google_apis.enabled(self, name, settings.project, apis)
         after = pulumi.ResourceOptions(parent=self, depends_on=enabled)
         account, bindings = node_accounts.node_account(
             f"{name}-{pool_names.SYSTEM}",

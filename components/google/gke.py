@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pulumi
 
-from components.google import network, pool_names, replacement
+from components.google import hardening, network, pool_names, replacement
 from components.google import sdk as gcp
 from components.settings.google import ClusterCreate
 from components.settings.places import StackCluster
@@ -31,8 +31,8 @@ def cluster(
         "enable_private_endpoint": create.private_endpoint,
         "master_ipv4_cidr_block": create.master_cidr,
     }
-    # Of the first pool, which is gone; a difference there would replace the cluster.
-    ignored = ["initialNodeCount", "nodeConfig", *replacement.unasked_of_cluster(private)]
+    # Of the first pool, which is gone; a difference there would replace the cluster, and so would one in `masterAuth`.
+    ignored = ["initialNodeCount", "nodeConfig", "masterAuth", *replacement.unasked_of_cluster(private)]
     options = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=ignored))
     return gcp.container.Cluster(
         name,
@@ -72,8 +72,9 @@ def cluster(
         database_encryption=_database_encryption(create),
         enable_shielded_nodes=True,
         enable_legacy_abac=False,
+        **hardening.arguments(create),
         # What it tells about itself.
-        logging_config={"enable_components": ["SYSTEM_COMPONENTS", "WORKLOADS"]},
+        logging_config={"enable_components": ["SYSTEM_COMPONENTS", "WORKLOADS", *hardening.logs(create)]},
         monitoring_config={"enable_components": ["SYSTEM_COMPONENTS", "DCGM"], "managed_prometheus": {"enabled": True}},
         cost_management_config={"enabled": True},
         cluster_autoscaling={"enabled": False, "autoscaling_profile": "OPTIMIZE_UTILIZATION"},
@@ -84,7 +85,9 @@ def cluster(
             "machine_type": create.system_pool.machine_type,
             "service_account": account,
             "oauth_scopes": [CLOUD_PLATFORM],
+            "metadata": NODE_METADATA,
             "shielded_instance_config": {"enable_secure_boot": True, "enable_integrity_monitoring": True},
+            "workload_metadata_config": {"mode": "GKE_METADATA"},
             "boot_disk_kms_key": create.system_pool.kms_key,
         },
         opts=pulumi.ResourceOptions.merge(options, replacement.OLD_FIRST),
@@ -114,6 +117,7 @@ def system_pool(
         "shielded_instance_config": {"enable_secure_boot": True, "enable_integrity_monitoring": True},
         "workload_metadata_config": {"mode": "GKE_METADATA"},
         "kubelet_config": {"insecure_kubelet_readonly_port_enabled": "FALSE"},
+        "confidential_nodes": hardening.confidential(system.confidential),
     }
     ignored = [*replacement.UPGRADED, *replacement.unasked_of_pool({}, nodes)]
     options = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=ignored))

@@ -9,7 +9,7 @@ import pulumi
 
 from components.google import replacement
 from components.google import sdk as gcp
-from components.settings.google import ClusterCreate
+from components.settings.google import ClusterCreate, NewNetwork
 from components.settings.places import StackCluster
 
 PODS = "pods"
@@ -69,6 +69,7 @@ def create_network(name: str, cluster: StackCluster, create: ClusterCreate, opts
             {"range_name": PODS, "ip_cidr_range": ranges.pods_cidr},
             {"range_name": SERVICES, "ip_cidr_range": ranges.services_cidr},
         ],
+        log_config=_flow_logs(ranges),
         opts=opts,
     )
     before: list[pulumi.Resource] = []
@@ -89,6 +90,16 @@ def create_network(name: str, cluster: StackCluster, create: ClusterCreate, opts
     if ranges.nat:
         before.append(_nat(name, cluster, network, opts))
     return Network(network.id, nodes.id, PODS, SERVICES, tuple(before))
+
+
+def _flow_logs(ranges: NewNetwork) -> gcp.compute.SubnetworkLogConfigArgsDict | None:
+    if ranges.flow_logs is None:
+        return None
+    return {
+        "aggregation_interval": "INTERVAL_5_SEC",
+        "flow_sampling": ranges.flow_logs,
+        "metadata": "INCLUDE_ALL_METADATA",
+    }
 
 
 def _nat(

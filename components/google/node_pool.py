@@ -7,7 +7,7 @@ from typing import Any
 
 import pulumi
 
-from components.google import google_apis, image_disk, node_accounts, pool_names, pool_origin, replacement
+from components.google import google_apis, hardening, image_disk, node_accounts, pool_names, pool_origin, replacement
 from components.google import sdk as gcp
 from components.google.cluster import Cluster
 from components.google.gke import CLOUD_PLATFORM, NODE_METADATA
@@ -151,6 +151,7 @@ def _node_config(made: StackPool, account: pulumi.Input[str]) -> gcp.container.N
             "image_gc_low_threshold_percent": pool.image_gc_low_threshold_percent,
             "insecure_kubelet_readonly_port_enabled": "FALSE",
         },
+        "confidential_nodes": hardening.confidential(pool.confidential),
     }
 
 

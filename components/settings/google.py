@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from components.settings.allow_list import AllowListSettings
+from components.settings.hardening import ConfidentialType, Hardening
 from components.settings.maintenance import MaintenanceWindow
 from components.settings.types import (
     AccountId,
@@ -33,6 +34,9 @@ class SystemPool(Section):
     max_nodes: Annotated[int, Field(ge=1, le=100, description="nodes in all zones together")] = 3
     disk_size_gb: Annotated[int, Field(ge=20, le=65536, description="boot disk in GB")] = 50
     kms_key: Annotated[KmsKey | None, Field(description="CMEK key that encrypts the boot disk")] = None
+    confidential: Annotated[
+        ConfidentialType | None, Field(description="Confidential GKE Nodes: memory that the host cannot read")
+    ] = None
 
 
 class NewNetwork(Section):
@@ -43,6 +47,12 @@ class NewNetwork(Section):
     services_cidr: Annotated[Cidr, Field(description="addresses of the services")] = "10.8.0.0/20"
     proxy_only_cidr: Annotated[Cidr, Field(description="for GKE's regional gateways")] = "10.9.0.0/23"
     nat: Annotated[bool, Field(description="Cloud NAT, for images outside of Google's registries")] = True
+    flow_logs: Annotated[
+        float | None,
+        Field(
+            gt=0, le=1, description="share of the flows that VPC flow logs keep, 1 for all; Cloud Logging bills them"
+        ),
+    ] = None
 
 
 class ClusterCreate(Section):
@@ -82,6 +92,7 @@ class ClusterCreate(Section):
     database_encryption_key: Annotated[
         KmsKey | None, Field(description="CMEK key with which the cluster's database encrypts Secrets")
     ] = None
+    hardening: Hardening = Hardening()
     enable_apis: Annotated[bool, Field(description="enable the Google APIs that the stack needs")] = True
 
 
@@ -220,6 +231,9 @@ class NodePoolSettings(Section):
         Field(
             pattern=r"^[1-7]g\.[1-9][0-9]{0,2}gb$", description="MIG: every GPU in partitions of this size, as 1g.10gb"
         ),
+    ] = None
+    confidential: Annotated[
+        Literal["TDX"] | None, Field(description="Confidential GKE Nodes, and the GPU in confidential mode")
     ] = None
     resource_labels: Annotated[
         GoogleLabels, Field(description="further Google labels of the nodes, as for billing")

@@ -28,6 +28,7 @@ _NEEDS: dict[str, dict[str, object]] = {
     "maxRunDuration": {"flexStart": True},
     "bootDisk.provisionedIops": _HYPERDISK,
     "bootDisk.provisionedThroughput": _HYPERDISK,
+    "confidential": {"accelerator": "nvidia-h100-80gb", "machineType": "a3-highgpu-1g", "spot": True},
 }
 
 

@@ -24,6 +24,7 @@ _OF_MAKING = (
     "image_gc_low_threshold_percent",
     "service_account_id",
     "max_pods_per_node",
+    "confidential",
     "resource_labels",
 )
 """Settings of a pool that only its maker has."""

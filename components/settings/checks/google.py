@@ -5,7 +5,17 @@ from collections.abc import Collection, Iterator
 
 from components.google import accelerators, disk, gpu_sharing, image_volume, pool_names, pool_origin
 from components.google.pool_origin import NodeOrigin
-from components.settings.checks import access, cluster_care, given_nodes, hosts, locations, maintenance, network, nodes
+from components.settings.checks import (
+    access,
+    cluster_care,
+    given_nodes,
+    hardening,
+    hosts,
+    locations,
+    maintenance,
+    network,
+    nodes,
+)
 from components.settings.checks.unread import Problem, touches
 from components.settings.google import ClusterCreate, NodePoolSettings
 from components.settings.models import CPU_PROFILE
@@ -54,6 +64,7 @@ def _google(settings: Settings, unread: Collection[str]) -> Iterator[Problem]:
     if cluster.create is not None:
         yield from _cluster(settings, cluster.create)
         yield from access.problems(cluster.create)
+        yield from hardening.cluster_problems(cluster.create)
         yield from network.problems(settings.cluster, cluster.create, settings.node_pools, unread)
         yield from cluster_care.cluster_problems(settings, cluster.create)
         for below, problem in maintenance.problems(cluster.create.maintenance):
@@ -144,6 +155,7 @@ def pool_problems(settings: Settings, made: StackPool) -> Iterator[Problem]:
     )
     if problem and not pool_origin.chosen_by_class(pool):
         yield "", problem
+    yield from hardening.pool_problems(pool, machine.name)
     for below, problem in disk.problems(pool, machine, made.image_sizes_gb if made.disk_known else {}):
         yield f".{below}", problem
 

@@ -34,6 +34,18 @@ CREATED = StackCluster(
 )
 
 
+CIS: dict[str, object] = {
+    "masterAuth": {"clientCertificateConfig": {"issueClientCertificate": False}},
+    "enableIntranodeVisibility": True,
+    "securityPostureConfig": {"mode": "BASIC"},
+    "rbacBindingConfig": {
+        "enableInsecureBindingSystemAuthenticated": False,
+        "enableInsecureBindingSystemUnauthenticated": False,
+    },
+    "anonymousAuthenticationConfig": {"mode": "LIMITED"},
+    "enableShieldedNodes": True,
+    "enableLegacyAbac": False,
+}
 KEY = "projects/keys/locations/us-central1/keyRings/r/cryptoKeys/k"
 EXCLUSION = MaintenanceExclusion(
     name="launch", start_time="2026-12-01T00:00:00Z", end_time="2026-12-20T00:00:00Z", scope="NO_MINOR_UPGRADES"
@@ -285,6 +297,10 @@ def test_every_field_of_a_created_cluster_reaches_a_resource() -> None:
         "create.database_encryption_key": KEY,
         "create.system_pool.machine_type": "n2-standard-8",
         "create.system_pool.kms_key": KEY,
+        "create.system_pool.confidential": "SEV",
+        "create.new_network.flow_logs": 0.5,
+        "create.hardening.security_posture": "DISABLED",
+        "create.hardening.rbac_groups_domain": "example.com",
         "create.labels": {"team": "serving"},
     }
     exempt = {
@@ -336,6 +352,52 @@ def test_a_cluster_that_uses_none_of_this_is_what_earlier_versions_made() -> Non
     assert "databaseEncryption" not in inputs
     assert "maintenanceExclusions" not in inputs["maintenancePolicy"]
     assert "bootDiskKmsKey" not in inputs["nodeConfig"]
+
+
+def test_what_the_cis_benchmark_asks_for_and_costs_nothing_is_on() -> None:
+    cluster = run(CREATED).only(CLUSTER)
+
+    asked = ("authenticatorGroupsConfig", "binaryAuthorization")
+    assert {key: value for key, value in cluster.inputs.items() if key in CIS or key in asked} == CIS
+    assert "masterAuth" in (cluster.options["ignoreChanges"]), "a difference there would replace a cluster that exists"
+
+
+def test_the_rest_of_the_benchmark_is_a_setting_each() -> None:
+    recording = run(
+        with_create(
+            hardening={
+                "intranode_visibility": False,
+                "security_posture": "DISABLED",
+                "anonymous_access": True,
+                "rbac_groups_domain": "example.com",
+                "binary_authorization": True,
+                "control_plane_logs": True,
+            },
+            new_network={"flow_logs": 0.5},
+            system_pool={"machine_type": "n2d-standard-4", "confidential": "SEV"},
+        )
+    )
+
+    cluster = recording.only(CLUSTER).inputs
+    assert cluster["enableIntranodeVisibility"] is False
+    assert cluster["securityPostureConfig"] == {"mode": "DISABLED"}
+    assert cluster["anonymousAuthenticationConfig"] == {"mode": "ENABLED"}
+    assert set(cluster["rbacBindingConfig"].values()) == {True}
+    assert cluster["authenticatorGroupsConfig"] == {"securityGroup": "gke-security-groups@example.com"}
+    assert cluster["binaryAuthorization"] == {"evaluationMode": "PROJECT_SINGLETON_POLICY_ENFORCE"}
+    assert {"APISERVER", "SCHEDULER", "CONTROLLER_MANAGER"} <= {*cluster["loggingConfig"]["enableComponents"]}
+    assert "binaryauthorization.googleapis.com" in [api.inputs["service"] for api in recording.of_type(SERVICE)]
+    (nodes,) = [one.inputs for one in recording.of_type(SUBNETWORK) if one.inputs["name"] == "demo-nodes"]
+    assert (nodes["logConfig"]["flowSampling"], nodes["logConfig"]["metadata"]) == (0.5, "INCLUDE_ALL_METADATA")
+    pool = recording.only(NODE_POOL).inputs["nodeConfig"]
+    assert pool["confidentialNodes"] == {"enabled": True, "confidentialInstanceType": "SEV"}
+
+
+@pytest.mark.parametrize(("version", "limited"), [("1.31", False), ("1.32", False), ("1.33", True), ("1.36.2", True)])
+def test_anonymous_requests_are_limited_where_every_patch_of_the_version_can(version: str, limited: bool) -> None:  # noqa: FBT001
+    inputs = run(with_create(version=version)).only(CLUSTER).inputs
+
+    assert ("anonymousAuthenticationConfig" in inputs) == limited
 
 
 # No cluster.

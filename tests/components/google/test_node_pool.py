@@ -387,6 +387,7 @@ LIFE: list[tuple[dict[str, object], str]] = [
     ({"sharing": {"max_clients": 2}}, "replace"),
     ({"gpu_partition_size": "3g.20gb"}, "replace"),
     ({"resource_labels": {"cost-center": "42"}}, "update"),
+    ({"confidential": "TDX"}, "update"),
 ]
 OF_OTHERS = {"existing", "compute_class", "service_account"}
 """Settings of nodes that this stack does not make."""
@@ -442,6 +443,7 @@ def test_every_field_of_a_pool_reaches_a_resource() -> None:
         "boot_disk.kms_key": KEY,
         "sharing": Sharing(max_clients=2),
         "gpu_partition_size": "1g.10gb",
+        "confidential": "TDX",
         "resource_labels": {"cost-center": "42"},
     }
     exempt = dict.fromkeys(OF_OTHERS, "of nodes that this stack does not make (test_given_nodes)")

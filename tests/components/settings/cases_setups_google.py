@@ -49,6 +49,23 @@ GOOD: list[Good] = [
         "an image for KubeAI without a cluster and without KubeAI",
         {"cluster": None, "nodePools": None, "platforms": None, "models.qwen": {"digest": IMAGE, "delivery": "kubeai"}},
     ),
+    # Hardening.
+    Good(
+        "all that hardens",
+        {
+            "cluster.create.systemPool": {"machineType": "n2d-standard-4", "confidential": "SEV_SNP"},
+            "cluster.create.newNetwork.flowLogs": 0.1,
+            "cluster.create.hardening": {
+                "rbacGroupsDomain": "team.example.com",
+                "binaryAuthorization": True,
+                "controlPlaneLogs": True,
+            },
+        },
+    ),
+    Good(
+        "a confidential GPU",
+        pool(accelerator="nvidia-h100-80gb", machineType="a3-highgpu-1g", spot=True, confidential="TDX"),
+    ),
     # Nodes of others.
     Good("a pool that exists, by its name", adopted(existing="gpu-l4-pool")),
     Good("a pool that exists, by its key", adopted(existing=True)),
@@ -325,6 +342,46 @@ BAD: list[Bad] = [
         None,
         "models.qwen.args",
         ("160%", "write 0.45"),
+    ),
+    # Hardening.
+    Bad(
+        "confidential nodes of a machine type that has none",
+        {"cluster.create.systemPool.confidential": "TDX"},
+        None,
+        "cluster.create.systemPool.confidential",
+        ("e2-standard-4", "c3-standard-4"),
+    ),
+    Bad(
+        "a confidential GPU that is none",
+        pool(confidential="TDX"),
+        None,
+        f"{POOL}.confidential",
+        ("g2-standard-8", "machineType: a3-highgpu-1g"),
+    ),
+    Bad(
+        "a confidential GPU by reservation",
+        pool(accelerator="nvidia-h100-80gb", machineType="a3-highgpu-1g", reservation="h100", confidential="TDX"),
+        None,
+        f"{POOL}.confidential",
+        ("spot: true",),
+    ),
+    Bad(
+        "flow logs of a network that is given",
+        {
+            "cluster.create.network": "shared",
+            "cluster.create.subnetwork": "gke",
+            "cluster.create.newNetwork.flowLogs": 0.5,
+        },
+        None,
+        "cluster.create.newNetwork.flowLogs",
+        ("remove it",),
+    ),
+    Bad(
+        "groups of an address instead of a domain",
+        {"cluster.create.hardening.rbacGroupsDomain": "gke-security-groups@example.com"},
+        None,
+        "cluster.create.hardening.rbacGroupsDomain",
+        ("gke-security-groups@example.com",),
     ),
     # Keys, exclusions, labels.
     Bad(
