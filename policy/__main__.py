@@ -19,7 +19,8 @@ if __package__ or {"-h", "--help"} & {*sys.argv[1:]}:
 # The engine starts this folder by itself: the project above it holds the rules' package.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from policy.rules import RULES, Declared, Rule
+from policy.declared import Declared
+from policy.rules import RULES, Rule
 
 
 def _plain(read: Any) -> Any:

@@ -7,8 +7,9 @@ from typing import Any
 Props = Mapping[str, Any]
 
 _DIGEST = r"sha256:[0-9a-f]{64}"
+_MODEL_BY_DIGEST = re.compile(rf"[^@:/\s]+(:[0-9]+)?/[^@:\s]+@{_DIGEST}")
 _BY_DIGEST = re.compile(rf".+@{_DIGEST}")
-_OCI_BY_DIGEST = re.compile(rf"oci(\+native)?://[^@:/]+(:[0-9]+)?/[^@:]+@{_DIGEST}")
+_OCI_BY_DIGEST = re.compile(rf"oci(\+native|\+fetch)?://[^@:/]+(:[0-9]+)?/[^@:]+@{_DIGEST}")
 _OCI_DIGEST_TAG = re.compile(r"oci://[^@:/]+(:[0-9]+)?/[^@:]+:digest-sha256-[0-9a-f]{64}")
 _SERVING = ("InferenceService", "InferenceGraph", "TrainedModel", "LLMInferenceService")
 _COMPONENTS = ("predictor", "transformer", "explainer", "model")
@@ -34,6 +35,11 @@ def is_by_digest(image: str) -> bool:
     return bool(_BY_DIGEST.fullmatch(image))
 
 
+def is_model_by_digest(image: str) -> bool:
+    """Whether a model's image is named by digest alone: a tag beside it would say something else."""
+    return bool(_MODEL_BY_DIGEST.fullmatch(image))
+
+
 def tag_of(image: str) -> str:
     """The tag of an image that is not named by digest; empty without one."""
     last = image.rsplit("/", 1)[-1]
@@ -54,16 +60,20 @@ def model_uris(type_: str, props: Props) -> Iterator[tuple[str, str, bool]]:
     if type_.startswith("kubernetes:kubeai.org/") and kind == "Model":
         url = str(spec.get("url") or "")
         yield "spec.url", url, bool(_OCI_DIGEST_TAG.fullmatch(url))
+        adapters = spec.get("adapters")
+        for index, adapter in enumerate(adapters if isinstance(adapters, Sequence) else []):
+            url = str(mapping(adapter).get("url") or "")
+            yield f"spec.adapters[{index}].url", url, bool(_OCI_DIGEST_TAG.fullmatch(url))
     elif kind in _SERVING:
         for path, text in _serving_uris(spec):
             yield path, text, bool(_OCI_BY_DIGEST.fullmatch(text))
     for path, volume in _image_volumes(props):
-        yield path, volume, is_by_digest(volume)
+        yield path, volume, is_model_by_digest(volume)
 
 
 def containers(props: Props) -> Iterator[tuple[str, Props]]:
     """Each container in the resource, however deep its Pod's spec is, with its path."""
-    for path, key, value in _walk(props, ""):
+    for path, key, value in walk(props, ""):
         if key in {"containers", "initContainers", "ephemeralContainers"} and isinstance(value, Sequence):
             for index, item in enumerate(value):
                 if isinstance(item, Mapping):
@@ -89,14 +99,14 @@ def named_images(type_: str, props: Props) -> Iterator[tuple[str, str]]:
 
 def latest_in_values(props: Props) -> Iterator[str]:
     """The paths in a chart's values that name the tag `latest`; charts leave out what their own default says."""
-    for path, key, value in _walk(props.get("values"), "values"):
+    for path, key, value in walk(props.get("values"), "values"):
         if isinstance(value, str) and ((key == "tag" and value == "latest") or value.endswith(":latest")):
             yield path
 
 
 def _serving_uris(spec: Props) -> Iterator[tuple[str, str]]:
     for name in _COMPONENTS:
-        for path, key, value in _walk(mapping(spec.get(name)), f"spec.{name}"):
+        for path, key, value in walk(mapping(spec.get(name)), f"spec.{name}"):
             if not isinstance(value, str):
                 continue
             is_environment = key == "value" and value.startswith(("oci://", "oci+"))
@@ -105,7 +115,7 @@ def _serving_uris(spec: Props) -> Iterator[tuple[str, str]]:
 
 
 def _image_volumes(props: Props) -> Iterator[tuple[str, str]]:
-    for path, key, value in _walk(props, ""):
+    for path, key, value in walk(props, ""):
         if key == "volumes" and isinstance(value, Sequence):
             for index, volume in enumerate(value):
                 reference = mapping(mapping(volume).get("image")).get("reference")
@@ -113,13 +123,13 @@ def _image_volumes(props: Props) -> Iterator[tuple[str, str]]:
                     yield f"{path}[{index}].image.reference", reference
 
 
-def _walk(value: Any, path: str) -> Iterator[tuple[str, str, Any]]:
+def walk(value: Any, path: str) -> Iterator[tuple[str, str, Any]]:
     """Every entry of every mapping in `value`: its path, its key and what it holds."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             inner = f"{path}.{key}" if path else str(key)
             yield inner, str(key), item
-            yield from _walk(item, inner)
+            yield from walk(item, inner)
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for index, item in enumerate(value):
-            yield from _walk(item, f"{path}[{index}]")
+            yield from walk(item, f"{path}[{index}]")

@@ -10,10 +10,13 @@ from typing import Any
 from components.google import disk, image_disk
 from components.serving.vllm import OFFLINE_ENV
 from components.settings.types import GB
+from policy import allowed, google, kubernetes, programs
+from policy.declared import Declared
 from policy.images import (
     Props,
     containers,
     is_by_digest,
+    is_model_by_digest,
     is_unknown,
     kind_of,
     latest_in_values,
@@ -25,26 +28,11 @@ from policy.images import (
 )
 
 STACK_TYPE = "pulumi:pulumi:Stack"
-_PUBLIC = {"allUsers", "allAuthenticatedUsers"}
-_BROAD_ROLES = {
-    "roles/owner", "roles/editor", "roles/viewer", "roles/storage.admin", "roles/container.admin",
-    "roles/compute.admin", "roles/artifactregistry.admin", "roles/iam.serviceAccountAdmin",
-    "roles/iam.serviceAccountTokenCreator", "roles/iam.securityAdmin", "roles/resourcemanager.projectIamAdmin",
-}  # fmt: skip
 _POD_SECURITY = "pod-security.kubernetes.io/enforce"
 _NODE_POOL = "gcp:container/nodePool:NodePool"
 _CLUSTER = "gcp:container/cluster:Cluster"
 _REPOSITORY = "gcp:artifactregistry/repository:Repository"
 _RELEASE = "kubernetes:helm.sh/v3:Release"
-
-
-@dataclass(frozen=True)
-class Declared:
-    """A resource as a stack declares it; the stack itself is one of type `pulumi:pulumi:Stack` with its outputs."""
-
-    type: str
-    name: str
-    props: Props
 
 
 @dataclass(frozen=True)
@@ -120,7 +108,7 @@ def models_by_digest(resources: Sequence[Declared], _stack: str) -> Iterator[tup
     }
     for resource in resources:
         for path, image in named_images(resource.type, resource.props):
-            if repository_of(image) in repositories and path != "imageName" and not is_by_digest(image):
+            if repository_of(image) in repositories and path != "imageName" and not is_model_by_digest(image):
                 yield resource, f"{path} is {image!r}, a model's image: name it by the digest that is served"
 
 
@@ -200,17 +188,6 @@ def no_authoritative_iam(type_: str, _name: str, _props: Props) -> Iterator[str]
         yield "it removes members that it does not know, Google's own agents too: use the …IAMMember resource"
 
 
-def no_public_members(type_: str, _name: str, props: Props) -> Iterator[str]:
-    """Nothing is granted to everybody."""
-    if not type_.startswith("gcp:"):
-        return
-    several = props.get("members")
-    members = [props.get("member"), *(several if isinstance(several, Sequence) else [])]
-    for member in members:
-        if isinstance(member, str) and member in _PUBLIC:
-            yield f"{member} can be anybody: name the service accounts or groups that need {props.get('role')}"
-
-
 def own_node_account(type_: str, _name: str, props: Props) -> Iterator[str]:
     """Nodes run as a service account of their own."""
     has_default_pool = not props.get("removeDefaultNodePool") and not props.get("enableAutopilot")
@@ -224,21 +201,11 @@ def own_node_account(type_: str, _name: str, props: Props) -> Iterator[str]:
         )
 
 
-def no_broad_roles(type_: str, _name: str, props: Props) -> Iterator[str]:
-    """Nobody gets a role that reaches beyond the job."""
-    role = props.get("role")
-    if type_.startswith("gcp:") and isinstance(role, str) and role in _BROAD_ROLES:
-        yield (
-            f"{role} for {props.get('member', 'its members')} reaches far beyond serving: nodes need "
-            "roles/container.defaultNodeServiceAccount and roles/artifactregistry.reader on the repository"
-        )
-
-
 def immutable_tags(type_: str, _name: str, props: Props) -> Iterator[str]:
     """A tag in a repository of images means one digest for ever."""
     if type_ != _REPOSITORY or str(props.get("format", "")).upper() != "DOCKER":
         return
-    if props.get("mode") in {"REMOTE_REPOSITORY", "VIRTUAL_REPOSITORY"}:
+    if str(props.get("mode")) in {"REMOTE_REPOSITORY", "VIRTUAL_REPOSITORY"}:
         return
     value = mapping(props.get("dockerConfig")).get("immutableTags")
     if value is not True and not is_unknown(value):
@@ -278,7 +245,7 @@ def namespaces_labelled(type_: str, _name: str, props: Props) -> Iterator[str]:
     if type_ != "kubernetes:core/v1:Namespace":
         return
     level = mapping(mapping(props.get("metadata")).get("labels")).get(_POD_SECURITY)
-    if level not in {"baseline", "restricted"} and not is_unknown(level):
+    if str(level) not in {"baseline", "restricted"} and not is_unknown(level):
         yield f"label {_POD_SECURITY} is {level or 'not set'}: set it to baseline or restricted"
 
 
@@ -329,11 +296,31 @@ RULES: tuple[Rule, ...] = (
     Rule("gpu-boot-disk", f"GPU nodes have a boot disk of at least {disk.MINIMUM_GB} GB.", gpu_boot_disk),
     Rule("disk-holds-images", "A pool's disk holds the images of its models.", stack_check=disk_holds_images),
     Rule("no-authoritative-iam", "No IAMBinding and no IAMPolicy.", no_authoritative_iam),
-    Rule("no-public-members", "Nothing is granted to allUsers or allAuthenticatedUsers.", no_public_members),
+    Rule("no-public-members", "What is granted is granted to named accounts and groups.", google.only_named_members),
     Rule("own-node-account", "Nodes do not run as the default account.", own_node_account),
-    Rule("no-broad-roles", "No role reaches beyond the job.", no_broad_roles),
+    Rule("no-broad-roles", "Roles are those that serving needs, where it needs them.", google.only_allowed_roles),
     Rule("immutable-tags", "Repositories of images have immutable tags.", immutable_tags),
     Rule("offline-env", "Model servers never ask a model hub.", offline_env),
+    Rule("known-types", "A stack declares types that the policy knows.", allowed.only_allowed_types),
+    Rule("own-patch", "Patches add to the list of accepted images only.", allowed.only_our_patch),
+    Rule("listed-images", "The list of accepted images has whole images.", kubernetes.listed_images),
+    Rule("pods-without-rights", "No pod has rights on its node.", kubernetes.pods_without_rights_on_nodes),
+    Rule(
+        "no-remote-code", "Servers run no code of the weights and take none from elsewhere.", kubernetes.no_remote_code
+    ),
+    Rule("no-plain-secrets", "Secrets are in Secrets.", kubernetes.no_plain_secrets),
+    Rule("not-the-systems", "Nothing goes into the cluster's own namespaces.", kubernetes.not_the_systems),
+    Rule("narrow-access", "Roles, services, gateways and policies let in who is named.", kubernetes.narrow_access),
+    Rule("cis-cluster", "Clusters are as the CIS benchmark asks.", google.hardened_cluster),
+    Rule("cis-nodes", "Nodes are as the CIS benchmark asks.", google.hardened_nodes),
+    Rule("cis-upgrades", "Nodes are upgraded and repaired.", stack_check=google.upgraded_nodes),
+    Rule("closed-network", "Networks let in nobody from the internet.", google.closed_network),
+    Rule("kept-apart", "Buckets, accounts and APIs are kept apart.", google.kept_apart),
+    Rule("own-commands", "The machine that deploys runs the project's commands only.", programs.only_our_commands),
+    Rule("plain-builds", "Builds take files of the project and no secrets.", programs.only_plain_builds),
+    Rule("safe-providers", "Providers check whom they talk to.", programs.only_safe_providers),
+    Rule("known-charts", "Charts come from who makes them, at a version.", programs.only_known_charts),
+    Rule("narrow-values", "A chart's values give no rights and bring no objects.", programs.narrow_values),
     Rule("namespaces-labelled", "Namespaces enforce a Pod Security level.", namespaces_labelled),
     Rule(
         "server-image-by-digest",

@@ -1,3 +1,4 @@
+import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -19,13 +20,28 @@ CORPUS = {
     path.stem: yaml.safe_load(path.read_text()) for path in sorted((Path(__file__).parent / "bad").glob("*.yaml"))
 }
 
+DECLARED: dict[str, list[tuple[str, str, dict[str, Any]]]] = yaml.safe_load(
+    (Path(__file__).parent / "declarations.yaml").read_text()
+)
+
+
+def mandatory(type_: str, inputs: dict[str, Any]) -> list[Violation]:
+    plan = {"resources": [{"type": type_, "name": "x", "inputs": inputs}], "outputs": {}}
+    return [violation for violation in check(plan, "dev") if violation.mandatory]
+
 
 def broken(plan: dict[str, Any], rule: str, stack: str) -> list[Violation]:
     return [violation for violation in check(plan, stack) if violation.rule == rule]
 
 
-def test_each_rule_has_an_example_that_breaks_it() -> None:
-    assert {example["rule"] for example in CORPUS.values()} == {rule.name for rule in RULES}
+def test_each_rule_has_an_example_that_breaks_it_and_one_of_that_type_that_does_not() -> None:
+    declared = {(found.rule, type_) for _what, type_, inputs in DECLARED["bad"] for found in mandatory(type_, inputs)}
+    types = {type_ for _what, type_, _inputs in DECLARED["good"]}
+    examples = {example["rule"] for example in CORPUS.values()}  # each of a bad and a good plan
+
+    assert examples | {rule for rule, type_ in declared if type_ in types or rule == "known-types"} == {
+        rule.name for rule in RULES
+    }
 
 
 @pytest.mark.parametrize("name", CORPUS)
@@ -111,3 +127,40 @@ def test_every_committed_stack_breaks_no_mandatory_rule(
 def test_the_rules_can_be_used_without_the_policy_engine() -> None:
     code = "import sys, policy.rules; assert not [name for name in sys.modules if name.startswith('pulumi')]"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("kind", ["bad", "good"])
+def test_what_is_declared_one_by_one_is_refused_or_accepted(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    stopped = {what: mandatory(type_, inputs) for what, type_, inputs in DECLARED[kind]}
+    refused = [what for what, found in stopped.items() if found]
+
+    with capsys.disabled():
+        print(f"\n{len(refused)} of {len(stopped)} {kind} declarations are refused")
+    assert len(stopped) == len(DECLARED[kind]), "two have the same name"
+    assert refused == (list(stopped) if kind == "bad" else [])
+
+
+def test_each_refusal_of_a_declaration_says_what_to_write() -> None:
+    remedies = ("set ", "write ", "name ", "use ", "leave it out", "allowed.py", "lacks", "need")
+
+    assert [
+        str(found)
+        for _what, type_, inputs in DECLARED["bad"]
+        for found in mandatory(type_, inputs)
+        if not any(word in found.message for word in remedies)
+    ] == []
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.data())
+def test_no_rule_stumbles_over_a_declaration_with_another_value_somewhere(data: st.DataObject) -> None:
+    _what, type_, inputs = data.draw(st.sampled_from([*DECLARED["bad"], *DECLARED["good"]]))
+    changed = copy.deepcopy(inputs)
+    at: Any = changed
+    while isinstance(at, dict | list) and at:
+        key = data.draw(st.sampled_from([*at] if isinstance(at, dict) else range(len(at))))
+        if not isinstance(at[key], dict | list) or data.draw(st.booleans()):
+            at[key] = data.draw(st.sampled_from([None, True, 0, -1.5, "", "x", [], {}, [[]], [{}], {"x": []}, [None]]))
+            break
+        at = at[key]
+    check({"resources": [{"type": type_, "name": "x", "inputs": changed}], "outputs": {}}, "dev")
