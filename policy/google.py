@@ -54,6 +54,8 @@ def hardened_cluster(type_: str, _name: str, props: Props) -> Iterator[str]:
             yield said
     if props.get("nodePools") or props.get("nodePool"):
         yield "nodePools within a cluster are seen by no rule on pools: write each as a NodePool of its own"
+    if props.get("removeDefaultNodePool") is not True and props.get("enableAutopilot") is not True:
+        yield "its first pool is seen by no rule on pools: set removeDefaultNodePool to true"
     automatic = mapping(props.get("clusterAutoscaling"))
     if automatic.get("enabled") is True and not mapping(automatic.get("autoProvisioningDefaults")).get(
         "serviceAccount"
@@ -109,6 +111,8 @@ def _of_cluster(props: Props) -> Iterator[tuple[bool, str]]:
             at(f"{kind}Service") == "none" or nothing,
             f"it tells nothing of itself: set {kind}Config.enableComponents (5.7.1)",
         )
+    yield at("networkingMode") == "ROUTES", "networkingMode is ROUTES: set it to VPC_NATIVE (5.6.2)"
+    yield at("network") == "default", "network is default, which all share: name a network of its own"
     yield at("podSecurityPolicyConfig.enabled") is True, "podSecurityPolicyConfig no longer exists: leave it out"
     yield (
         at("addonsConfig.kubernetesDashboard.disabled") is False,
@@ -157,8 +161,9 @@ def hardened_nodes(type_: str, _name: str, props: Props) -> Iterator[str]:
     shielded = mapping(nodes.get("shieldedInstanceConfig"))
     if shielded.get("enableIntegrityMonitoring") is False:
         yield "nodeConfig.shieldedInstanceConfig.enableIntegrityMonitoring is false: set it to true (5.5.6)"
-    if shielded.get("enableSecureBoot") is False and not _own_drivers(nodes):
-        yield "nodeConfig.shieldedInstanceConfig.enableSecureBoot is false: set it to true (5.5.7)"
+    boot = shielded.get("enableSecureBoot")
+    if boot is not True and not (_own_drivers(nodes) or is_unknown(boot)):
+        yield "nodeConfig.shieldedInstanceConfig.enableSecureBoot is not true: set it to true (5.5.7)"
     mode = mapping(nodes.get("workloadMetadataConfig")).get("mode")
     if mode is not None and mode != "GKE_METADATA" and not is_unknown(mode):
         yield f"nodeConfig.workloadMetadataConfig.mode is {mode}: set it to GKE_METADATA (5.4.2)"
@@ -231,16 +236,12 @@ def _firewall(props: Props) -> Iterator[str]:
 
 
 def kept_apart(type_: str, _name: str, props: Props) -> Iterator[str]:
-    """Buckets, accounts and APIs are the stack's own and nobody's else."""
-    if type_ == "gcp:storage/bucket:Bucket":
-        if props.get("uniformBucketLevelAccess") is not True:
-            yield "objects have lists of their own: set uniformBucketLevelAccess to true"
-        if props.get("publicAccessPrevention") != "enforced":
-            yield "it can be made public: set publicAccessPrevention to enforced"
-        if props.get("acl") or props.get("predefinedAcl"):
-            yield "it has a list of its own: use a BucketIAMMember"
-        if props.get("forceDestroy") is True:
-            yield "forceDestroy deletes what is in it: leave it out"
+    """Accounts, APIs and keys are the stack's own and nobody's else, and a registry keeps what is served."""
+    if type_ == "gcp:artifactregistry/repository:Repository":
+        for rule in items(props.get("cleanupPolicies")):
+            condition = mapping(rule.get("condition"))
+            if rule.get("action") == "DELETE" and condition.get("tagState") != "UNTAGGED":
+                yield f"cleanup policy {rule.get('id')} deletes images that are served: set its tagState to UNTAGGED"
     elif type_ == "gcp:serviceaccount/account:Account" and props.get("createIgnoreAlreadyExists") is True:
         yield "it takes an account that others made: leave it out (createIgnoreAlreadyExists)"
     elif type_ == "gcp:projects/service:Service":
@@ -249,3 +250,15 @@ def kept_apart(type_: str, _name: str, props: Props) -> Iterator[str]:
                 yield f"{key} switches an API off for all of the project: set it to false"
     elif type_ == "gcp:kms/cryptoKey:CryptoKey" and props.get("skipInitialVersionCreation") is True:
         yield "the key comes from elsewhere: leave it out (skipInitialVersionCreation)"
+
+
+def private_bucket(type_: str, _name: str, props: Props) -> Iterator[str]:
+    """A bucket is read by whom its roles name, and keeps what is in it."""
+    if type_ != "gcp:storage/bucket:Bucket":
+        return
+    if props.get("uniformBucketLevelAccess") is not True:
+        yield "objects have lists of their own: set uniformBucketLevelAccess to true"
+    if props.get("publicAccessPrevention") != "enforced":
+        yield "it can be made public: set publicAccessPrevention to enforced"
+    if props.get("forceDestroy") is True:
+        yield "forceDestroy deletes what is in it: leave it out"

@@ -10,10 +10,10 @@ from policy.allowed import PATCHED
 from policy.images import Props, is_unknown, kind_of, mapping, walk
 
 _VOLUMES = frozenset({
-    "name", "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected",
+    "name", "configMap", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected",
     "secret",
 })  # fmt: skip
-"""Kubernetes, Pod Security Standards, "Restricted" (volume types), and image volumes."""
+"""Kubernetes, Pod Security Standards, "Restricted" (volume types), and image volumes; no drivers, as of buckets."""
 _HOST = ("hostNetwork", "hostPID", "hostIPC")
 _UNCONFINED = "Unconfined"
 _CRITICAL = ("system-node-critical", "system-cluster-critical")
@@ -33,6 +33,9 @@ _READING = frozenset({"get", "list", "watch"})
 _READABLE_SECRETS = frozenset({"*", "secrets", "serviceaccounts/token"})
 _WIDEST = 8
 _DNS = 53
+_MODEL_FLAGS = frozenset({"--model", "--model-path", "--model-id", "--model_id", "--hf-repo", "-hf", "-m"})
+_SERVE = 3
+"""`vllm serve MODEL` and `python3 -m … serve MODEL`: the word is among the first."""
 _WORKLOADS = frozenset({
     "CronJob", "DaemonSet", "Deployment", "InferenceService", "Job", "Model", "Pod", "ServingRuntime", "StatefulSet",
 })  # fmt: skip
@@ -98,16 +101,31 @@ def no_remote_code(type_: str, _name: str, props: Props) -> Iterator[str]:
         words = text.replace("_", "-")
         if re.search(r"--trust-remote-code(?!\s*=?\s*false)|trustRemoteCode", words, re.IGNORECASE):
             yield f"{path} has --trust-remote-code, which runs code from the model's files: leave it out"
-        if re.search(r"(?:^|[\s=])(?:hf|s3|gs|https?)://", text) and re.search(r"model|hf://|s3://|gs://", text):
+        if re.search(r"(?:^|[\s=])(?:hf|s3|gs)://", text):
             yield f"{path} is {text!r}: name the weights by an image and its digest"
-        if re.match(r"--model[-_]id\b", text):
-            yield f"{path} is {text!r}, which a server downloads: name the weights by an image and its digest"
+    for path, where in _models(props):
+        yield f"{path} is {where!r}, which a server downloads: name the weights by an image and its digest"
     for path, name, value in _variables(props):
         if "TRUST_REMOTE_CODE" in name.upper() and str(value).lower() not in {"", "0", "false"}:
             yield f"{path} sets {name}, which runs code from the model's files: leave it out"
-    storage = mapping(mapping(mapping(props.get("spec")).get("predictor")).get("model")).get("storage")
-    if storage:
+    predictor = mapping(mapping(props.get("spec")).get("predictor"))
+    model = mapping(predictor.get("model"))
+    if model.get("storage"):
         yield "spec.predictor.model.storage names weights without a digest: write storageUri oci://…@sha256:…"
+    elif model and not (model.get("storageUri") or predictor.get("storageUris") or predictor.get("volumes")):
+        yield "spec.predictor.model has no weights, and its server may take some from a hub: write storageUri"
+
+
+def _models(props: Props) -> Iterator[tuple[str, str]]:
+    """Path and text of what an argument names as a model and is no path in the pod."""
+    for path, key, value in walk(props.get("spec"), "spec"):
+        words = texts(value) if key in {"args", "command"} else []
+        for index, word in enumerate(words):
+            flag, equals, given = word.partition("=")
+            where = given if equals else (*words, "")[index + 1]
+            named = flag in _MODEL_FLAGS or (word == "serve" and index < _SERVE)
+            if named and re.fullmatch(r"[\w.-]+/[\w.-]+|https?://\S+", where) and not where.startswith("."):
+                yield f"{path}[{index}]", where
 
 
 def _words(props: Props) -> Iterator[tuple[str, str]]:
@@ -142,12 +160,17 @@ def no_plain_secrets(type_: str, _name: str, props: Props) -> Iterator[str]:
     for path, name, value in found:
         if not isinstance(value, str) or not value or is_unknown(value):
             continue
-        if _SECRET_NAME.fullmatch(name) or _SECRET_VALUE.match(value):
+        if is_secret(name, value):
             yield f"{path} holds {name} in plain: use a Secret and valueFrom.secretKeyRef (secretEnv in the settings)"
     for path, word in _words(props):
         flag, _, value = word.partition("=")
-        if value and (_SECRET_NAME.fullmatch(flag.lstrip("-")) or _SECRET_VALUE.match(value)):
+        if value and is_secret(flag.lstrip("-"), value):
             yield f"{path} holds {flag} in plain: use a Secret and an environment variable"
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether a value is a secret, by its name or by what issuers make secrets look like."""
+    return bool(_SECRET_NAME.fullmatch(name) or _SECRET_VALUE.match(value))
 
 
 def not_the_systems(type_: str, _name: str, props: Props) -> Iterator[str]:
@@ -159,6 +182,8 @@ def not_the_systems(type_: str, _name: str, props: Props) -> Iterator[str]:
     for path, namespace in (("metadata.namespace", metadata.get("namespace")), ("namespace", props.get("namespace"))):
         if isinstance(namespace, str) and _SYSTEM.fullmatch(namespace):
             yield f"{path} is {namespace}, the cluster's own: name a namespace of the stack"
+    if kind == "Namespace" and (_SYSTEM.fullmatch(str(metadata.get("name"))) or metadata.get("name") == "default"):
+        yield f"namespace {metadata.get('name')} is the cluster's own: name another one"
     if kind == "ConfigMap" and str(metadata.get("name")) in _CONTROLLERS:
         yield f"{metadata.get('name')} is a controller's configuration: set it by the chart's values"
     if kind == "Secret" and props.get("type") == "kubernetes.io/service-account-token":
@@ -201,6 +226,9 @@ def narrow_access(type_: str, _name: str, props: Props) -> Iterator[str]:
         yield from _traffic(spec)
     elif kind == "ValidatingAdmissionPolicy" and spec.get("failurePolicy", "Fail") != "Fail":
         yield "spec.failurePolicy lets everything in when it fails: write Fail"
+    elif kind == "ValidatingAdmissionPolicy":
+        if any(str(one.get("expression")).strip() == "true" for one in items(spec.get("validations"))):
+            yield "spec.validations has one that is always true: write what it asks for"
     elif kind == "ValidatingAdmissionPolicyBinding":
         actions = spec.get("validationActions")
         if not isinstance(actions, Sequence) or "Deny" not in actions:

@@ -7,10 +7,17 @@ from typing import Any
 
 from policy.allowed import CHARTS, PROVIDERS
 from policy.images import Props, is_by_digest, is_unknown, mapping, walk
+from policy.kubernetes import is_secret
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
 _MODULES = frozenset({"modelimage", "watch.rollout", "offline", "smoke.rollout"})
 _PYTHON = re.compile(r"(?:[\w.+-]*/)*python(?:3(?:\.\d+)?)?")
+_ELSEWHERE = ("/tmp/", "/var/tmp/", "/dev/shm/")  # noqa: S108 - refused
+_UNKNOWN = re.compile(r"known after [\w .,:/@+=-]+")
+_COMMAND_KEYS = frozenset({
+    "__defaults", "addPreviousOutputInEnv", "create", "delete", "environment", "logging", "stdin", "triggers", "update",
+})  # fmt: skip
+_BUILD_KEYS = frozenset({"__defaults", "args", "builderVersion", "context", "dockerfile", "platform", "target"})
 _FOLDER = r"\.local(?:/(?!\.\.?(?:/|\s|$))[\w.@+-]+)+"
 _REMOVAL = re.compile(rf"rm -rf -- {_FOLDER} && \{{ rmdir -- \.local(?:/[\w.@+-]+)* 2>/dev/null \|\| true; \}}")
 _VARIABLES = re.compile(r"(?:HF|OMS|SMOKE|COSIGN|SIGSTORE|MODELIMAGE|REGISTRY)_[A-Z0-9_]+")
@@ -35,12 +42,12 @@ def only_our_commands(type_: str, _name: str, props: Props) -> Iterator[str]:
         return
     for key in _RUNS:
         line = props.get(key)
-        if line is None or is_unknown(line):
-            continue
+        if line is None or (isinstance(line, str) and _UNKNOWN.fullmatch(line)):
+            continue  # nothing of a shell's is in what the program writes there
         if not (isinstance(line, str) and (_is_ours(line) or (key == "delete" and _is_removal(line)))):
             yield f"{key} runs {line!r}: write a command of the project (components/commands.py), or leave it out"
-    for key in ("interpreter", "dir", "assetPaths", "archivePaths", "assets", "archive"):
-        if props.get(key):
+    for key in sorted(set(props) - _COMMAND_KEYS):
+        if props[key]:
             yield f"{key} changes what is run, or takes files along: leave it out"
     for name in mapping(props.get("environment")):
         if not _VARIABLES.fullmatch(str(name)):
@@ -54,7 +61,10 @@ def _is_ours(line: str) -> bool:
         return False
     # What is quoted again as it was has no operator, no substitution and no second command in it.
     whole = shlex.join(words) == line
-    return whole and len(words) > 2 and bool(_PYTHON.fullmatch(words[0])) and words[1] == "-m" and words[2] in _MODULES
+    if not whole or len(words) < 3 or any(is_secret("", word.rpartition("=")[2]) for word in words):
+        return False
+    own = bool(_PYTHON.fullmatch(words[0])) and ".." not in words[0] and not words[0].startswith(_ELSEWHERE)
+    return own and words[1] == "-m" and words[2] in _MODULES
 
 
 def _is_removal(line: str) -> bool:
@@ -74,11 +84,13 @@ def only_plain_builds(type_: str, _name: str, props: Props) -> Iterator[str]:
             and (where.startswith(("/", "~", "git@")) or "://" in where or ".." in where)
         ):
             yield f"build.{key} is {where!r}, outside of the project: name a folder of it"
+    for key in sorted(set(build) - _BUILD_KEYS):
+        yield f"build.{key} leads the build elsewhere: leave it out"
+    if props.get("buildOnPreview") is True:
+        yield "buildOnPreview builds what nobody has approved: set it to false"
     for name in mapping(build.get("args")):
         if re.search(r"TOKEN|PASSWORD|SECRET|KEY|CREDENTIAL", str(name), re.IGNORECASE):
             yield f"build.args has {name}, which stays in the image's history: leave it out"
-    if build.get("addHosts") or str(build.get("network")) not in {"None", "default", "none"}:
-        yield "build.network and build.addHosts lead the build elsewhere: leave it out"
     image = props.get("imageName")
     if isinstance(image, str) and "@" in image:
         yield f"imageName is {image!r}, and nothing can be pushed to a digest: write host/path:tag"
@@ -86,7 +98,7 @@ def only_plain_builds(type_: str, _name: str, props: Props) -> Iterator[str]:
     if isinstance(server, str) and isinstance(image, str) and not is_unknown(image) and not is_unknown(server):
         host = server.split("://")[-1].partition("/")[0]
         if image.partition("/")[0] != host:
-            yield f"registry.server is {server}, and imageName is of {image.partition('/')[0]}: name one registry"
+            yield f"it pushes to {server}, and imageName is of {image.partition('/')[0]}: name one registry"
 
 
 def only_safe_providers(type_: str, _name: str, props: Props) -> Iterator[str]:
@@ -98,6 +110,8 @@ def only_safe_providers(type_: str, _name: str, props: Props) -> Iterator[str]:
     config = props.get("kubeconfig")
     if isinstance(config, str) and re.search(r"insecure-skip-tls-verify\"?\s*:\s*\"?true", config):
         yield "kubeconfig believes any server (insecure-skip-tls-verify): leave it out"
+    if '"private_key"' in str(props.get("credentials")):
+        yield "credentials hold the key of an account: use Workload Identity, or a person's own"
     for key in ("deleteUnreachable", "skipTlsVerify", "insecure"):
         if str(props.get(key)).lower() == "true":
             yield f"{key} is true: leave it out"
@@ -123,7 +137,7 @@ def only_known_charts(type_: str, _name: str, props: Props) -> Iterator[str]:
 
 def _source(chart: str, repository: str, version: Any) -> Iterator[str]:
     place, _, name = chart.rstrip("/").rpartition("/")
-    where = repository.rstrip("/") or place
+    where = place if "://" in place else repository.rstrip("/") or place
     allowed = CHARTS.get(re.sub(r"-v?\d[\w.+-]*\.tgz$", "", name))
     if allowed is None:
         yield f"chart {name} is none that the project installs: name one of {', '.join(sorted(CHARTS))}"
@@ -132,7 +146,7 @@ def _source(chart: str, repository: str, version: Any) -> Iterator[str]:
             version
         ):
             yield f"version of {name} is {version!r}: name one, as v1.2.3"
-    elif "://" in where or where.startswith(("~", "..")) or not where:
+    elif "://" in where or where.startswith(("~", "/", "..")) or not where:
         yield (
             f"chart {name} is from {where or 'wherever'}: use {' or '.join(allowed)}, a mirror on Artifact "
             "Registry, or add yours to policy/allowed.py"
@@ -145,6 +159,8 @@ def narrow_values(type_: str, _name: str, props: Props) -> Iterator[str]:
         return
     values = props.get("values")
     for path, key, value in walk(values, "values"):
+        if isinstance(value, str) and value and value != "[secret]" and is_secret(key, value):
+            yield f"{path} is a secret in plain: name a Secret that holds it"
         if key in _RIGHTS and value is True:
             yield f"{path} is true: leave it out"
         elif key == "hostPath" and value:

@@ -129,7 +129,7 @@ def _version(value: str) -> str:
 
 def _member(value: str) -> str:
     if value in {"allUsers", "allAuthenticatedUsers"}:
-        raise ValueError(f"{value} would make the weights public: name a serviceAccount:, group:, user: or domain:")
+        raise ValueError(f"{value} would make the weights public: name a serviceAccount:, group: or user:")
     if not re.fullmatch(r"(serviceAccount|group|user|domain|principal|principalSet):\S+", value):
         raise ValueError(
             f"{value!r} is not an IAM member: write for example serviceAccount:name@project.iam.gserviceaccount.com"
