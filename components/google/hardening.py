@@ -2,8 +2,8 @@
 
 Every argument here updates a cluster in place (terraform-provider-google 7.45.0: none has ForceNew but
 `client_certificate_config`, which is told to new clusters only and ignored of those that exist). `intranode_visibility`
-has GKE recreate the nodes, in the maintenance window and by each pool's upgrade strategy (GKE, "Manage cluster lifecycle
-changes to minimize disruption").
+has GKE recreate the nodes, in the maintenance window and by each pool's upgrade strategy (GKE, "Manage cluster
+lifecycle changes to minimize disruption").
 """
 
 # Annotations stay text: pulumi_gcp loads a service's classes (seconds of import) when one is first named.

@@ -1,4 +1,4 @@
-"""The keys of a created cluster's hardening beyond what every cluster here has (CIS Google Kubernetes Engine Benchmark)."""
+"""The keys of a created cluster's hardening, beyond what every cluster here has (CIS GKE Benchmark)."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ ConfidentialType = Literal["SEV", "SEV_SNP", "TDX"]
 
 
 class Hardening(Section):
-    """What the CIS benchmark asks of a cluster: on where it costs nothing, a setting where it costs or needs a domain."""
+    """What the CIS benchmark asks of a cluster: on where it costs nothing, off where it costs or needs a domain."""
 
     intranode_visibility: Annotated[
         bool, Field(description="traffic between pods of one node passes the VPC, so that its logs and rules see it")

@@ -124,6 +124,13 @@ def test_every_committed_stack_breaks_no_mandatory_rule(
     assert [str(violation) for violation in check(plan.data(), stack) if violation.mandatory] == []
 
 
+@pytest.mark.parametrize("file", sorted((ROOT / "examples").glob("*/Pulumi.*.yaml")), ids=lambda file: file.parent.name)
+def test_every_example_breaks_no_mandatory_rule(file: Path) -> None:
+    project, stack = find_project(ROOT), file.name.split(".")[1]
+    plan = Program(project).plan(stack, read_config(project, stack, file))
+    assert [str(violation) for violation in check(plan.data(), stack) if violation.mandatory] == []
+
+
 def test_the_rules_can_be_used_without_the_policy_engine() -> None:
     code = "import sys, policy.rules; assert not [name for name in sys.modules if name.startswith('pulumi')]"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

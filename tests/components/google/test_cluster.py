@@ -394,7 +394,7 @@ def test_the_rest_of_the_benchmark_is_a_setting_each() -> None:
 
 
 @pytest.mark.parametrize(("version", "limited"), [("1.31", False), ("1.32", False), ("1.33", True), ("1.36.2", True)])
-def test_anonymous_requests_are_limited_where_every_patch_of_the_version_can(version: str, limited: bool) -> None:  # noqa: FBT001
+def test_anonymous_requests_are_limited_where_every_patch_of_the_version_can(version: str, limited: bool) -> None:
     inputs = run(with_create(version=version)).only(CLUSTER).inputs
 
     assert ("anonymousAuthenticationConfig" in inputs) == limited
