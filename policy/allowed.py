@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from policy.images import Props, is_unknown, kind_of, mapping
 
-PROVIDERS = frozenset({"kubernetes", "gcp", "docker", "command"})
+PROVIDERS = frozenset({"kubernetes", "gcp", "docker", "command", "pulumi"})  # the last is the engine's own
 _KUBERNETES = {
     "core/v1": (
         "ConfigMap ConfigMapPatch LimitRange Namespace PersistentVolumeClaim Pod ResourceQuota Secret Service "

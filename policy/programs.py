@@ -7,7 +7,7 @@ from typing import Any
 
 from policy.allowed import CHARTS, PROVIDERS
 from policy.images import Props, is_by_digest, is_unknown, mapping, walk
-from policy.kubernetes import is_secret
+from policy.pods import is_secret
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
 _MODULES = frozenset({"modelimage", "watch.rollout", "offline", "smoke.rollout"})
@@ -26,8 +26,8 @@ _MIRROR = re.compile(r"(?:oci|https)://(?:[a-z0-9-]+-)?docker\.pkg\.dev/[\w./-]+
 _POSTRENDER = "components/serving/keep_crds.py"
 _RELEASE_KEYS = frozenset({
     "__defaults", "atomic", "chart", "cleanupOnFail", "compat", "createNamespace", "dependencyUpdate", "description",
-    "lint", "maxHistory", "name", "namespace", "postrender", "recreatePods", "repositoryOpts", "skipAwait", "skipCrds",
-    "timeout", "values", "version", "waitForJobs",
+    "keyring", "lint", "manifest", "maxHistory", "name", "namespace", "postrender", "recreatePods", "repositoryOpts", "resourceNames", "skipAwait", "skipCrds",
+    "timeout", "values", "version", "verify", "waitForJobs",
 })  # fmt: skip
 _RAW = re.compile(
     r"(?:extra|raw|additional)(?:Objects|Manifests?|Deploy|Resources|Templates|Yaml)|rawManifests?", re.IGNORECASE
@@ -85,7 +85,8 @@ def only_plain_builds(type_: str, _name: str, props: Props) -> Iterator[str]:
         ):
             yield f"build.{key} is {where!r}, outside of the project: name a folder of it"
     for key in sorted(set(build) - _BUILD_KEYS):
-        yield f"build.{key} leads the build elsewhere: leave it out"
+        if build[key]:
+            yield f"build.{key} leads the build elsewhere: leave it out"
     if props.get("buildOnPreview") is True:
         yield "buildOnPreview builds what nobody has approved: set it to false"
     for name in mapping(build.get("args")):
@@ -127,10 +128,13 @@ def only_known_charts(type_: str, _name: str, props: Props) -> Iterator[str]:
     if isinstance(chart, str) and not is_unknown(chart):
         yield from _source(chart, repository if isinstance(repository, str) else "", props.get("version"))
     for key in sorted(set(props) - _RELEASE_KEYS):
+        if not props[key]:
+            continue  # the provider writes out what is off
         yield f"{key} is nothing that the project's releases use: leave it out"
-    if props.get("postrender", _POSTRENDER) != _POSTRENDER:
+    if props.get("postrender") and props["postrender"] != _POSTRENDER:
         yield f"postrender runs {props.get('postrender')!r} on the machine that deploys: leave it out"
-    extra = sorted(set(mapping(props.get("repositoryOpts"))) - {"repo", "__defaults"})
+    given = mapping(props.get("repositoryOpts"))
+    extra = sorted(key for key in given if key not in {"repo", "__defaults"} and given[key])
     if extra:
         yield f"repositoryOpts has {', '.join(extra)}: leave it out"
 

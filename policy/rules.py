@@ -10,7 +10,7 @@ from typing import Any
 from components.google import disk, image_disk
 from components.serving.vllm import OFFLINE_ENV
 from components.settings.types import GB
-from policy import allowed, google, kubernetes, programs
+from policy import allowed, cloud, pods, programs
 from policy.declared import Declared
 from policy.images import (
     Props,
@@ -296,27 +296,25 @@ RULES: tuple[Rule, ...] = (
     Rule("gpu-boot-disk", f"GPU nodes have a boot disk of at least {disk.MINIMUM_GB} GB.", gpu_boot_disk),
     Rule("disk-holds-images", "A pool's disk holds the images of its models.", stack_check=disk_holds_images),
     Rule("no-authoritative-iam", "No IAMBinding and no IAMPolicy.", no_authoritative_iam),
-    Rule("no-public-members", "What is granted is granted to named accounts and groups.", google.only_named_members),
+    Rule("no-public-members", "What is granted is granted to named accounts and groups.", cloud.only_named_members),
     Rule("own-node-account", "Nodes do not run as the default account.", own_node_account),
-    Rule("no-broad-roles", "Roles are those that serving needs, where it needs them.", google.only_allowed_roles),
+    Rule("no-broad-roles", "Roles are those that serving needs, where it needs them.", cloud.only_allowed_roles),
     Rule("immutable-tags", "Repositories of images have immutable tags.", immutable_tags),
     Rule("offline-env", "Model servers never ask a model hub.", offline_env),
     Rule("known-types", "A stack declares types that the policy knows.", allowed.only_allowed_types),
     Rule("own-patch", "Patches add to the list of accepted images only.", allowed.only_our_patch),
-    Rule("listed-images", "The list of accepted images has whole images.", kubernetes.listed_images),
-    Rule("pods-without-rights", "No pod has rights on its node.", kubernetes.pods_without_rights_on_nodes),
-    Rule(
-        "no-remote-code", "Servers run no code of the weights and take none from elsewhere.", kubernetes.no_remote_code
-    ),
-    Rule("no-plain-secrets", "Secrets are in Secrets.", kubernetes.no_plain_secrets),
-    Rule("not-the-systems", "Nothing goes into the cluster's own namespaces.", kubernetes.not_the_systems),
-    Rule("narrow-access", "Roles, services, gateways and policies let in who is named.", kubernetes.narrow_access),
-    Rule("cis-cluster", "Clusters are as the CIS benchmark asks.", google.hardened_cluster),
-    Rule("cis-nodes", "Nodes are as the CIS benchmark asks.", google.hardened_nodes),
-    Rule("cis-upgrades", "Nodes are upgraded and repaired.", stack_check=google.upgraded_nodes),
-    Rule("closed-network", "Networks let in nobody from the internet.", google.closed_network),
-    Rule("kept-apart", "Accounts, APIs and keys are kept apart.", google.kept_apart),
-    Rule("private-bucket", "Buckets are read by whom their roles name.", google.private_bucket),
+    Rule("listed-images", "The list of accepted images has whole images.", pods.listed_images),
+    Rule("pods-without-rights", "No pod has rights on its node.", pods.pods_without_rights_on_nodes),
+    Rule("no-remote-code", "Servers run no code of the weights and take none from elsewhere.", pods.no_remote_code),
+    Rule("no-plain-secrets", "Secrets are in Secrets.", pods.no_plain_secrets),
+    Rule("not-the-systems", "Nothing goes into the cluster's own namespaces.", pods.not_the_systems),
+    Rule("narrow-access", "Roles, services, gateways and policies let in who is named.", pods.narrow_access),
+    Rule("cis-cluster", "Clusters are as the CIS benchmark asks.", cloud.hardened_cluster),
+    Rule("cis-nodes", "Nodes are as the CIS benchmark asks.", cloud.hardened_nodes),
+    Rule("cis-upgrades", "Nodes are upgraded and repaired.", stack_check=cloud.upgraded_nodes),
+    Rule("closed-network", "Networks let in nobody from the internet.", cloud.closed_network),
+    Rule("kept-apart", "Accounts, APIs and keys are kept apart.", cloud.kept_apart),
+    Rule("private-bucket", "Buckets are read by whom their roles name.", cloud.private_bucket),
     Rule("own-commands", "The machine that deploys runs the project's commands only.", programs.only_our_commands),
     Rule("plain-builds", "Builds take files of the project and no secrets.", programs.only_plain_builds),
     Rule("safe-providers", "Providers check whom they talk to.", programs.only_safe_providers),

@@ -7,7 +7,7 @@ from typing import Any
 from policy.allowed import ROLES
 from policy.declared import Declared
 from policy.images import Props, is_unknown, mapping
-from policy.kubernetes import is_wide, items, texts
+from policy.pods import is_wide, items, texts
 
 CLUSTER = "gcp:container/cluster:Cluster"
 NODE_POOL = "gcp:container/nodePool:NodePool"
