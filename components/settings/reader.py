@@ -5,16 +5,19 @@
 """
 
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import pulumi
 from pydantic import TypeAdapter, ValidationError
 
 from components import prediction
-from components.settings import checks, foretelling
-from components.settings.building import CloudBuildSettings, ClusterBuildSettings, HubToken, in_secret_manager
+from components.settings import checks, encrypted, foretelling, secrecy
+from components.settings.building import CloudBuildSettings, ClusterBuildSettings, HubToken
 from components.settings.google import ClusterSettings, NodePoolSettings
 from components.settings.registry import RegistrySettings
 from components.settings.remedies import key_path, remedy, second, shape, unknown
@@ -61,15 +64,22 @@ def load() -> Settings:
     """
     known = pulumi.runtime.config.CONFIG.get() or pulumi.runtime.config.get_config_env()
     prefix = f"{NAMESPACE}:"
-    values = {key[len(prefix) :]: value for key, value in known.items() if key.startswith(prefix)}
-    secret = {key for key in values if pulumi.runtime.config.is_config_secret(prefix + key)}
+    values = {key.removeprefix(prefix): _structured(value) for key, value in known.items()}
+    secret = [key for key in known if pulumi.runtime.config.is_config_secret(key)]
+    held = {key: values[key.removeprefix(prefix)] for key in secret}
+    places = encrypted.places(Path.cwd(), pulumi.get_stack(), held)
     google = pulumi.Config("gcp")
+    if pulumi.runtime.config.CONFIG.get():
+        # The engine hands over the values decrypted. What this process starts is to have none of them unasked.
+        os.environ.pop("PULUMI_CONFIG", None)
     settings = parse(
-        {key: _structured(value) for key, value in values.items()},
+        {key: value for key, value in values.items() if prefix + key in known},
         stack=pulumi.get_stack(),
         project=google.get("project") or "",
         region=google.get("region") or "",
-        secret=secret,
+        secret=[key.removeprefix(prefix) for key in secret],
+        places={key.removeprefix(prefix): found for key, found in places.items()},
+        elsewhere={key: value for key, value in values.items() if prefix + key not in known},
     )
     foretelling.say(settings.forecasts)
     prediction.say(prediction.predict(settings))
@@ -79,7 +89,14 @@ def load() -> Settings:
 
 
 def parse(
-    values: Mapping[str, Any], *, stack: str, project: str = "", region: str = "", secret: Iterable[str] = ()
+    values: Mapping[str, Any],
+    *,
+    stack: str,
+    project: str = "",
+    region: str = "",
+    secret: Collection[str] = (),
+    places: Mapping[str, Collection[encrypted.Place]] = MappingProxyType({}),
+    elsewhere: Mapping[str, Any] = MappingProxyType({}),
 ) -> Settings:
     """Check a configuration given as plain values, keys without the project's namespace.
 
@@ -88,12 +105,14 @@ def parse(
         stack: name of the stack.
         project: Google project (`gcp:project`).
         region: Google region (`gcp:region`).
-        secret: those of the keys that Pulumi holds encrypted.
+        secret: the keys, of any namespace, that Pulumi holds encrypted or that have something encrypted below them.
+        places: where below such a key that is, as far as it is known.
+        elsewhere: the keys of other namespaces, with theirs.
 
     Raises:
         SettingsError: with every problem of the stack.
     """
-    reader = _Reader()
+    reader, written = _Reader(), secrecy.Secrecy({**values, **elsewhere}, secret, places)
     for key in values:
         if key not in KEYS:
             reader.add(key, unknown(key, KEYS))
@@ -120,31 +139,15 @@ def parse(
         image_sizes_gb=foretelling.sizes_gb(sections.models, told),
         forecasts=told,
     )
-    if values.get("pullSecrets") and "pullSecrets" not in secret:
-        reader.add(
-            "pullSecrets",
-            "is plain text in the stack's file: remove it there, change the passwords, and set each with "
-            "`pulumi config set --secret --path 'pullSecrets.NAME.password'`",
-        )
-    token = sections.hub_token
-    if token and "hubToken" not in secret and not in_secret_manager(token.get_secret_value()):
-        reader.add(
-            "hubToken",
-            "is plain text in the stack's file: remove it there, revoke the token, and set a new one with "
-            "`pulumi config set --secret hubToken`",
-        )
-    for key, model in sections.models.items():
-        if model.secret_env and "models" not in secret:
-            reader.add(
-                f"models.{key}.secretEnv",
-                "is plain text in the stack's file: remove it there, change the secrets, and set each with "
-                f"`pulumi config set --secret --path 'models[\"{key}\"].secretEnv.NAME'`",
-            )
+    for path, problem in written.problems():
+        if path != "hubToken" or path not in reader.paths:
+            reader.add(path, problem)
     for path, problem in checks.problems(settings, unread=reader.paths):
         reader.add(path, problem)
     if reader.problems:
-        raise SettingsError(reader.problems)
-    warned = dict.fromkeys(f"{path}: {text}" for path, text in checks.warnings(settings))
+        raise SettingsError(written.hide(problem) for problem in reader.problems)
+    said = (*written.warnings(), *checks.warnings(settings))
+    warned = dict.fromkeys(written.hide(f"{path}: {text}") for path, text in said)
     return replace(settings, warnings=tuple(warned))
 
 
@@ -167,7 +170,7 @@ class _Reader:
 
     def add(self, path: str, problem: str) -> None:
         self.paths.add(path)
-        name = path if path.startswith("gcp:") else f"{NAMESPACE}:{path}"
+        name = path if ":" in path.partition(".")[0] else f"{NAMESPACE}:{path}"
         line = f"{name}: {problem}"
         if line not in self.problems:
             self.problems.append(line)

@@ -18,6 +18,7 @@ _PLAIN = {
 """How pydantic's expectations read behind "write"."""
 
 
+_SECRET = frozenset({"password", "secretEnv"})
 _OF_TYPES = frozenset({"function-after", "tuple", "str", "EnvFrom"})
 """Parts of pydantic's locations that name a type, and no key."""
 
@@ -48,6 +49,8 @@ def remedy(kind: Any, detail: ErrorDetails) -> str:  # noqa: PLR0911 - one line 
         return f"is {_said(detail)}: write {expected}"
     if sort in {"model_type", "model_attributes_type", "dict_type"}:
         return f"is {_said(detail)}: write a map, as {{key: value}}"
+    if sort == "string_type" and _SECRET & {*detail["loc"]}:
+        return "is not a text: put it in quotes, and set it with --secret"
     if sort == "string_type" and isinstance(detail["input"], int | float):
         return f"is the number {detail['input']}: put it in quotes"
     if sort == "string_pattern_mismatch":
@@ -61,8 +64,8 @@ def remedy(kind: Any, detail: ErrorDetails) -> str:  # noqa: PLR0911 - one line 
 
 
 def _said(detail: ErrorDetails) -> str:
-    # A password is never echoed; nothing else under a pull secret is needed to see the mistake either.
-    if "password" in detail["loc"]:
+    # A secret is never echoed; nothing else of it is needed to see the mistake either.
+    if _SECRET & {*detail["loc"]}:
         return "not a text"
     value = detail["input"]
     return repr(value) if isinstance(value, str | int | float | bool) else shape(value)

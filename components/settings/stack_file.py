@@ -158,6 +158,16 @@ def read_config(project: Project, stack: str, file: Path | None = None) -> Stack
     return StackConfig(values, frozenset(secret_keys))
 
 
+def written(folder: Path, stack: str) -> dict[str, Any]:
+    """What a stack's file says for each `namespace:key`, as it stands there; nothing where it cannot be read."""
+    try:
+        project = find_project(folder)
+        config = read_yaml(project.stack_file(stack)).get("config")
+    except InputError:
+        return {}
+    return {_qualified(project, str(key)): value for key, value in config.items()} if isinstance(config, dict) else {}
+
+
 def _apply_project(project: Project, stack: str, values: dict[str, str], secret_keys: set[str]) -> None:
     missing = []
     for key, declaration in project.declared.items():
@@ -184,12 +194,13 @@ def _qualified(project: Project, key: str) -> str:
     return key if ":" in key else f"{project.name}:{key}"
 
 
-def _is_ciphertext(value: Any) -> bool:
+def is_ciphertext(value: Any) -> bool:
+    """Whether a value of the file is one that only the engine can decrypt."""
     return isinstance(value, dict) and value.keys() == {"secure"} and isinstance(value["secure"], str)
 
 
 def _holds_ciphertext(value: Any) -> bool:
-    if _is_ciphertext(value):
+    if is_ciphertext(value):
         return True
     if isinstance(value, dict):
         return any(_holds_ciphertext(item) for item in value.values())
@@ -197,7 +208,7 @@ def _holds_ciphertext(value: Any) -> bool:
 
 
 def _without_ciphertext(value: Any) -> Any:
-    if _is_ciphertext(value):
+    if is_ciphertext(value):
         return MASK
     if isinstance(value, dict):
         return {key: _without_ciphertext(item) for key, item in value.items()}

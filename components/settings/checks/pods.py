@@ -1,6 +1,5 @@
 """What a model's environment, server and placement say about its delivery, its pools and each other."""
 
-import re
 from collections.abc import Iterator
 
 from components.google.pool_origin import NodeOrigin
@@ -10,21 +9,8 @@ from components.settings.checks.unread import Problem
 from components.settings.google import NodePoolSettings
 from components.settings.models import StackModel
 from components.settings.stack import Settings
-from modelimage.sensitive import token_in
 from oci_model_serving.delivery import Delivery
 
-_SECRET_NAME = re.compile(
-    r"(^|_)(TOKEN|API_?KEYS?|SECRET(_KEY)?|ACCESS_KEY(_ID)?|PRIVATE_KEY|PASSWORD|PASSWD|PASS|CREDENTIALS?)$|_PWD$",
-    re.IGNORECASE,
-)
-_NO_SECRET = re.compile(r"(/\S*|[0-9]*|true|false|none|null|\S*\$\(\w+\)\S*)", re.IGNORECASE)
-"""What a variable of such a name may hold in plain: a path, a number, a switch, a reference to another variable."""
-_OF_OPENAI = re.compile(r"\bsk-(proj|svcacct|admin)-[\w-]{20,}")
-_WITH_PASSWORD = re.compile(r"\b[a-z][a-z0-9+.-]*://[^/?#\s:@]*:(?P<password>[^/?#\s@]+)@", re.IGNORECASE)
-_REFERENCE = re.compile(r"\$\(\w+\)")
-_KEY_ARGUMENT = re.compile(r"(?P<name>--(api|hf)[-_](?P<what>key|token))(=(?P<value>.*))?", re.DOTALL)
-_FROM_ENV = {"key": "VLLM_API_KEY", "token": "HF_TOKEN"}
-"""What the server reads instead of the argument."""
 _RESERVED = ("oci-model-serving/", "serving.kserve.io/", "serving.knative.dev/")
 _SET = frozenset({"app", "component", "app.kubernetes.io/managed-by"})
 """What KServe and the program set on pods, beside labels with these prefixes. Other labels of Kubernetes' own domains
@@ -62,40 +48,16 @@ def hosts(settings: Settings) -> Iterator[Problem]:
 def _environment(made: StackModel) -> Iterator[Problem]:
     model = made.settings
     for name, value in model.env.items():
-        if not isinstance(value, str):
-            if made.delivery is Delivery.KUBEAI:
-                yield (
-                    f".env.{name}",
-                    "is taken from a Secret by key, which KubeAI cannot: write its value into secretEnv, with --secret",
-                )
-        elif _looks_secret(name, value):
+        if not isinstance(value, str) and made.delivery is Delivery.KUBEAI:
             yield (
                 f".env.{name}",
-                f"looks like a secret in plain text: remove it, change it where it is from, and write secretEnv: "
-                f"`pulumi config set --secret --path 'models[\"{made.key}\"].secretEnv.{name}'`",
+                "is taken from a Secret by key, which KubeAI cannot: write its value into secretEnv, with --secret",
             )
     for name in model.secret_env:
         if name in model.env:
             yield f".secretEnv.{name}", "is in env as well: keep one"
         if name in vllm.OFFLINE_ENV:
             yield f".secretEnv.{name}", "is always 1: remove it, weights come from the image only"
-    for argument, following in zip(model.args, (*model.args[1:], ""), strict=False):
-        found = _KEY_ARGUMENT.fullmatch(argument)
-        given = following if found and found["value"] is None else (found["value"] if found else "")
-        if found and given and not given.startswith("-") and not _NO_SECRET.fullmatch(given):
-            yield (
-                ".args",
-                f"has {found['name']} in plain text: remove it, change the {found['what']}, and write secretEnv: "
-                f"`pulumi config set --secret --path 'models[\"{made.key}\"].secretEnv.{_FROM_ENV[found['what']]}'`",
-            )
-
-
-def _looks_secret(name: str, value: str) -> bool:
-    return (
-        bool(token_in(value.encode()) or _OF_OPENAI.search(value))
-        or any(not _REFERENCE.search(found["password"]) for found in _WITH_PASSWORD.finditer(value))
-        or bool(_SECRET_NAME.search(name) and not _NO_SECRET.fullmatch(value))
-    )
 
 
 def _server(made: StackModel) -> Iterator[Problem]:
