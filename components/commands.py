@@ -19,9 +19,8 @@ ROLLOUT = "watch.rollout"
 """Waits for the pods of a digest."""
 PLAN = "offline"
 """Plans a stack; the name that every revision of this project answers to."""
-HUB_TOKEN = "HF_TOKEN"  # noqa: S105 - the name of a variable, huggingface_hub's
 KUBECONFIG = "OMS_KUBECONFIG"
-"""The variable with a kubeconfig's text, which is a secret: neither an argument nor a file."""
+"""The variable with a kubeconfig's text, which is a secret and so no argument; or with its path."""
 _OURS = frozenset({IMAGE, ROLLOUT, PLAN, "smoke.rollout"})
 
 
@@ -40,6 +39,11 @@ def python() -> str:
         return executable.relative_to(Path.cwd()).as_posix()
     except ValueError:
         return executable.as_posix()
+
+
+def inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a command of ours gets of an environment: nothing that opens the engine's state, nor what it decrypts."""
+    return {name: value for name, value in environment.items() if not name.startswith("PULUMI_")}
 
 
 def words(module: str, *arguments: object) -> list[str]:

@@ -12,6 +12,7 @@ import pulumi
 from components import commands
 from components.google import sdk as gcp
 from components.settings.images import StackImage
+from modelimage.variables import HUB_TOKEN
 from oci_model_serving.reference import is_google
 
 
@@ -42,11 +43,11 @@ def present(path: str, words: Sequence[str], model: StackImage) -> pulumi.Input[
 
 async def prepare(path: str, words: Sequence[str], model: StackImage) -> str:
     """Write the context, and return its folder; its reason is told where that fails."""
-    token = {commands.HUB_TOKEN: model.token.get_secret_value()} if model.token else {}
+    token = {HUB_TOKEN: model.token.get_secret_value()} if model.token else {}
     process = await asyncio.create_subprocess_exec(
         *commands.words(commands.IMAGE, *words, "--json"),
         stdout=asyncio.subprocess.DEVNULL,
-        env={**os.environ, **token},
+        env={**commands.inherited(os.environ), **token},
     )
     if await process.wait() != 0:
         raise pulumi.RunError(f"the Docker context of {model.key} could not be prepared: its reason is above")

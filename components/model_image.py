@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -12,9 +13,12 @@ from components import commands, docker_context, image_traits, packing, rebuildi
 from components.google import google_apis
 from components.google.cluster import Cluster
 from components.settings.images import StackImage
+from components.settings.places import LOCAL
 from components.settings.types import GB
 from modelimage.traits import Traits
+from modelimage.variables import HUB_TOKEN
 from oci_model_serving import outputs
+from oci_model_serving.private import private_folder
 from oci_model_serving.reference import ImageReference
 
 
@@ -157,6 +161,8 @@ class ModelImage(pulumi.ComponentResource):
         The resource is named as the folder is, not by the key: a key that changes to another of the same Kubernetes
         name keeps both, and what another model has built there is never taken from it.
         """
+        if not pulumi.runtime.is_dry_run():
+            private_folder(Path(LOCAL))
         commands.removal(f"{self._model.name}-{kind}-folder", folder, pulumi.ResourceOptions(parent=self))
 
     def _run(
@@ -173,7 +179,7 @@ class ModelImage(pulumi.ComponentResource):
 
         Another token is an update of the command, which runs it again (pulumi-command, `update`).
         """
-        known = {**secrets, **({commands.HUB_TOKEN: token.get_secret_value()} if token else {})}
+        known = {**secrets, **({HUB_TOKEN: token.get_secret_value()} if token else {})}
         run = commands.local(
             f"{self._model.key}-{step}",
             commands.IMAGE,

@@ -16,6 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from modelimage.variables import without_secrets
+
 MODULE = "modelimage.build_step"
 
 _INDEX = "JOB_COMPLETION_INDEX"
@@ -35,7 +37,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as installed:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", installed]
         # All of them: what is wanted in one version may need another of what is there.
-        if failed := subprocess.run([*pip, *requirements], check=False).returncode:
+        if failed := subprocess.run([*pip, *requirements], env=without_secrets(os.environ), check=False).returncode:
             print(f"error: {', '.join(missing)} cannot be installed: give an image that has them", file=sys.stderr)
             return failed
         path = os.pathsep.join([installed, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -26,7 +26,7 @@ DEFAULT_STEP_IMAGE = "python:3.12-slim"
 """The official Python image of Docker Hub; teams that pin everything give their own copy by digest."""
 
 _REQUIREMENTS = ("google-auth", "google-cloud-storage", "httpx", "huggingface_hub", "pydantic", "requests", "tenacity")
-_GROUND = ("__init__", "delivery", "errors", "foreign", "reference")
+_GROUND = ("__init__", "delivery", "errors", "foreign", "private", "reference")
 _NOT_PACKING = {"__main__", "build_context", "bundle", "busybox", "cloud_build", "dimensions", "forecast"} | {
     "referrers",
     "repacking",

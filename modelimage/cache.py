@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from oci_model_serving.errors import InputError
+from oci_model_serving.private import private_folder
 from oci_model_serving.reference import DIGEST
 
 if TYPE_CHECKING:
@@ -35,7 +37,11 @@ def default_folder() -> Path:
         root = Path(base) if base.startswith("/") else Path.home() / ".cache"
     except RuntimeError:
         root = Path(os.devnull)  # a user without a home folder, as in some containers: nothing is kept
-    return root / "oci-model-serving"
+    folder = root / "oci-model-serving"
+    if folder.is_dir():
+        with suppress(OSError, InputError):  # the cache of an earlier version was open to others
+            private_folder(folder)
+    return folder
 
 
 class LayerCache:
@@ -144,8 +150,11 @@ def read_entry(path: Path) -> dict[str, Any]:
 def write_entry(path: Path, entry: dict[str, Any]) -> None:
     """Remember something in a file, whole or not at all."""
     # Failing to remember costs time in the next run and nothing else.
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError, InputError):
+        if not path.parent.is_dir():
+            if path.is_relative_to(folder := default_folder()):
+                private_folder(folder)
+            path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:

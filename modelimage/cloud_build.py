@@ -28,6 +28,7 @@ from modelimage.modelpack import check_destination
 from modelimage.progress import Reporter
 from modelimage.traits import Traits
 from modelimage.transfer import Inspection, inspect
+from modelimage.variables import HUB_TOKEN
 from oci_model_serving.reference import DIGEST, RegistryReference
 
 DEFAULT_TIMEOUT_SECONDS = 7200
@@ -188,10 +189,10 @@ def make_build(
     if place.service_account is not None:
         build.service_account = f"projects/{place.project}/serviceAccounts/{place.service_account}"
     if place.hf_token_secret is not None:
-        step.secret_env = ["HF_TOKEN"]
+        step.secret_env = [HUB_TOKEN]
         build.steps = [step]
         build.available_secrets = cloudbuild_v1.Secrets(
-            secret_manager=[{"version_name": place.hf_token_secret, "env": "HF_TOKEN"}]
+            secret_manager=[{"version_name": place.hf_token_secret, "env": HUB_TOKEN}]
         )
     return build
 

@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from modelimage.errors import ImageError, first_line
+from modelimage.variables import PASSWORD_VARIABLE, USERNAME_VARIABLE, without_secrets
 from oci_model_serving.foreign import beginning, read_json
 from oci_model_serving.reference import is_google
 
-USERNAME_VARIABLE = "MODELIMAGE_USERNAME"
-PASSWORD_VARIABLE = "MODELIMAGE_PASSWORD"  # noqa: S105 - the variable's name
 _GOOGLE_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 _GOOGLE_SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 _HELPER_SECONDS = 60
@@ -127,7 +126,12 @@ class Credentials:
             )
         try:
             answer = subprocess.run(
-                [program, "get"], input=server.encode(), capture_output=True, timeout=_HELPER_SECONDS, check=False
+                [program, "get"],
+                input=server.encode(),
+                env=without_secrets(os.environ),
+                capture_output=True,
+                timeout=_HELPER_SECONDS,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ImageError(f"docker-credential-{helper} did not answer for {self._host}: run it by hand") from error

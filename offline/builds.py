@@ -85,7 +85,7 @@ class Builds:
             self._running = subprocess.Popen(
                 arguments,
                 cwd=folder,
-                env={**os.environ, **environment},
+                env={**commands.inherited(os.environ), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 text=True,

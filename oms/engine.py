@@ -15,10 +15,13 @@ from types import FrameType
 from typing import Any
 
 from components.google.refusals import Refused, remedies
+from components.settings.places import LOCAL
 from components.settings.stack_file import Project, StackConfig
 from components.settings.types import Target
 from oci_model_serving.errors import InputError, OmsError
 from oci_model_serving.foreign import in_line, read_json
+from oci_model_serving.private import private_folder
+from oms.passphrase import passphrase, salt_in
 
 VERSIONS = Path("~/.pulumi/versions")
 """Where the SDK's installer and `oms engine install` leave the CLI, in a folder for each version."""
@@ -28,7 +31,6 @@ _STDERR = 2
 _PLAN_BROKEN = re.compile(r"violates plan|not allowed by the plan")
 _COLOR = re.compile(r"<\{%[^%]*%\}>")
 """How the engine writes a color into its events (pulumi, sdk/go/common/diag/colors)."""
-_LOCAL_PASSPHRASE = "local"  # noqa: S105 - the local stack keeps no secret worth one
 
 
 class EngineFailedError(OmsError):
@@ -62,7 +64,8 @@ class Engine:
     def of(cls, path: str, project: Project, stack: str, config: StackConfig) -> "Engine":
         """Choose what the stack's commands share.
 
-        Without a configured backend the state goes to `.local/state`. A local stack, and no other, gets a passphrase.
+        Without a configured backend the state goes to `.local/state`. A local stack, and no other, gets a passphrase,
+        which is the checkout's own.
         Where manifests are rendered there is no cluster that a refresh could ask.
         The engine would otherwise begin by fetching the plugin of every provider whose SDK is installed (`up
         --skip-plugin-pre-install`, pulumi #22947; an older one does not know the option, and does that).
@@ -71,11 +74,12 @@ class Engine:
         environment = dict(os.environ, PULUMI_SKIP_UPDATE_CHECK="true")
         environment.setdefault("PULUMI_OPTION_SKIP_PLUGIN_PRE_INSTALL", "true")
         if not _has_backend(project, environment):
-            state = project.folder / ".local" / "state"
-            state.mkdir(parents=True, exist_ok=True)
+            state = private_folder(project.folder / LOCAL) / "state"
+            state.mkdir(exist_ok=True)
             environment["PULUMI_BACKEND_URL"] = state.as_uri()
         if local and not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"} & environment.keys():
-            environment["PULUMI_CONFIG_PASSPHRASE"] = _LOCAL_PASSPHRASE
+            settings = project.stack_file(stack)
+            environment |= passphrase(project.folder / LOCAL, [settings, project.folder / LOCAL / settings.name])
         if local and not config.kubeconfig:
             environment["PULUMI_OPTION_REFRESH"] = "false"
         return cls(path, project, stack, local, environment)
@@ -96,7 +100,7 @@ class Engine:
             KeyboardInterrupt: it was interrupted, and has ended by itself.
         """
         settings = self.project.stack_file(self.stack)
-        own = Path(".local", settings.name)
+        own = Path(LOCAL, settings.name)
         select = ["stack", "select", "--create", self.stack, "--non-interactive"]
         with _kept(settings, self.project.folder / own) if self.local else nullcontext():
             self._wait(select, quiet=True)
@@ -124,7 +128,7 @@ class Engine:
             EngineFailedError: it could not; the engine has said why.
             KeyboardInterrupt: it was interrupted, and has ended by itself.
         """
-        own = Path(".local", self.project.stack_file(self.stack).name)
+        own = Path(LOCAL, self.project.stack_file(self.stack).name)
         given = ["--config-file", str(own)] if self.local and (self.project.folder / own).is_file() else []
         named = [word for target in targets for word in ("--target", target)]
         self._wait(
@@ -222,15 +226,11 @@ def _kept(settings: Path, own: Path) -> Iterator[None]:
     try:
         yield
         earlier = own.read_text() if own.is_file() else ""
-        salt = "" if _salt_in(text) else _salt_in(settings.read_text()) or _salt_in(earlier)
-        own.parent.mkdir(exist_ok=True)
+        salt = "" if salt_in(text) else salt_in(settings.read_text()) or salt_in(earlier)
+        private_folder(own.parent)
         own.write_text(salt + text)
     finally:
         settings.write_text(text)
-
-
-def _salt_in(text: str) -> str:
-    return "".join(line for line in text.splitlines(keepends=True) if line.startswith("encryptionsalt:"))
 
 
 def _has_backend(project: Project, environment: Mapping[str, str]) -> bool:

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from components.settings.places import LOCAL
 from components.settings.stack_file import Project, StackConfig, find_project, read_config
 from oci_model_serving.errors import InputError
+from oci_model_serving.private import private_folder
 from oms.convention import tell
 
 _MODEL = ".local/model"
@@ -18,6 +20,8 @@ def prepared(stack: str, *, config_file: Path | None = None, given: Path | None 
     """
     project = find_project(Path.cwd())
     config = read_config(project, stack, config_file)
+    if (project.folder / LOCAL).is_dir():
+        private_folder(project.folder / LOCAL)  # an earlier version has left it open
     _prepare(project, stack, config, given)
     return project, config
 
@@ -36,9 +40,9 @@ def _prepare(project: Project, stack: str, config: StackConfig, given: Path | No
         if not tiny.exists():
             from modelimage import write_tiny_model
 
-            tiny.parent.mkdir(exist_ok=True)
+            private_folder(tiny.parent)
             write_tiny_model(str(tiny))
             tell(f"made a tiny Qwen2 model with random weights in {_TINY}")
-    model.parent.mkdir(exist_ok=True)
+    private_folder(model.parent)
     model.unlink(missing_ok=True)
     model.symlink_to((given or tiny).resolve(), target_is_directory=True)

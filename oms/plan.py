@@ -197,8 +197,12 @@ def planned(
 ) -> "Plan":
     """The plan of a stack whose weights are in place; what the program had to say has been said."""
     from components.prediction import SAID
+    from components.settings.places import LOCAL
+    from oci_model_serving.private import private_folder
     from offline.program import Program
 
+    if build:
+        private_folder(project.folder / LOCAL)
     found = Program(project, outputs).plan(stack, config, build=build)
     for level, message in found.recording.messages:
         if not message.startswith(SAID):  # the plan itself shows it

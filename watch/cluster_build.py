@@ -12,17 +12,17 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from components.commands import HUB_TOKEN, KUBECONFIG
+from components.commands import KUBECONFIG
 from components.nodes import toleration
-from components.settings.building import LONGEST_SECONDS, OWN_VARIABLES, SECRET_VARIABLES, SHORTEST_SECONDS
+from components.settings.building import LONGEST_SECONDS, OWN_VARIABLES, SHORTEST_SECONDS
 from modelimage import bundle
-from modelimage.credentials import PASSWORD_VARIABLE, USERNAME_VARIABLE
 from modelimage.errors import collecting
 from modelimage.images import SCRATCH
 from modelimage.origins import Origin, origin_of
 from modelimage.progress import Reporter
 from modelimage.shares import MOST_SHARES
 from modelimage.traits import Traits
+from modelimage.variables import HUB_TOKEN, PASSWORD_VARIABLE, SECRET_VARIABLES, USERNAME_VARIABLE
 from oci_model_serving.reference import RegistryReference, is_loopback
 from watch.causes import NotHeldError
 from watch.job_run import JobRun, PodOutput

@@ -88,7 +88,8 @@ class KubeApi:
     """A client of one cluster's API server.
 
     Args:
-        kubeconfig: the text of a kubeconfig, the path of one, or None for KUBECONFIG and ~/.kube/config.
+        kubeconfig: the text of a kubeconfig, the path of one (as a text an absolute one), or None for KUBECONFIG and
+            ~/.kube/config.
         context: its context; None for the current one.
         timeout: seconds that one request may take.
 
@@ -307,6 +308,8 @@ def _code_of(session: Any) -> int:
 
 
 def _configuration(kubeconfig: str | Path | None, context: str | None) -> Any:
+    if isinstance(kubeconfig, str) and kubeconfig.startswith("/"):
+        kubeconfig = Path(kubeconfig)
     configuration = kubernetes.client.Configuration()
     given = {"client_configuration": configuration, "persist_config": False, "context": context}
     try:
@@ -327,6 +330,26 @@ def _configuration(kubeconfig: str | Path | None, context: str | None) -> Any:
         return configuration
     origin = "in the stack's outputs" if isinstance(kubeconfig, str) else str(kubeconfig or "KUBECONFIG")
     raise InputError(f"kubeconfig {origin}: {told}; give a working one with --kubeconfig FILE")
+
+
+_held: dict[bytes, str] = {}
+
+
+def _in_memory(content: str | bytes, *_: object, **__: object) -> str:
+    """Keep a certificate or key in a file that has no name, and is gone with this process however it ends."""
+    data = content.encode() if isinstance(content, str) else content
+    if data not in _held:
+        descriptor = os.memfd_create("kubeconfig")
+        with os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+        _held[data] = f"/proc/self/fd/{descriptor}"
+    return _held[data]
+
+
+if hasattr(os, "memfd_create"):
+    # The package leaves such files in the temporary folder, and removes them only where the interpreter ends orderly
+    # (kubernetes 37.0.2, config/kube_config.py). It has no other door for it.
+    kubernetes.config.kube_config.__dict__["_create_temp_file_with_content"] = _in_memory
 
 
 def _parsed(text: str) -> JSON:

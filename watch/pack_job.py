@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from components.commands import HUB_TOKEN
 from components.nodes import toleration
 from modelimage import bundle
+from modelimage.variables import HUB_TOKEN
 from oci_model_serving.reference import RegistryReference
 
 JSON = dict[str, Any]

@@ -11,8 +11,8 @@ rules.
 Read are, beside the pods and their events, the serving object, KServe's Deployment of it, and the controller's own
 Deployment (where these may be seen).
 
-The model comes on stdin, as the stack's output `models.<key>`; the kubeconfig's text in SMOKE_KUBECONFIG (a secret,
-so neither an argument nor a file). Progress goes to stderr: a line when something changes, and one every 30 s. Exit
+The model comes on stdin, as the stack's output `models.<key>`; the kubeconfig's text or path in SMOKE_KUBECONFIG (a
+secret, so no argument). Progress goes to stderr: a line when something changes, and one every 30 s. Exit
 codes: 0 ready, 1 not, 2 bad input, 130 interrupted.
 """
 

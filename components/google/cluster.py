@@ -22,8 +22,9 @@ from components.google import (
 )
 from components.google import sdk as gcp
 from components.settings.google import ClusterCreate
-from components.settings.places import StackCluster
+from components.settings.places import LOCAL, StackCluster
 from oci_model_serving.errors import OmsError
+from oci_model_serving.private import private_folder
 
 APIS = ("container", "compute", "iam", "cloudresourcemanager", "logging", "monitoring")
 
@@ -53,7 +54,7 @@ class Cluster(pulumi.ComponentResource):
     version: pulumi.Output[str]
     """Version of the control plane, checked against what the deliveries need; empty without Google."""
     kubeconfig: pulumi.Output[str]
-    """Secret, although a GKE cluster's holds no credentials."""
+    """Its text, or the path of the one that was given; secret, although a GKE cluster's holds no credentials."""
     project: pulumi.Output[str]
     resource: pulumi.Resource | None = None
     """The cluster, where this stack creates it and may delete it: `deleted_with` for what goes with it."""
@@ -206,19 +207,22 @@ class Cluster(pulumi.ComponentResource):
         mine = pulumi.ResourceOptions(parent=self)
         if not cluster.kubeconfig:
             self.kubeconfig = pulumi.Output.secret(kubeconfig.NONE)
+            if not pulumi.runtime.is_dry_run():
+                private_folder(Path(LOCAL))  # the provider renders Secrets as they are
             # Rendering excludes a kubeconfig (the provider refuses both).
             self.provider = k8s.Provider(self._name, render_yaml_to_directory=self.settings.manifests, opts=mine)
             return
-        path = Path(cluster.kubeconfig).expanduser()
+        path = Path(cluster.kubeconfig).expanduser().absolute()
         try:
-            content = path.read_text(encoding="utf-8")
+            path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not a text file"
             raise ClusterError(
                 f"cluster.kubeconfig: {path} cannot be read ({reason}): write the path of a kubeconfig file, or remove "
                 "the key to have the manifests rendered"
             ) from error
-        self.kubeconfig = pulumi.Output.secret(content)
+        # By its path: what it holds, credentials too, stays out of the state, and a renewed one is read again.
+        self.kubeconfig = pulumi.Output.secret(str(path))
         self.provider = k8s.Provider(
             self._name, kubeconfig=self.kubeconfig, context=cluster.context, enable_server_side_apply=True, opts=mine
         )

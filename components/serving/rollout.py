@@ -41,8 +41,8 @@ def watch(
         model: the model.
         described: what the stack's outputs say of it (`oci_model_serving.outputs.ModelOutput`): the revision and the
             number of its pods among it.
-        kubeconfig: text of a kubeconfig, which reaches the command by its environment only, as a secret; None where
-            there is no cluster.
+        kubeconfig: text or path of a kubeconfig, which reaches the command by its environment only, as a secret; None
+            where there is no cluster.
         opts: resource options; must depend on the resource that makes the pods.
     """
     if kubeconfig is None or not model.awaited:

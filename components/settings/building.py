@@ -57,8 +57,6 @@ def _image(value: str) -> str:
     return value
 
 
-SECRET_VARIABLES = frozenset({"HF_TOKEN", "MODELIMAGE_USERNAME", "MODELIMAGE_PASSWORD"})
-"""Variables of a build that are secret: pods have them from Secrets alone."""
 OWN_VARIABLES = frozenset({"HOME", "PYTHONPATH", "DOCKER_CONFIG"})
 """Variables of a build's pods that the build sets itself."""
 SHORTEST_SECONDS, LONGEST_SECONDS = 60, 604_800

@@ -684,7 +684,7 @@ def test_the_stacks_cluster_packs_and_is_reached_by_the_environment_alone(kubeco
     words = ["clusterbuild", HUB, f"{REGISTRY}/qwen2-5", "--base", BUSYBOX, "--json"]
     assert steps(recording) == {"qwen2.5-build": words}
     (build,) = (one for one in recording.of_type(COMMAND) if one.name == "qwen2.5-build")
-    assert build.inputs["environment"] == {"OMS_KUBECONFIG": Secret("the text of a kubeconfig")}
+    assert build.inputs["environment"] == {"OMS_KUBECONFIG": Secret(str(kubeconfig))}
     assert recording.outputs["reference"] == f"{REGISTRY}/qwen2-5@{DIGEST}"
 
 

@@ -87,6 +87,17 @@ def test_the_latest_repositories_with_a_blob_are_kept(tmp_path: Path) -> None:
     assert len(known) == 8
 
 
+def test_the_users_cache_is_closed_to_others_also_where_it_was_open(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    LayerCache(default_folder()).seen_in("registry.example/a", f"sha256:{'0' * 64}")
+    made = default_folder().stat().st_mode
+    default_folder().chmod(0o755)
+
+    assert (made & 0o777, default_folder().stat().st_mode & 0o777) == (0o700, 0o700)
+
+
 def test_a_relative_xdg_folder_is_ignored_as_the_specification_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     assert default_folder() == Path.home() / ".cache" / "oci-model-serving"

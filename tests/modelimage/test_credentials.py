@@ -12,6 +12,7 @@ from google.auth.exceptions import DefaultCredentialsError, RefreshError
 
 from modelimage.credentials import Credential, Credentials
 from modelimage.errors import ImageError
+from modelimage.variables import SECRET_VARIABLES
 
 SECRET = "s3cr:et"
 
@@ -176,6 +177,20 @@ def test_a_helper_is_asked_by_its_protocol_and_wins_over_an_entry(docker: Any) -
     docker.config(credHelpers={"registry.example": "test"}, auths={"registry.example": {"auth": basic("old", "old")}})
     assert find("registry.example") == Credential("me", SECRET)
     assert docker.asked.read_text() == "registry.example"
+
+
+def test_a_helper_has_none_of_the_packers_own_secrets(docker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SECRET_VARIABLES:
+        monkeypatch.setenv(name, SECRET)
+    docker.helper(
+        "test", f"""/usr/bin/env | /bin/grep -q {SECRET} && exit 3; echo '{{"Username": "me", "Secret": "other"}}'"""
+    )
+    docker.config(credsStore="test")
+
+    found = Credentials("registry.example", use_environment=False).find()
+
+    assert found
+    assert found.password == "other"
 
 
 def test_a_helper_may_give_an_identity_token(docker: Any) -> None:

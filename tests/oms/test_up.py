@@ -102,7 +102,11 @@ def test_the_engine_on_path_is_used_with_a_backend_and_a_passphrase_of_its_own(f
     assert select[:4] == ["stack", "select", "--create", "local"]
     assert up == ["up", "--stack", "local", "--config-file", ".local/Pulumi.local.yaml", "--yes"]
     assert environment["PULUMI_BACKEND_URL"] == (Path.cwd() / ".local" / "state").as_uri()
-    assert environment["PULUMI_CONFIG_PASSPHRASE"]
+    assert "PULUMI_CONFIG_PASSPHRASE" not in environment
+    kept = Path(environment["PULUMI_CONFIG_PASSPHRASE_FILE"])
+    assert kept == Path.cwd() / ".local" / "passphrase"
+    assert len(kept.read_text()) > 40
+    assert (kept.stat().st_mode & 0o777, kept.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
 def test_the_engine_fetches_the_plugins_that_a_stack_uses_unless_told_otherwise(

@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Iterator
 
-from components.settings.building import OWN_VARIABLES, SECRET_VARIABLES, in_secret_manager
+from components.settings.building import OWN_VARIABLES, in_secret_manager
 from components.settings.checks.unread import Problem, touches
 from components.settings.images import StackImage
 from components.settings.stack import Settings
 from components.settings.types import Target
 from modelimage import image_address
 from modelimage.origins import Origin
+from modelimage.variables import SECRET_VARIABLES
 
 _SEEN_BY_PODS = {Origin.HUB, Origin.BUCKET}
 

@@ -545,13 +545,17 @@ def test_without_a_cluster_manifests_are_rendered() -> None:
     assert recording.outputs["name"] == recording.outputs["location"] == "local"
 
 
-def test_a_kubeconfig_is_read_and_its_context_used(tmp_path: Path) -> None:
+def test_a_kubeconfig_is_known_by_its_path_alone_and_its_context_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "config"
     path.write_text("apiVersion: v1\nkind: Config\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
 
-    provider = run(StackCluster(ClusterSettings(kubeconfig=str(path), context="kind"))).only(PROVIDER).inputs
+    recording = run(StackCluster(ClusterSettings(kubeconfig="~/config", context="kind")))
 
-    assert provider["kubeconfig"] == Secret("apiVersion: v1\nkind: Config\n")
+    provider = recording.only(PROVIDER).inputs
+    assert provider["kubeconfig"] == recording.outputs["kubeconfig"] == Secret(str(path))
     assert provider["context"] == "kind"
     assert "renderYamlToDirectory" not in provider
 
