@@ -85,8 +85,10 @@ class Ground:
         self.folder, self.project = folder, folder / "project"
         self.events_file = folder / "events.jsonl"
         """Where the last command's event stream is."""
-        for part in ("project", "state", "home", "bin"):
+        for part in ("project", "state", "home", "bin", "cache", "tmp"):
             (folder / part).mkdir(parents=True)
+        # As `oms` hands it over: in a variable, it would be in the environment of each provider and command.
+        (folder / "passphrase").write_text(PASSPHRASE, encoding="utf-8")
         for name in _PROJECT:
             (self.project / name).symlink_to(ROOT / name)
         (self.project / ".venv").symlink_to(sys.prefix)
@@ -97,7 +99,9 @@ class Ground:
             "PATH": f"{folder / 'bin'}{os.pathsep}{os.defpath}",
             "PULUMI_HOME": str(folder / "home"),
             "PULUMI_BACKEND_URL": (folder / "state").as_uri(),
-            "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(folder / "passphrase"),
+            "XDG_CACHE_HOME": str(folder / "cache"),
+            "TMPDIR": str(folder / "tmp"),
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DEBUG_COMMANDS": "true",  # --event-log

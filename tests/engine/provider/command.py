@@ -54,7 +54,7 @@ class Commands:
         self, urn: str, line: str, inputs: Mapping[str, Any], environment: Mapping[str, str], instead: str | None
     ) -> dict[str, str]:
         shell = inputs.get("interpreter") or _SHELL
-        switches.note("run", urn, arguments=[*shell, line])
+        switches.note("run", urn, arguments=[*shell, line], environment=dict(environment))
         process = subprocess.Popen(
             [*shell, instead or line],
             cwd=inputs.get("dir"),
