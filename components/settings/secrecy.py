@@ -51,7 +51,9 @@ class Secrecy:
         if key not in self.secret:
             return False
         known = self.places.get(key)
-        return None if known is None else any(place[1 : 1 + len(one)] == one for one in known)
+        if known is None:
+            return True if ":" in key else None  # a provider's own, whose plain parts are its matter
+        return any(place[1 : 1 + len(one)] == one for one in known)
 
     def problems(self) -> Iterator[Problem]:
         """What would not stay a secret, or was never one, each by its key."""
@@ -92,7 +94,7 @@ class Secrecy:
     def _secrets(self) -> list[str]:
         found = {text for _, _, text in self._flagged}
         for place, text in _all(self.values):
-            if self._is_encrypted(place) or _matches(place, _ENCRYPTED_ONLY) or any(_plain(place, text)):
+            if self._is_encrypted(place) or _matches(place, _KEPT) or any(_plain(place, text)):
                 found.add(text)
         return sorted(found - {""}, key=len, reverse=True)
 
