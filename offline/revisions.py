@@ -1,6 +1,7 @@
 """Plans of git revisions: each is checked out to a temporary worktree and planned there, with its own code."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 from components import commands
 from components.settings.stack_file import is_file
+from modelimage.variables import without_secrets
 from oci_model_serving.errors import InputError
 from offline.errors import RunFailedError
 from offline.plan import is_plan, load
@@ -47,7 +49,8 @@ def _link_local(folder: Path, planned: Path) -> None:
 def _plan_in(folder: Path, source: str, stack: str) -> dict[str, Any]:
     # The revision's own package runs, not the one that is imported here: `-m` looks in the working directory first.
     command = [sys.executable, *commands.words(commands.PLAN, "--stack", stack, "--format", "json")[1:]]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    environment = commands.inherited(os.environ)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         message = done.stderr.strip() or "no message"
         kind = InputError if done.returncode == InputError.exit_code else RunFailedError
@@ -69,11 +72,17 @@ def _worktree(root: Path, commit: str) -> Iterator[Path]:
         yield tree
     finally:
         shutil.rmtree(parent, ignore_errors=True)
-        subprocess.run(["git", "-C", str(root), "worktree", "prune"], capture_output=True, check=False)  # noqa: S607
+        _run_git(root, "worktree", "prune")
+
+
+def _run_git(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = without_secrets(commands.inherited(os.environ))  # a repository's hooks and filters see it
+    line = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
 
 
 def _git(folder: Path, *arguments: str, problem: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)  # noqa: S607
+    done = _run_git(folder, *arguments)
     if done.returncode != 0:
         detail = done.stderr.strip()
         raise InputError(f"{problem}{f' ({detail})' if detail else ''}")

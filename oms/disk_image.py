@@ -7,6 +7,7 @@ onto a disk, the disk becomes an image, and the VM goes. The name of the image i
 
 import hashlib
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -16,7 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from components import commands
 from components.settings.types import GB
+from modelimage.variables import without_secrets
 from oci_model_serving.errors import InputError, OmsError
 from oci_model_serving.reference import ImageReference, is_google
 
@@ -127,10 +130,15 @@ def _run(command: Sequence[str]) -> None:
     if git is None or go is None:
         missing = [name for name, path in (("git", git), ("go", go)) if path is None]
         raise DiskImageError(f"{' and '.join(missing)} not on PATH: the builder is a Go program (Go 1.23 or later)")
+    environment = without_secrets(commands.inherited(os.environ))  # it is others' code
     with tempfile.TemporaryDirectory(prefix="disk-image-builder-") as temporary:
         folder = Path(temporary)
         for step in (["init", "-q"], ["fetch", "-q", "--depth=1", BUILDER, COMMIT], ["checkout", "-q", COMMIT]):
-            if subprocess.run([git, "-C", temporary, *step], stdout=sys.stderr, check=False).returncode:
+            if subprocess.run(
+                [git, "-C", temporary, *step], env=environment, stdout=sys.stderr, check=False
+            ).returncode:
                 raise DiskImageError(f"the builder could not be fetched from {BUILDER}: see above")
-        if subprocess.run([go, *command[1:]], cwd=folder / _FOLDER, stdout=sys.stderr, check=False).returncode:
+        if subprocess.run(
+            [go, *command[1:]], cwd=folder / _FOLDER, env=environment, stdout=sys.stderr, check=False
+        ).returncode:
             raise DiskImageError("the builder failed: see above, and its logs under --logs")

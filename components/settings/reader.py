@@ -24,6 +24,7 @@ from components.settings.remedies import key_path, remedy, second, shape, unknow
 from components.settings.sections import Sections
 from components.settings.serving import ModelSettings, Platforms, PullSecret
 from components.settings.stack import Settings
+from components.settings.stack_file import MASK
 from components.settings.types import NAMESPACE, Target
 from oci_model_serving.errors import InputError
 
@@ -198,6 +199,11 @@ class _Reader:
         return TypeAdapter(kind).validate_python(value, by_alias=True, by_name=False)
 
     def each(self, path: str, kind: type[_T], values: object) -> dict[str, _T]:
+        whole = [key for key, value in values.items() if value == MASK] if isinstance(values, Mapping) else []
+        if whole or values == MASK:
+            name = f"{path}.{whole[0]}" if whole else path
+            self.add(name, "is encrypted as a whole, which only the engine can read: set its secrets alone, by --path")
+            return {}
         if not isinstance(values, Mapping):
             self.add(path, f"is {shape(values)}: write a map from names to settings")
             return {}

@@ -305,3 +305,10 @@ def test_a_message_keeps_its_words_where_a_secret_is_one_of_them() -> None:
     written = secrecy.Secrecy({"pullSecrets": {"a": {"password": "password"}}}, ["pullSecrets"])
 
     assert written.hide("pullSecrets.a.password: is 'password'") == "pullSecrets.a.password: is [secret]"
+
+
+@pytest.mark.parametrize("values", [{"pullSecrets": MASK}, {"pullSecrets": {"private": MASK}}])
+def test_a_plan_says_of_a_whole_pull_secret_that_only_the_engine_can_read_it(values: dict[str, Any]) -> None:
+    (found,) = problems(gke({"qwen": MODEL}, **values), secret=["pullSecrets"])
+
+    assert "is encrypted as a whole, which only the engine can read" in found
