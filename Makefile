@@ -44,6 +44,8 @@ lint: $(VENV)/.dev ## Check format, lint, types, dead code, rooms and workflows
 	fi; \
 	if [ -x "$$tool" ]; then "$$tool"; \
 	else echo "actionlint: skipped, it is not on PATH and could not be installed with go"; [ -z "$$CI" ]; fi
+	@if [ -x $(VENV)/bin/zizmor ]; then $(VENV)/bin/zizmor --offline --quiet --persona pedantic .github; \
+	else echo "zizmor: skipped, it needs Python 3.11"; [ -z "$$CI" ]; fi
 
 format: $(VENV)/.dev ## Format the code
 	$(RUN) -m ruff format .

@@ -73,7 +73,7 @@ def plan(
         from offline.manifests import write
 
         tell(f"wrote {len(write(found, manifests))} manifests to {manifests}")
-    if judged and not _judge(found)["ok"]:
+    if judged and not _judge(found.data(), found.stack)["ok"]:
         raise failed()
 
 
@@ -122,13 +122,29 @@ def diff(*, base: str, head: str, stack: str, form: str, exit_code: bool, prices
 @stack_option
 @_config_file
 @_outputs
+@click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Judge the plan in this file (`oms plan --json`), which another revision may have made; no code of it runs.",
+)
 @json_option
-def policy(*, stack: str, config_file: Path | None, outputs: Sequence[str], as_json: bool) -> None:
+def policy(
+    *, stack: str, config_file: Path | None, outputs: Sequence[str], plan_file: Path | None, as_json: bool
+) -> None:
     """Check a stack's plan against the policy."""
     from oms.local_model import prepared
 
-    project, config = prepared(stack, config_file=config_file)
-    verdict = _judge(planned(project, stack, config, outputs=_given(outputs)))
+    if plan_file:
+        from offline.plan import load
+
+        if config_file or outputs:
+            raise InputError("--plan: the plan is made already: leave out --config-file and --outputs")
+        data = load(plan_file)
+    else:
+        project, config = prepared(stack, config_file=config_file)
+        data = planned(project, stack, config, outputs=_given(outputs)).data()
+    verdict = _judge(data, stack)
     if as_json:
         print_json(verdict)
     if not verdict["ok"]:
@@ -228,18 +244,18 @@ def show(found: "Plan", form: str) -> None:
         sys.stdout.write(dumps(found.data()) if form == "json" else mermaid(found))
 
 
-def _judge(found: "Plan") -> dict[str, Any]:
+def _judge(plan: Mapping[str, Any], stack: str) -> dict[str, Any]:
     """The policy's verdict on a plan; the violations have been said."""
     from dataclasses import asdict
 
     from policy.rules import check
 
-    violations = check(found.data(), stack=found.stack)
+    violations = check(plan, stack=stack)
     for violation in violations:
         tell(str(violation))
     mandatory = sum(violation.mandatory for violation in violations)
     tell(f"policy: {mandatory} mandatory, {len(violations) - mandatory} advisory violations")
-    return {"stack": found.stack, "ok": not mandatory, "violations": [asdict(violation) for violation in violations]}
+    return {"stack": stack, "ok": not mandatory, "violations": [asdict(violation) for violation in violations]}
 
 
 def _project() -> "Project":

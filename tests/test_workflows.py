@@ -60,7 +60,9 @@ def test_tokens_write_only_where_it_is_needed() -> None:
     assert written == {
         ("comment", "comment"): ["pull-requests"],
         ("preview", "preview"): ["id-token", "pull-requests"],
+        ("deploy", "preview-build"): ["id-token"],
         ("deploy", "build"): ["id-token"],
+        ("deploy", "preview-promote"): ["id-token"],
         ("deploy", "promote"): ["id-token"],
     }
 
@@ -87,10 +89,52 @@ def test_nothing_from_outside_is_pasted_into_a_script() -> None:
     assert not [text for text in scripts if "${{" in text]
 
 
-def test_previews_with_credentials_are_for_branches_of_this_repository_only() -> None:
-    first = workflow("preview")["jobs"]["stacks"]
-    assert "github.event.pull_request.head.repo.full_name == github.repository" in first["if"]
-    assert all("stacks" in job["needs"] for name, job in workflow("preview")["jobs"].items() if name != "stacks")
+def test_a_branchs_code_gets_credentials_for_the_stacks_that_are_named_only() -> None:
+    """Never those of a fork, and of no stack by default: production is previewed by main's code."""
+    (job,) = workflow("preview")["jobs"].values()
+    assert "vars.PULUMI_PREVIEWS != ''" in job["if"]
+    assert "github.event.pull_request.head.repo.full_name == github.repository" in job["if"]
+    assert job["with"] == {"command": "preview", "stacks": "${{ vars.PULUMI_PREVIEWS }}"}
+    taking = {
+        (name, job)
+        for name, job, content in jobs()
+        if content.get("permissions", {}).get("id-token") and name != "preview"
+    }
+    assert {name for name, _ in taking} == {"deploy"}
+    assert "github.ref == 'refs/heads/main'" in workflow("deploy")["jobs"]["stacks"]["if"]
+    assert all("stacks" in workflow("deploy")["jobs"][job]["needs"] for _, job in taking)
+
+
+def test_every_wave_is_previewed_by_mains_code_before_its_gate() -> None:
+    deploy = workflow("deploy")["jobs"]
+    for wave, stacks in (("build", "building"), ("promote", "promoting")):
+        preview, update = deploy[f"preview-{wave}"], deploy[wave]
+        assert preview["with"] == {"command": "preview", "stacks": f"${{{{ needs.stacks.outputs.{stacks} }}}}"}
+        assert update["with"] == {**preview["with"], "command": "up"}
+        assert f"preview-{wave}" in update["needs"]
+    assert "build" in deploy["preview-promote"]["needs"]
+
+
+def test_what_judges_a_pull_request_is_the_base_branchs_policy() -> None:
+    pulumi = workflow("pulumi")["jobs"]["pulumi"]["steps"]
+    (base,) = [step for step in pulumi if step.get("with", {}).get("path") == "base"]
+    assert base["with"]["ref"] == "${{ github.event.pull_request.base.sha }}"
+    (update,) = [step for step in pulumi if step.get("uses", "").startswith("pulumi/actions@")]
+    assert update["with"]["policyPacks"] == "${{ github.event_name == 'pull_request' && 'base/policy' || 'policy' }}"
+    shell = script("checks", "plan", "Check the policy of the base branch")
+    assert "HEAD^1" in shell
+    assert '"$RUNNER_TEMP/base/.venv/bin/oms" policy --stack "$STACK" --plan head.json' in shell
+
+
+def test_each_environment_names_its_own_state(tmp_path: Path) -> None:
+    """There is no variable for all of them, by which an environment without its own would take another's."""
+    texts = {name: (FOLDER / f"{name}.yml").read_text() for name in NAMES}
+    assert [name for name, text in texts.items() if "PULUMI_BACKEND_URL" in text] == ["pulumi"]
+    text = script("pulumi", "pulumi", "Check the environment's variables")
+    told = run(text, tmp_path, BACKEND="", ENVIRONMENT="prod-preview")
+    assert told.returncode == 1
+    assert "the GitHub environment prod-preview has no variable PULUMI_BACKEND_URL" in told.stdout
+    assert run(text, tmp_path, BACKEND="gs://x", ENVIRONMENT="prod").returncode == 0
 
 
 def test_each_stack_has_its_own_lane_and_an_update_is_never_cancelled() -> None:
@@ -106,8 +150,7 @@ def test_updates_are_gated_by_the_environment_of_the_stacks_name() -> None:
     environment = workflow("pulumi")["jobs"]["pulumi"]["environment"]
     assert environment == "${{ matrix.stack }}${{ inputs.command == 'preview' && '-preview' || '' }}"
     deploy = workflow("deploy")["jobs"]
-    assert {job["with"]["command"] for job in deploy.values() if "with" in job} == {"up"}
-    assert deploy["promote"]["needs"] == ["stacks", "build"]
+    assert {name for name, job in deploy.items() if job.get("with", {}).get("command") == "up"} == {"build", "promote"}
     assert workflow("deploy")["on"]["push"]["branches"] == ["main"]
 
 
@@ -116,7 +159,8 @@ def test_the_engine_is_of_the_sdks_version_and_enforces_the_policy() -> None:
     pinned = re.search(r"^pulumi==(\S+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     assert pinned
     assert step["with"]["pulumi-version"] == pinned[1]
-    assert (ROOT / step["with"]["policyPacks"] / "PulumiPolicy.yaml").is_file()
+    for pack in re.findall(r"'(?:base/)?(\w+)'", step["with"]["policyPacks"].partition("&&")[2]):
+        assert (ROOT / pack / "PulumiPolicy.yaml").is_file()
     assert f"/oci-model-serving/{'${{ matrix.stack }}'}" in step["with"]["stack-name"]
 
 
@@ -126,6 +170,70 @@ def scripts_of_gitlab() -> list[str]:
     found = [line for job in yaml.safe_load(block).values() if isinstance(job, dict) for line in job.get("script", [])]
     assert found
     return found
+
+
+RISKY = re.compile(
+    r"\$\{\{[^}]*\bgithub\.(?:event\.(?!pull_request\.(?:number|base\.sha)|workflow_run\.(?:id|head_sha|event))|head_ref)"
+)
+"""What somebody else words: titles, bodies, branches, names."""
+
+
+def test_what_others_word_reaches_environment_variables_and_groups_only() -> None:
+    for name in NAMES:
+        for _, _, step in [found for found in steps() if found[0] == name]:
+            assert not RISKY.search(json.dumps({key: value for key, value in step.items() if key != "env"})), step
+        for job in workflow(name)["jobs"].values():
+            given = {
+                key: job.get(key)
+                for key in ("runs-on", "container", "services", "strategy", "uses", "with", "environment")
+            }
+            assert not RISKY.search(json.dumps(given)), name
+
+
+def test_nothing_writes_into_the_environment_of_later_steps_but_lists_of_stacks() -> None:
+    """`GITHUB_ENV` and `GITHUB_PATH` would let a line of a plan become a variable or a program."""
+    for name, _, step in steps():
+        assert not re.search(r"GITHUB_(?:ENV|PATH)\b|::set-|::add-", step.get("run", "")), name
+        assert ("GITHUB_OUTPUT" in step.get("run", "")) == (step.get("name") == "List the stacks")
+        assert "continue-on-error" not in step
+
+
+def test_runners_are_githubs_of_a_named_version_and_every_job_has_an_end() -> None:
+    for name, job, content in jobs():
+        if "uses" in content:
+            assert content["uses"].startswith("./.github/workflows/"), name
+            continue
+        assert content["runs-on"] == "ubuntu-24.04", (name, job)
+        assert content["timeout-minutes"] <= 180
+        assert "container" not in content
+        assert "services" not in content
+
+
+def test_no_cache_carries_anything_from_a_pull_request_to_a_deployment() -> None:
+    for _, _, step in steps():
+        assert "cache" not in step.get("uses", "")
+        assert not [key for key in step.get("with", {}) if "cache" in key]
+
+
+@pytest.mark.skipif(
+    not (ZIZMOR := Path(sys.executable).with_name("zizmor")).exists(), reason="zizmor needs Python 3.11"
+)
+def test_zizmor_finds_nothing() -> None:
+    line = [ZIZMOR, "--offline", "--no-progress", "--persona", "pedantic", "--format", "plain", str(ROOT / ".github")]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_file_that_decides_over_production_has_an_owner() -> None:
+    lines = [
+        line.split() for line in (ROOT / ".github" / "CODEOWNERS").read_text().splitlines() if line[:1] not in {"", "#"}
+    ]
+    assert all(len(line) == 2 and line[1].startswith("@ORG/") for line in lines)
+    assert lines[0][0] == "*"
+    owned = {path for path, _ in lines[1:]}
+    assert all(list(ROOT.glob(path.strip("/"))) for path in owned)
+    deciding = {"/.github/", "/policy/", "/Makefile", "/requirements*.lock", "/Pulumi.prod.yaml", "/SECURITY.md"}
+    assert deciding <= owned
 
 
 def test_every_make_target_that_is_called_exists(tmp_path: Path) -> None:
@@ -445,7 +553,7 @@ else:
 """
 
 
-def fetched(folder: Path, **given: Any) -> tuple[Any, str | None]:
+def fetched(folder: Path, *, by_pull_request: bool = True, **given: Any) -> tuple[Any, str | None]:
     """Run the step that fetches a plan with a `gh` that answers what is given; and the plan that it has left."""
     known = {
         "pulls": [{"merged_at": None, "head": {"sha": "other"}}, {"merged_at": "2026", "head": {"sha": "abc"}}],
@@ -461,6 +569,7 @@ def fetched(folder: Path, **given: Any) -> tuple[Any, str | None]:
     gh.chmod(0o755)
     places = {"GITHUB_REPOSITORY": "acme/repo", "GITHUB_SHA": "merge", "RUNNER_TEMP": str(folder / "temp")}
     text = script("pulumi", "pulumi", "Fetch the plan that was reviewed")
+    places |= {"GITHUB_RUN_ID": "20", "BY_PULL_REQUEST": "true" if by_pull_request else "false"}
     done = run(text, folder, folder / "bin", STACK="dev", **places)
     plan = folder / "temp" / "plan.json"
     return done, plan.read_text() if plan.exists() else None
@@ -493,6 +602,18 @@ def test_without_a_reviewed_plan_nothing_is_updated(tmp_path: Path, given: dict[
     assert "::error::no plan of dev was reviewed for merge" in done.stdout
 
 
+@needs_jq
+def test_what_main_previews_is_held_to_that_runs_plan(tmp_path: Path) -> None:
+    own, without = tmp_path / "own", tmp_path / "without"
+    for folder in (own, without):
+        folder.mkdir()
+    plans = {"9": {"update-dev": "of the pull request"}}
+    done, plan = fetched(own, by_pull_request=False, artifacts=plans | {"20": {"update-dev": "of the run"}})
+    assert (done.returncode, plan) == (0, "of the run")
+    done, plan = fetched(without, by_pull_request=False, artifacts=plans)
+    assert (done.returncode, plan) == (1, None)
+
+
 def test_plans_are_an_option_and_what_is_kept_is_what_is_fetched() -> None:
     pulumi = [found for found in steps() if found[0] == "pulumi"]
     by_name = {step.get("name") or step.get("uses", "").partition("@")[0]: step for _, _, step in pulumi}
@@ -510,3 +631,62 @@ def test_plans_are_an_option_and_what_is_kept_is_what_is_fetched() -> None:
     for job in ("build", "promote"):
         reads = workflow("deploy")["jobs"][job]["permissions"]
         assert (reads["actions"], reads["pull-requests"]) == ("read", "read")
+
+
+# What the documentation grants.
+
+CI_PAGE = (ROOT / "docs" / "ci.md").read_text()
+ROLE = re.compile(r"['\"`](roles/[\w.]+)['\"`]")
+
+
+def bound() -> set[str]:
+    """The roles that the program binds: what its components name, but for advice in messages."""
+    files = [path for path in (ROOT / "components").rglob("*.py") if path.name != "refusals.py"]
+    return {role for path in files for role in ROLE.findall(path.read_text())}
+
+
+def on_projects() -> set[str]:
+    """Those of them that the plans of the committed stacks bind on a project."""
+    plans = [json.loads(path.read_text()) for path in (ROOT / "tests" / "plans").glob("*.json")]
+    items = [item for plan in plans for item in plan["resources"] if item["type"] == "gcp:projects/iAMMember:IAMMember"]
+    assert items
+    return {item["inputs"]["role"] for item in items}
+
+
+def test_the_deployer_may_grant_exactly_what_the_program_binds_on_a_project() -> None:
+    (condition,) = re.findall(r"hasOnly\(\[(.*?)\]\)", CI_PAGE, re.DOTALL)
+    granted = set(ROLE.findall(condition))
+    assert granted <= bound()
+    assert on_projects() <= granted
+    (elsewhere,) = re.findall(r"All else that the\s+program binds \((.*?)\)", CI_PAGE, re.DOTALL)
+    assert granted | set(ROLE.findall(elsewhere)) == bound()
+    # None by which the account could grant itself more.
+    assert not [role for role in granted if re.search(r"[aA]dmin|owner|editor|tokenCreator|serviceAccountUser", role)]
+
+
+def test_the_identity_is_the_repositorys_number_and_mains_workflow() -> None:
+    conditions = re.findall(r'--attribute-condition "(.*?)"', CI_PAGE, re.DOTALL)
+    assert len(conditions) == 1
+    for claim in ("repository_id", "repository_owner_id", "job_workflow_ref"):
+        assert f"assertion.{claim}==" in conditions[0]
+    assert "pulumi.yml@refs/heads/main" in conditions[0]
+    assert "assertion.repository==" not in CI_PAGE
+
+
+def test_every_environment_of_a_stack_but_that_of_branches_takes_main_only() -> None:
+    (named,) = re.findall(r"for name in (.*?); do", CI_PAGE)
+    assert set(named.split()) == {"dev", "prod", "prod-preview"}
+    assert "deployment-branch-policies" in CI_PAGE
+    for variable in re.findall(r"^   \| `([A-Z_]+)` \|", CI_PAGE, re.MULTILINE):
+        assert f"vars.{variable} " in (FOLDER / "pulumi.yml").read_text()
+
+
+def test_the_checks_that_main_requires_are_jobs_that_there_are() -> None:
+    (listed,) = re.findall(r'"required_status_checks":\s*(\[\{"context".*?\])\}\}', CI_PAGE, re.DOTALL)
+    names = {item["context"] for item in json.loads(listed)}
+    checks = workflow("checks")["jobs"]
+    patterns = [
+        re.sub(r"\\\$\\{\\{.*?\\}\\}", r"[\\w.-]+", re.escape(job["name"])) for job in checks.values() if "name" in job
+    ]
+    assert all(any(re.fullmatch(pattern, name) for pattern in patterns) for name in names)
+    assert {f"test {version}" for version in checks["test"]["strategy"]["matrix"]["python"]} <= names
