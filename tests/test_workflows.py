@@ -219,7 +219,16 @@ def test_no_cache_carries_anything_from_a_pull_request_to_a_deployment() -> None
     not (ZIZMOR := Path(sys.executable).with_name("zizmor")).exists(), reason="zizmor needs Python 3.11"
 )
 def test_zizmor_finds_nothing() -> None:
-    line = [ZIZMOR, "--offline", "--no-progress", "--persona", "pedantic", "--format", "plain", str(ROOT / ".github")]
+    line = [
+        str(ZIZMOR),
+        "--offline",
+        "--no-progress",
+        "--persona",
+        "pedantic",
+        "--format",
+        "plain",
+        str(ROOT / ".github"),
+    ]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

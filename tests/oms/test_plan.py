@@ -305,6 +305,25 @@ def test_policy_violations_are_printed_and_mandatory_ones_fail(
     assert "policy: 3 mandatory, 0 advisory violations" in message
 
 
+def test_a_plan_of_another_revision_is_judged_without_running_any_of_its_code(
+    project: MakeProject, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    project("raise SystemExit('its code runs')", dev="no settings at all: [")
+    made = {
+        "type": "gcp:projects/iAMMember:IAMMember",
+        "name": "b",
+        "inputs": {"role": "roles/owner", "member": "user:x"},
+    }
+    plan = tmp_path / "plan.json"
+    for resources, code in (([made], 1), ([], 0)):
+        plan.write_text(json.dumps({"resources": resources, "outputs": {}}))
+        assert oms.main(["policy", "--stack", "dev", "--plan", str(plan)]) == code
+    assert "mandatory: no-broad-roles: gcp:projects/iAMMember:IAMMember b" in capsys.readouterr().err
+
+    assert oms.main(["policy", "--plan", str(plan), "--outputs", "dev=x"]) == 2
+    assert "leave out --config-file and --outputs" in capsys.readouterr().err
+
+
 def test_it_runs_as_a_module_from_a_folder_below_the_project(project: MakeProject) -> None:
     folder = project("import pulumi; pulumi.export('stack', pulumi.get_stack())", dev="config: {}\n")
     below = folder / "docs"
