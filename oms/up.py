@@ -93,10 +93,11 @@ def engine_group() -> None:
 @click.option("--sha256", metavar="HEX", help="Take only an archive of this SHA-256, whatever its release lists.")
 @json_option
 def engine_install(*, sha256: str | None, as_json: bool) -> None:
-    """Fetch the Pulumi CLI of the SDK's version into ~/.pulumi/versions.
+    """Fetch the Pulumi CLI of the SDK's version.
 
-    The archive is held to the release's list of checksums. That list comes from the same host, so it shows that the
-    archive is whole, not who made it: --sha256 holds it to what you have established yourself (docs/environments.md).
+    It goes into ~/.pulumi/versions. The archive is held to the release's list of checksums, which comes from the same
+    host: that shows that the archive is whole, not who made it. --sha256 holds it to what you have established yourself
+    (docs/environments.md).
     """
     from oms.engine_release import install
 

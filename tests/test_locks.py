@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import re
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -86,3 +88,27 @@ def test_nothing_is_installed_without_its_hash() -> None:
     ]
     assert len(lines) >= 2
     assert [line for line in lines if "--require-hashes" not in line or "--only-binary :all:" not in line] == []
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "platform.python_implementation = lambda: 'PyPy'",
+        "platform.machine = lambda: 'riscv64'",
+        "sys.platform = 'win32'",
+        "sys.version_info = (3, 14, 0)",
+        "sys.version_info = (3, 9, 0)",
+    ],
+)
+def test_where_no_lock_fits_make_says_what_is_needed_and_installs_nothing(tmp_path: Path, elsewhere: str) -> None:
+    """There pip would pass over every line of a lock, and find nothing wrong in that."""
+    other = tmp_path / "python"
+    other.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -c "import platform, sys; {elsewhere}; exec(sys.argv[2])" "$@"\n'
+    )
+    other.chmod(0o755)
+    line = ["make", f"PYTHON={other}", f"VENV={tmp_path}/venv", f"{tmp_path}/venv/.python"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "CPython 3.10 to 3.13 on Linux or macOS, x86-64 or ARM64, is needed, this is" in done.stderr
+    assert not (tmp_path / "venv").exists()

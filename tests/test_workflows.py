@@ -233,6 +233,12 @@ def test_zizmor_finds_nothing() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_what_is_pinned_is_kept_up_to_date_after_a_while() -> None:
+    updates = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text())["updates"]
+    assert {one["package-ecosystem"] for one in updates} == {"github-actions", "pip"}
+    assert all(one["cooldown"]["default-days"] >= 7 for one in updates)
+
+
 def test_every_file_that_decides_over_production_has_an_owner() -> None:
     lines = [
         line.split() for line in (ROOT / ".github" / "CODEOWNERS").read_text().splitlines() if line[:1] not in {"", "#"}
