@@ -215,9 +215,7 @@ def test_no_cache_carries_anything_from_a_pull_request_to_a_deployment() -> None
         assert not [key for key in step.get("with", {}) if "cache" in key]
 
 
-@pytest.mark.skipif(
-    not (ZIZMOR := Path(sys.executable).with_name("zizmor")).exists(), reason="zizmor needs Python 3.11"
-)
+@pytest.mark.skipif(not (ZIZMOR := Path(sys.executable).with_name("zizmor")).exists(), reason="zizmor is not installed")
 def test_zizmor_finds_nothing() -> None:
     line = [
         str(ZIZMOR),
