@@ -11,7 +11,7 @@ COMPILE := $(RUN) -m uv pip compile --quiet --universal --no-build --python-vers
   --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview smoke test lint format docs plans replacements lock e2e bench clean
+.PHONY: help up preview smoke test fuzz lint format docs plans replacements lock e2e bench clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sed 's/^/  make /' | expand -t 20
@@ -30,6 +30,9 @@ test: $(VENV)/.dev ## Run every test that this machine can run
 
 e2e: $(VENV)/.dev ## Run the tests on a real node (root; builds Kubernetes the first time, about 17 minutes)
 	$(RUN) -m pytest -m node -rs $(ARGS)
+
+fuzz: $(VENV)/.dev ## Try 20,000 hostile inputs of each kind (make test tries 300)
+	FUZZ_INPUTS=20000 $(RUN) -m pytest tests/fuzz -s --timeout 1800 $(ARGS)
 
 lint: $(VENV)/.dev ## Check format, lint, types, dead code, rooms and workflows
 	$(RUN) -m ruff format --check .

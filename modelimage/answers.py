@@ -71,7 +71,8 @@ def held(response: httpx.Response, limit: int) -> httpx.Response:
         raise httpx.ReadTimeout(str(error), request=response.request) from error
     except ValueError as error:
         raise httpx.DecodingError(str(error), request=response.request) from error
-    headers = [(name, value) for name, value in response.headers.multi_items() if name != "content-encoding"]
+    # As bytes: what is no ASCII in them could not be encoded again.
+    headers = [(name, value) for name, value in response.headers.raw if name.lower() != b"content-encoding"]
     return httpx.Response(
         response.status_code,
         headers=headers,

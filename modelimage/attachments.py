@@ -68,7 +68,7 @@ def listed_in(content: bytes) -> list[Listed] | None:
 def merged(content: bytes | None, entries: Sequence[Mapping[str, Any]]) -> bytes | None:
     """A list with entries added, all that it had kept as it is; None where it has them all."""
     document: dict[str, Any] = json.loads(content) if content else {}
-    there = {entry.get("digest") for entry in document.get("manifests", []) if isinstance(entry, dict)}
+    there = {str(entry.get("digest")) for entry in document.get("manifests", []) if isinstance(entry, dict)}
     new = [entry for entry in entries if entry["digest"] not in there]
     if not new:
         return None

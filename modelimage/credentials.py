@@ -11,7 +11,6 @@ helpers. Secrets stay in memory: they are never put in arguments, messages or fi
 """
 
 import base64
-import binascii
 import os
 import shutil
 import subprocess
@@ -240,7 +239,7 @@ def _from_entry(entry: dict[str, Any], path: Path, name: str) -> Credential | No
         return None
     try:
         username, colon, password = base64.b64decode(str(entry["auth"]), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         colon = ""
     if not colon:
         # `from None`: the decoding error would carry the secret.

@@ -89,12 +89,13 @@ def _parsed(path: str, text: bytes, data_size: int) -> tuple[list[SafetensorsTen
     metadata: dict[str, Any] | None = None
     try:
         entries: dict[str, Any] = json.loads(text)
+        if b"\\ud" in text or b"\\uD" in text:
+            json.dumps(entries, ensure_ascii=False).encode()  # a lone surrogate is no text that could be written again
         metadata = entries.pop(METADATA, None)
         if metadata is not None and not isinstance(metadata, dict):
             raise TypeError(METADATA)  # noqa: TRY301 - as all else that is not the format
         for name, entry in entries.items():
             start, end = entry.pop("data_offsets")
-            name.encode()  # a lone surrogate is no name that could be written again
             if type(start) is not int or type(end) is not int or not isinstance(entry.get("dtype"), str):
                 raise TypeError(name)  # noqa: TRY301
             tensors.append(SafetensorsTensor(name, entry, start, end))

@@ -11,6 +11,7 @@ from components import commands
 from components.prediction import Prediction
 from oci_model_serving import foreign
 from oci_model_serving.errors import InputError
+from offline import predicted
 from offline.recording import Recording, Resource
 from offline.values import plain
 
@@ -95,8 +96,18 @@ def read_json(path: Path) -> Any:
 def is_plan(data: Any) -> bool:
     """Whether data that was read from JSON has the form of a plan."""
     of_resource = {"type": str, "name": str, "parent": str | None, "inputs": dict}
-    return _has(data, {"outputs": dict, "resources": list}) and all(
-        _has(item, of_resource) and isinstance(item.get("options", {}), dict) for item in data["resources"]
+    return (
+        _has(data, {"outputs": dict, "resources": list})
+        and all(_has(item, of_resource) and _are_options(item.get("options", {})) for item in data["resources"])
+        and predicted.is_read(data.get("predictions", {}))
+    )
+
+
+def _are_options(options: Any) -> bool:
+    """Whether a resource's options are lists of texts, of those at least that are read (`offline.diff`)."""
+    return isinstance(options, dict) and all(
+        isinstance(listed := options.get(name, []), list) and all(isinstance(one, str) for one in listed)
+        for name in ("ignoreChanges", "replaceOnChanges", "aliases")
     )
 
 

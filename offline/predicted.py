@@ -1,12 +1,57 @@
 """What two plans predict, side by side: the cold start of each model, and the cost of the stack, for people to read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from components.google.cold_start import span
+from oci_model_serving.foreign import in_line
 
 _NOTHING = "-"
+
+
+_MARKS = str.maketrans({"|": "\\|", "`": "'", "<": "&lt;", ">": "&gt;", "[": "\\[", "@": "&#64;"})
+_Seconds = tuple[Annotated[float, Field(ge=0, le=1e9)], Annotated[float, Field(ge=0, le=1e9)]]
+_Usd = tuple[Annotated[float, Field(ge=0, le=1e12)], Annotated[float, Field(ge=0, le=1e12)]]
+
+
+class _Limiting(BaseModel):
+    stage: str
+    bound: str
+
+
+class _Start(BaseModel):
+    total: _Seconds
+    limiting: _Limiting
+
+
+class _Model(BaseModel):
+    cold_start: _Start | None = None
+
+
+class _Cost(BaseModel):
+    at_min: _Usd | None = None
+    at_max: _Usd | None = None
+    paused: _Usd | None = None
+    source: str = ""
+
+
+class _Written(BaseModel):
+    """What is read of a plan's predictions: the plan may be of another version, or of somebody else's making."""
+
+    models: dict[str, _Model] = {}
+    cost: _Cost | None = None
+
+
+def is_read(predictions: object) -> bool:
+    """Whether predictions of a plan in JSON have the form that is read here."""
+    try:
+        _Written.model_validate(predictions)
+    except ValidationError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -29,32 +74,44 @@ class Predictions:
         rows = list(self._rows())
         if not rows:
             return []
-        table = [f"| {what} | {old} | {new if new != old else '='} |" for what, old, new in rows]
-        source = self.after.get("cost", {}).get("source", "")
-        under = ["", f"Predicted, not measured; cost by {source}."] if source else []
+        table = [f"| {what} | {_cell(old)} | {_cell(new) if new != old else '='} |" for what, old, new in rows]
+        cost = _Written.model_validate(self.after).cost
+        under = ["", f"Predicted, not measured; cost by {_cell(cost.source)}."] if cost and cost.source else []
         return ["", "| predicted | before | after |", "|---|---|---|", *table, *under]
 
     def _rows(self) -> Iterator[tuple[str, str, str]]:
-        before, after = self.before.get("models", {}), self.after.get("models", {})
-        for key in sorted({*before, *after}):
-            old, new = (_start(side.get(key, {}).get("cold_start")) for side in (before, after))
+        before, after = _Written.model_validate(self.before), _Written.model_validate(self.after)
+        for key in sorted({*before.models, *after.models}):
+            old, new = (_start(side.models.get(key, _Model()).cold_start) for side in (before, after))
             if old != _NOTHING or new != _NOTHING:
-                yield f"cold start of `{key}`", old, new
-        old_cost, new_cost = self.before.get("cost", {}), self.after.get("cost", {})
-        for name, title in (("at_min", "at min"), ("at_max", "at max"), ("paused", "paused")):
-            if old_cost or new_cost:
-                yield f"cost an hour {title}", _usd(old_cost.get(name)), _usd(new_cost.get(name))
+                yield f"cold start of `{_cell(key)}`", old, new
+        if before.cost or after.cost:
+            costs = [side.cost or _Cost() for side in (before, after)]
+            for title, pick in _COSTS.items():
+                old, new = (_usd(pick(cost)) for cost in costs)
+                yield f"cost an hour {title}", old, new
 
 
-def _start(found: Mapping[str, Any] | None) -> str:
+_COSTS: Mapping[str, Callable[[_Cost], _Usd | None]] = {
+    "at min": lambda cost: cost.at_min,
+    "at max": lambda cost: cost.at_max,
+    "paused": lambda cost: cost.paused,
+}
+
+
+def _cell(text: str) -> str:
+    """A text in a table of a comment, without marks of its own."""
+    return in_line(text, 500).translate(_MARKS)
+
+
+def _start(found: _Start | None) -> str:
     if not found:
         return _NOTHING
-    least, most = found["total"]
-    limiting = found["limiting"]
-    return f"{span(least)} to {span(most)} ({limiting['stage'].replace('_', ' ')}: {limiting['bound']})"
+    least, most = found.total
+    return f"{span(least)} to {span(most)} ({found.limiting.stage.replace('_', ' ')}: {found.limiting.bound})"
 
 
-def _usd(found: list[float] | None) -> str:
+def _usd(found: _Usd | None) -> str:
     if not found:
         return _NOTHING
     least, most = found

@@ -1,6 +1,7 @@
 """Why something does not run, as a person needs it: what was seen and what to do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from oci_model_serving.errors import OmsError
@@ -28,6 +29,24 @@ class NotHeldError(OmsError):
         self.causes = tuple(causes)
         told = [line for cause in causes for line in (f"  {cause.evidence}", f"    {cause.remedy}")]
         super().__init__("\n".join([evidence, *(told or [f"  {remedy}"])]))
+
+
+@contextmanager
+def unlike(who: str) -> Iterator[None]:
+    """Turn what an object does to its reader that has another form than Kubernetes gives it into an error of `who`.
+
+    Raises:
+        NotHeldError: so it was.
+    """
+    try:
+        yield
+    except OmsError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
+        raise NotHeldError(
+            f"{who} answered with an object of another form than Kubernetes' ({type(error).__name__}: {said(error)})",
+            "see what answers there: a proxy may stand before the API server, or it is newer than what is known here",
+        ) from error
 
 
 def short(text: str, length: int = 300) -> str:

@@ -285,7 +285,8 @@ def _wrote(session: Any, seconds: float) -> tuple[str, str]:
     Raises:
         NotHeldError: it writes without end.
     """
-    end, parts, left = time.monotonic() + seconds, ([], []), _OUTPUT_LIMIT_BYTES
+    parts: tuple[list[str], list[str]] = ([], [])
+    end, left = time.monotonic() + seconds, _OUTPUT_LIMIT_BYTES
     while True:
         going = session.is_open() and time.monotonic() < end
         if going:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from oci_model_serving.delivery import KSERVE, REVISION_ENV, REVISION_LABEL
 from oci_model_serving.outputs import ModelOutput
-from watch.causes import Cause, NotHeldError, short
+from watch.causes import Cause, NotHeldError, short, unlike
 from watch.diagnosis import Case, diagnose
 from watch.kube import JSON, ApiError, KubeApi, namespaced
 
@@ -135,8 +135,9 @@ def find_causes(
     for pod in pods or [{}]:
         others = names - {pod.get("metadata", {}).get("name")}
         own = [event for event in events if event["involvedObject"].get("name") not in others]
-        for cause in diagnose(Case(pod, own, nodes, size, account, model.node_pool or "")):
-            causes.setdefault(cause.code, cause)
+        with unlike("the API server"):
+            for cause in diagnose(Case(pod, own, nodes, size, account, model.node_pool or "")):
+                causes.setdefault(cause.code, cause)
     return tuple(causes.values())
 
 

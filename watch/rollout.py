@@ -29,7 +29,7 @@ from pydantic import ValidationError
 
 from oci_model_serving.errors import InputError, OmsError
 from oci_model_serving.outputs import ModelOutput
-from watch.causes import NotHeldError, said, short
+from watch.causes import NotHeldError, said, short, unlike
 from watch.controllers import complaint_of, controller_of
 from watch.diagnosis import container_statuses
 from watch.kube import JSON, ApiError, KubeApi
@@ -48,7 +48,7 @@ def main() -> int:
     progress = Progress(lambda line: print(line, file=sys.stderr, flush=True))
     try:
         model = _model(sys.stdin.read())
-        with closing(KubeApi(os.environ.get("SMOKE_KUBECONFIG") or None)) as api:
+        with unlike("the API server"), closing(KubeApi(os.environ.get("SMOKE_KUBECONFIG") or None)) as api:
             pods = wait_for_pods(api, model, timeout=options.timeout, tell=progress.tell)
     except OmsError as error:
         print(error, file=sys.stderr)

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import httpx
 
-from watch.causes import NotHeldError, said
+from watch.causes import NotHeldError, said, unlike
 from watch.kube import ApiError, is_transient
 
 POLL_SECONDS = 1.0
@@ -57,7 +57,8 @@ def wait_for(
     while True:
         unanswered = ""
         try:
-            found = look()
+            with unlike("the API server"):
+                found = look()
             if found:
                 return found
         except (ApiError, httpx.TransportError) as error:

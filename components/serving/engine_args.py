@@ -8,6 +8,7 @@ change: a flag that the table does not know is read by what follows it, and is n
 
 import csv
 import difflib
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -125,7 +126,8 @@ def count(text: str) -> int | None:
     number, unit = found.groups()
     if "." in number and not unit.islower():
         return None
-    return int(float(number) * _DECIMAL[unit])
+    counted = float(number) * _DECIMAL[unit]
+    return int(counted) if math.isfinite(counted) else None
 
 
 def read(items: Sequence[str]) -> EngineArgs:

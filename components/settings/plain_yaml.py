@@ -64,14 +64,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
         InputError: the file cannot be read, is not YAML, or holds what JSON, and so the engine, cannot.
     """
     try:
-        return _read(beginning(path, _LIMIT_BYTES).decode(), str(path))
+        return parsed(beginning(path, _LIMIT_BYTES).decode(), str(path))
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} cannot be read: {in_line(str(error))}") from error
 
 
-def _read(text: str, path: str) -> dict[str, Any]:
+def parsed(text: str, path: str) -> dict[str, Any]:
+    """The mapping in the text of a file, as `read_yaml`."""
     try:
         data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:

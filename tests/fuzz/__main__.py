@@ -1,0 +1,34 @@
+"""`python -m tests.fuzz COUNT [KIND ...]`: inputs number 0 to COUNT of each kind, of the seed in FUZZ_SEED (default 0).
+
+One JSON object on stdout: the failures, the seconds of each kind, and the most memory that the process had, in bytes.
+"""
+
+import json
+import os
+import resource
+import shutil
+import sys
+import time
+
+from tests.fuzz.kinds import KINDS, _folder, failure
+
+_FAILURES = 20
+
+
+def main(count: int, kinds: list[str]) -> int:
+    seed = int(os.environ.get("FUZZ_SEED", "0"))
+    failures: list[str] = []
+    seconds: dict[str, float] = {}
+    for kind in kinds:
+        began = time.process_time()
+        found = [said for number in range(count) if (said := failure(kind, seed, number))]
+        seconds[kind] = round(time.process_time() - began, 2)
+        failures += found[:_FAILURES] + [f"{kind}: and {len(found) - _FAILURES} more"] * (len(found) > _FAILURES)
+    shutil.rmtree(_folder(), ignore_errors=True)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"failures": failures, "seconds": seconds, "memory_bytes": memory}))
+    return bool(failures)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), sys.argv[2:] or list(KINDS)))
