@@ -3,7 +3,6 @@
 Which of the two it is, the registry says in its challenge (distribution, "Token Authentication Specification").
 """
 
-import re
 import threading
 import time
 import urllib.request
@@ -15,11 +14,10 @@ import httpx
 from modelimage.answers import held
 from modelimage.credentials import Credential, Credentials
 from modelimage.refusals import RegistryError, error_of
-from oci_model_serving.foreign import read_json
+from oci_model_serving.foreign import is_header, read_json
 
 _TOKEN_MARGIN_SECONDS = 30.0
 _TOKEN_LIMIT_BYTES = 1 << 20
-_TOKEN = re.compile(r"[\x21-\x7e]+")
 _TOKEN_DEFAULT_SECONDS = 60.0  # the token specification's own default for `expires_in`
 
 
@@ -92,7 +90,7 @@ class Authorisations:
             lifetime = float(answer.get("expires_in") or _TOKEN_DEFAULT_SECONDS)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise RegistryError(f"{doing}: the answer holds no token") from error
-        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        if not isinstance(token, str) or not token or not is_header(token):
             raise RegistryError(f"{doing}: the answer's token is none that a header could hold")
         # Short-lived tokens are used for half their life rather than never.
         return token, max(lifetime - _TOKEN_MARGIN_SECONDS, lifetime / 2)

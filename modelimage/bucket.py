@@ -28,7 +28,7 @@ from modelimage.progress import Reporter
 from modelimage.reach import root_cause, unreachable
 from modelimage.rules import accepted
 from modelimage.source import CHUNK_BYTES, Selection, Source, SourceFile
-from modelimage.streams import Expected
+from modelimage.streams import Expected, Part
 from oci_model_serving.errors import InputError
 
 # Neither library has types; seen as Any, their calls are checked by the tests alone.
@@ -37,6 +37,8 @@ _crc32c: Any = google_crc32c
 
 _ADDRESS = re.compile(r"gs://(?P<bucket>[a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?:/(?P<prefix>.*))?")
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+_PAGES_LIMIT = 500  # of a thousand objects each
+_OBJECTS_LIMIT = 100_000
 _REQUEST_BYTES = 8 << 20  # one ranged request: few enough of them, and a few MB of memory for each layer under way
 
 
@@ -61,8 +63,15 @@ def open_source(uri: str, selection: Selection, patience: Patience) -> Source:
         client = _storage.Client(project=None)
 
     def listing() -> list[Any]:
+        found: list[Any] = []
         with _storage_errors(f"listing {uri}"):
-            return list(client.list_blobs(bucket_name, prefix=prefix, retry=None))
+            for number, page in enumerate(client.list_blobs(bucket_name, prefix=prefix, retry=None).pages):
+                found += page
+                if number >= _PAGES_LIMIT or len(found) > _OBJECTS_LIMIT:
+                    raise ImageError(f"listing {uri}: it has no end after {len(found)} objects: name a folder below it")
+        if not all(isinstance(blob.name, str) and isinstance(blob.size, int) and blob.size >= 0 for blob in found):
+            raise ImageError(f"listing {uri}: an object has no name or no size: does Google Cloud Storage answer?")
+        return found
 
     blobs = patience.retrying()(listing)
     objects = {blob.name.removeprefix(prefix): blob for blob in blobs if not blob.name.endswith("/")}
@@ -113,7 +122,9 @@ def _range(blob: Any, start: int, end: int, doing: str) -> bytes:
         # Raw: the bytes as they are stored, which is what size and checksum are of. The whole object's checksum
         # is verified by the caller, since the server has none for a range. The library would repeat for two minutes
         # within each of our own attempts.
-        content: bytes = blob.download_as_bytes(start=start, end=end - 1, raw_download=True, checksum=None, retry=None)
+        into = Part(end - start, doing)
+        blob.download_to_file(into, start=start, end=end - 1, raw_download=True, checksum=None, retry=None)
+    content = into.getvalue()
     if len(content) != end - start:
         raise TransientError(f"{doing}: {len(content)} bytes came where {end - start} were asked for")
     return content

@@ -26,6 +26,7 @@ from modelimage.errors import ImageError, first_line
 from modelimage.images import SCRATCH
 from modelimage.modelpack import check_destination
 from modelimage.progress import Reporter
+from modelimage.streams import Part
 from modelimage.traits import Traits
 from modelimage.transfer import Inspection, inspect
 from modelimage.variables import HUB_TOKEN
@@ -35,6 +36,9 @@ DEFAULT_TIMEOUT_SECONDS = 7200
 _MachineType: Any = cloudbuild_v1.BuildOptions.MachineType  # an enumeration, which its type stubs do not say
 MACHINE_TYPES = tuple(kind.name for kind in _MachineType if kind.value)
 
+_LOG_BYTES = 8 << 20
+"""Of a build's log, how much is read at once."""
+_LINE_BYTES = 64 << 10
 _ARGUMENT_CHARACTERS = 9_000
 _ARCHIVE = "/workspace/modelimage.zip"
 # argv: how many arguments are parts of the archive, the parts, then the arguments of build_step.
@@ -235,13 +239,17 @@ class _Log:
     def hand_on(self, *, last: bool) -> None:
         """Report the lines that have come since the last time; with `last` an unfinished line as well."""
         try:
-            content: bytes = self._blob.download_as_bytes(start=self._read, checksum=None)
+            into = Part(_LOG_BYTES, "reading the build's log")
+            self._blob.download_to_file(into, start=self._read, end=self._read + _LOG_BYTES - 1, checksum=None)
+            content = into.getvalue()
         except (NotFound, RequestRangeNotSatisfiable):
             content = b""  # not begun, or nothing new
-        except (GoogleAPICallError, GoogleAuthError, RetryError, requests.RequestException):
+        except (GoogleAPICallError, GoogleAuthError, RetryError, requests.RequestException, ImageError):
             content = b""  # the log is a courtesy: the build goes on, and its address was told
         self._read += len(content)
         *lines, self._line = (self._line + content).split(b"\n")
+        if len(self._line) > _LINE_BYTES:
+            lines, self._line = [*lines, self._line], b""
         if last and self._line:
             lines.append(self._line)
         for line in lines:

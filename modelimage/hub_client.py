@@ -22,7 +22,7 @@ from modelimage.answers import ENCODINGS, body_of
 from modelimage.errors import ImageError
 from modelimage.hub_address import HUB, EndpointError, endpoint, is_offline
 from modelimage.patience import RETRIED_STATUSES
-from oci_model_serving.foreign import in_line, read_json
+from oci_model_serving.foreign import in_line, is_header, read_json
 from oci_model_serving.reference import is_loopback
 
 _TIMEOUT = httpx2.Timeout(connect=15, read=60, write=60, pool=None)
@@ -98,6 +98,9 @@ def _guard(request: httpx2.Request) -> None:
         request.headers.pop("Authorization", None)
     elif given := _token.get():
         request.headers["Authorization"] = f"Bearer {given}"
+    if "Authorization" in request.headers and not is_header(request.headers["Authorization"]):
+        # The HTTP library's own error would say the token.
+        raise ImageError("the hub's token holds what no header can: set HF_TOKEN (in a stack hubToken) anew")
     if request.url.scheme != "https" and not is_loopback(request.url.netloc.decode()):
         if "Authorization" in request.headers:
             raise EndpointError(

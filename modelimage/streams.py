@@ -1,10 +1,11 @@
 """Blobs as streams: hashed while they are sent, counted, and stopped when the run is stopped."""
 
 import hashlib
+import io
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from modelimage.errors import DigestMismatchError, ImageError
 from modelimage.patience import Patience, TransientError
@@ -117,6 +118,25 @@ def no_more_than(size: int, chunks: Iterable[bytes], doing: str) -> Iterator[byt
         if size < 0:
             raise DigestMismatchError(f"{doing}: the answer is longer than was announced: do not use it")
         yield chunk
+
+
+class Part(io.BytesIO):
+    """A file in memory that takes `limit` bytes, for libraries that write an answer's body into one.
+
+    Raises:
+        ImageError: from writing, where more comes.
+    """
+
+    def __init__(self, limit: int, doing: str) -> None:
+        super().__init__()
+        self._left, self._doing = limit, doing
+
+    def write(self, data: Any, /) -> int:
+        """Take the next bytes."""
+        self._left -= len(data)
+        if self._left < 0:
+            raise ImageError(f"{self._doing}: more came than was asked for: is it Google Cloud Storage that answers?")
+        return super().write(data)
 
 
 class _Running(Protocol):

@@ -61,6 +61,11 @@ def without_login(text: str, authorization: str, *further: str) -> str:
     return text
 
 
+def is_header(value: str) -> bool:
+    """Whether a text can be sent as a header: visible ASCII and single spaces within."""
+    return value.isascii() and value.isprintable() and value == value.strip()
+
+
 def beginning(path: Path, limit: int) -> bytes:
     """What is in a file that has at most `limit` bytes.
 

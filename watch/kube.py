@@ -22,7 +22,7 @@ from kubernetes.stream import stream as open_stream
 
 from modelimage.answers import BoundedClient
 from oci_model_serving.errors import InputError
-from oci_model_serving.foreign import in_line, read_json, without_login
+from oci_model_serving.foreign import in_line, is_header, read_json, without_login
 from watch.causes import NotHeldError, said, short
 
 JSON = dict[str, Any]
@@ -80,6 +80,9 @@ class _Bearer(httpx.Auth):
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         for setting in self._configuration.auth_settings().values():
             if setting["in"] == "header" and setting["value"]:
+                if not is_header(str(setting["value"])):
+                    # The HTTP library's own error would say the token.
+                    raise InputError("the kubeconfig's token holds what no header can: log in again")
                 request.headers[setting["key"]] = setting["value"]
         yield request
 

@@ -8,7 +8,6 @@ change: a flag that the table does not know is read by what follows it, and is n
 
 import csv
 import difflib
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ VERSION = "v0.23.0"
 
 _VALUE, _VALUES, _SWITCH, _MAYBE = "value", "values", "switch", "maybe"
 _NUMBER = re.compile(r"-\d+$|-\d*\.\d+$")  # argparse's `_negative_number_matcher`
-_COUNT = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT]?)")
+_COUNT = re.compile(r"(\d{1,300}(?:\.\d+)?)([kKmMgGtT]?)")
 _DECIMAL = {
     "": 1,
     "k": 10**3,
@@ -126,8 +125,7 @@ def count(text: str) -> int | None:
     number, unit = found.groups()
     if "." in number and not unit.islower():
         return None
-    counted = float(number) * _DECIMAL[unit]
-    return int(counted) if math.isfinite(counted) else None
+    return int(float(number) * _DECIMAL[unit])
 
 
 def read(items: Sequence[str]) -> EngineArgs:

@@ -33,7 +33,7 @@ def test_a_door_that_lets_something_through_is_found_out(monkeypatch: pytest.Mon
         raise KeyError("digest")
 
     monkeypatch.setitem(KINDS, "words", broken)  # type: ignore[arg-type]
-    assert failure("words", 0, 7) == "words 0 7: KeyError at test_fuzz.py:34: \"'digest'\""
+    assert failure("words", 0, 7).startswith("words 0 7: KeyError at test_fuzz.py:")
 
 
 def test_the_same_number_is_the_same_input() -> None:
