@@ -106,7 +106,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Ch
 def as_text(diff: PlanDiff) -> str:
     """The difference for a terminal."""
     if not diff:
-        return "\n".join(["No differences.", *diff.predictions.lines(), ""])
+        return foreign.lines("\n".join(["No differences.", *diff.predictions.lines(), ""]))
     signs = {"create": "+", "delete": "-", "update": "~", "replace": "+-"}
     lines = []
     for change in diff.resources:
