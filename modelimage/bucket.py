@@ -28,7 +28,7 @@ from modelimage.progress import Reporter
 from modelimage.reach import root_cause, unreachable
 from modelimage.rules import accepted
 from modelimage.source import CHUNK_BYTES, Selection, Source, SourceFile
-from modelimage.streams import Expected, Part
+from modelimage.streams import BodyPart, Expected
 from oci_model_serving.errors import InputError
 
 # Neither library has types; seen as Any, their calls are checked by the tests alone.
@@ -122,7 +122,7 @@ def _range(blob: Any, start: int, end: int, doing: str) -> bytes:
         # Raw: the bytes as they are stored, which is what size and checksum are of. The whole object's checksum
         # is verified by the caller, since the server has none for a range. The library would repeat for two minutes
         # within each of our own attempts.
-        into = Part(end - start, doing)
+        into = BodyPart(end - start, doing)
         blob.download_to_file(into, start=start, end=end - 1, raw_download=True, checksum=None, retry=None)
     content = into.getvalue()
     if len(content) != end - start:

@@ -26,7 +26,7 @@ from modelimage.errors import ImageError, first_line
 from modelimage.images import SCRATCH
 from modelimage.modelpack import check_destination
 from modelimage.progress import Reporter
-from modelimage.streams import Part
+from modelimage.streams import BodyPart
 from modelimage.traits import Traits
 from modelimage.transfer import Inspection, inspect
 from modelimage.variables import HUB_TOKEN
@@ -239,7 +239,7 @@ class _Log:
     def hand_on(self, *, last: bool) -> None:
         """Report the lines that have come since the last time; with `last` an unfinished line as well."""
         try:
-            into = Part(_LOG_BYTES, "reading the build's log")
+            into = BodyPart(_LOG_BYTES, "reading the build's log")
             self._blob.download_to_file(into, start=self._read, end=self._read + _LOG_BYTES - 1, checksum=None)
             content = into.getvalue()
         except (NotFound, RequestRangeNotSatisfiable):

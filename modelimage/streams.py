@@ -120,7 +120,7 @@ def no_more_than(size: int, chunks: Iterable[bytes], doing: str) -> Iterator[byt
         yield chunk
 
 
-class Part(io.BytesIO):
+class BodyPart(io.BytesIO):
     """A file in memory that takes `limit` bytes, for libraries that write an answer's body into one.
 
     Raises:

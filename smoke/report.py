@@ -106,7 +106,7 @@ def as_json(stack: str, checks: list[Check], coldstarts: Mapping[str, ColdStart]
 
 
 def _title(check: Check) -> str:
-    return f"{check.step}/{check.name}" + (f" [{check.model}]" if check.model else "")
+    return shown(f"{check.step}/{check.name}" + (f" [{check.model}]" if check.model else ""))
 
 
 def _figure(value: float | None) -> str:

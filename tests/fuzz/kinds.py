@@ -30,7 +30,7 @@ from modelimage.attachments import entry_of, listed_in, merged, subject_of, type
 from modelimage.authorisation import Authorisations
 from modelimage.credentials import Credentials
 from modelimage.documents import Descriptor, ImageConfig, read_config, read_index, read_manifest
-from modelimage.fit import find_model, misfits
+from modelimage.fit import Purpose, find_model, misfits
 from modelimage.hub_refusals import hub_errors
 from modelimage.listing import Bounds, list_files
 from modelimage.patience import Patience, RetryPolicy
@@ -247,8 +247,9 @@ def layers(rng: Random) -> None:
     store = _Blob(content, ranges=rng.random() < 0.5)
     contents = list_files(store, [layer], bounds=Bounds(seconds=10, stream_bytes=1 << 20, plain_bytes=1 << 20))
     find_model(contents)
-    for delivery in ("modelcar", "kubeai", "adapter"):
-        for said in misfits(contents, ImageConfig(), delivery if delivery == "adapter" else Delivery(delivery), IMAGE):
+    purposes: tuple[Purpose, ...] = (Delivery.MODELCAR, Delivery.KUBEAI, "adapter")
+    for purpose in purposes:
+        for said in misfits(contents, ImageConfig(), purpose, IMAGE):
             told(str(OmsError(said)))
 
 
@@ -269,7 +270,7 @@ def hub(rng: Random) -> None:
     """Answers of the hub: a model's card and the pages of its files, with their links."""
     asked = httpx2.Request("GET", "https://huggingface.co/api/models/o/n")
 
-    def answer(_: str) -> httpx2.Response:
+    def answer(url: str) -> httpx2.Response:
         link = rng.choice(("", "", f"<{material.text(rng)}>; rel=next", '<https://huggingface.co/x>; rel="next"', "<"))
         headers = [(b"link", link.encode("utf-8", "replace").replace(b"\n", b"").replace(b"\0", b""))]
         document = material.mutated(rng, rng.choice((_PAGE, _PAGE, {"sha": "a" * 40, "cardData": {"license": "mit"}})))

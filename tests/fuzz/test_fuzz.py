@@ -32,7 +32,7 @@ def test_a_door_that_lets_something_through_is_found_out(monkeypatch: pytest.Mon
     def broken(_: object) -> None:
         raise KeyError("digest")
 
-    monkeypatch.setitem(KINDS, "words", broken)  # type: ignore[arg-type]
+    monkeypatch.setitem(KINDS, "words", broken)
     assert failure("words", 0, 7).startswith("words 0 7: KeyError at test_fuzz.py:")
 
 

@@ -23,7 +23,7 @@ from modelimage.hub_refusals import hub_errors
 from modelimage.patience import GaveUpError, Patience, RetryPolicy, StalledError
 from modelimage.refusals import RegistryError
 from modelimage.registry import Registry
-from modelimage.streams import Part
+from modelimage.streams import BodyPart
 from oci_model_serving.reference import RegistryReference
 from tests.modelimage.servers import Answer, Request, serving
 
@@ -228,7 +228,7 @@ def test_listings_of_the_hub_have_an_end(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_part_takes_no_more_than_was_asked_for() -> None:
-    part = Part(4, "reading x")
+    part = BodyPart(4, "reading x")
     part.write(b"abc")
     with pytest.raises(ImageError, match="reading x: more came than was asked for"):
         part.write(b"de")

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from smoke.checks import Check, Status
-from smoke.validate import validate
+from smoke.validate import _lines, _texts, validate
 from tests.recorded_api import RecordedApi
 from tests.smoke import openai_server, stacks
+from watch.causes import NotHeldError
 from watch.kube import KubeApi
 
 HOST = f"{stacks.NAME}-models.example.com"
@@ -80,6 +81,16 @@ def test_a_stream_that_never_ends_is_left_after_the_timeout(api: KubeApi, fault:
 
     assert found["stream"].status is Status.FAIL
     assert "had not ended after 1 s" in found["stream"].evidence
+
+
+@pytest.mark.parametrize("chunks", [["x" * 600_000] * 3, ["x\n" * 300_000] * 40])
+def test_a_stream_that_is_no_stream_of_events_is_left_after_a_few_megabytes(chunks: list[str]) -> None:
+    with pytest.raises(NotHeldError, match="characters and goes on"):
+        list(_lines(iter(chunks), 60))
+
+
+def test_a_letter_that_comes_in_two_parts_is_one() -> None:
+    assert list(_texts(iter([b"\xc3", b"\xa9\xff"]))) == ["", "é\ufffd"]
 
 
 def test_nothing_listening_fails_with_the_address(api: KubeApi) -> None:
