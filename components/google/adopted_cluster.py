@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from components.google import image_volume, kubeconfig
+from components.google import admission_policies, image_volume, kubeconfig
 from components.google import sdk as gcp
 from components.settings.places import StackCluster
 
@@ -81,6 +81,10 @@ def problems(reported: Reported, wanted: StackCluster) -> list[str]:
             f"cluster {name} has no Gateway API, which platforms.kserve.gateway gke needs: "
             f"gcloud container clusters update {name} --gateway-api=standard, or take another gateway"
         )
+    if wanted.settings.allow_list.enforce:
+        problem = admission_policies.problem(reported.version)
+        if problem:
+            found.append(f"cluster {name}: {problem}")
     if wanted.needs_image_volume:
         problem = image_volume.problem(
             reported.version, alpha=reported.alpha, sandbox=False, subpath=wanted.needs_subpath

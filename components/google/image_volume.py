@@ -35,8 +35,8 @@ def problem(version: str | None, *, alpha: bool, sandbox: bool, subpath: bool) -
         return "GKE Sandbox (gVisor) cannot mount image volumes: remove `sandbox` from the pool, or deliver by modelcar"
     if version is None:
         return None
-    numbers = _numbers(version)
-    if numbers[:2] >= IMAGE_VOLUME_VERSION:
+    found = numbers(version)
+    if found[:2] >= IMAGE_VOLUME_VERSION:
         return None
     needed = ".".join(map(str, IMAGE_VOLUME_VERSION))
     if not alpha:
@@ -44,13 +44,14 @@ def problem(version: str | None, *, alpha: bool, sandbox: bool, subpath: bool) -
             f"Kubernetes {version} on GKE has ImageVolume off, which image volumes need: take {needed} or later, or "
             f"deliver by modelcar (or, to try it for at most 30 days, alpha: true with 1.34)"
         )
-    reasons = _alpha_reasons(numbers, subpath=subpath)
+    reasons = _alpha_reasons(found, subpath=subpath)
     if not reasons:
         return None
     return f"Kubernetes {version} cannot mount image volumes even on an alpha cluster ({'; '.join(reasons)}): take 1.34"
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers(version: str) -> tuple[int, ...]:
+    """The numbers of a version of Kubernetes: `1.35.8-gke.1000000` is 1, 35 and 8."""
     return tuple(int(number) for number in re.findall(r"\d+", version.partition("-")[0]))
 
 

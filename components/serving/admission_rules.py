@@ -6,6 +6,8 @@ whoever makes it; status and other subresources are not looked at, nor a change 
 before must be able to end.
 """
 
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from components.settings.stack import Settings
@@ -19,7 +21,7 @@ _SETTINGS = "in the settings of the stack, then run pulumi up"
 # of it inside of a shell's text; Python's own keyword, and its form in JSON and YAML.
 _REMOTE_CODE = (
     r"""(^|[^-A-Za-z0-9_])--trust([-_](r(e(m[-_a-zA-Z]*)?)?)?)?($|[^-_a-zA-Z])"""
-    r"""|(?i)trust[-_]remote[-_]code[\\"']*\s*[:=]\s*[\\"']*(true|1|yes|on)\b"""
+    r"""|(?i:trust[-_]remote[-_]code[\\"']*\s*[:=]\s*[\\"']*(true|1|yes|on)\b)"""
 )
 # What a server or its libraries read from the environment (text-generation-inference: TRUST_REMOTE_CODE).
 _REMOTE_CODE_VARIABLE = r"(?i)(^|_)TRUST_REMOTE_CODE$"
@@ -44,6 +46,13 @@ def rules(platform: Platform, settings: Settings, *, remote_code: bool) -> dict[
             platform.api_version.partition("/")[0], ["*"], [platform.plural], own(), remote_code=remote_code
         ),
     }
+
+
+def asks_for_remote_code(words: Iterable[str], variables: Mapping[str, str]) -> bool:
+    """Whether what a server is told would be refused, by the expression that the cluster is given."""
+    return any(re.search(_REMOTE_CODE, word) for word in (*words, *variables.values())) or any(
+        re.search(_REMOTE_CODE_VARIABLE, name) and not re.search(_OFF, value) for name, value in variables.items()
+    )
 
 
 def other_images(platform: Platform, settings: Settings) -> list[str]:
@@ -183,6 +192,10 @@ def _of_inference_services() -> _JSON:
 
 
 def _of_models() -> _JSON:
+    named = (
+        f"has(object.spec.env) && object.spec.env.exists(name, name.matches({_raw(_REMOTE_CODE_VARIABLE)}) "
+        f"&& !object.spec.env[name].matches({_raw(_OFF)}))"
+    )
     return {
         "variables": [
             _variable(
@@ -198,8 +211,7 @@ def _of_models() -> _JSON:
                 "words",
                 "[dyn(object.spec.?args.orValue([])) "
                 "+ dyn(has(object.spec.env) ? object.spec.env.map(name, object.spec.env[name]) : []) "
-                f"+ dyn(has(object.spec.env) && object.spec.env.exists(name, name.matches({_raw(_REMOTE_CODE_VARIABLE)}) "
-                f"&& !object.spec.env[name].matches({_raw(_OFF)})) ? ['--trust-remote-code'] : [])]",
+                f"+ dyn({named} ? ['--trust-remote-code'] : [])]",
             ),
         ],
         "validations": [_of_source("url"), _own()],

@@ -90,3 +90,44 @@ def test_a_larger_disk_is_one_update_in_place(dev: Stack) -> None:
     changes = dev.up().well().changes
 
     assert [(operation, urn.rpartition("$")[2]) for operation, urn in changes] == [("update", POOL)]
+
+
+def test_another_digest_is_allowed_before_it_is_served_and_the_one_of_before_until_its_pods_are_gone(
+    dev: Stack,
+) -> None:
+    model, patch, served, rollout = "qwen2.5-0.5b-instruct", "allowed-images", "InferenceService::", "-rollout"
+    other = "sha256:" + "d" * 64
+    sealed = f"echo '{json.dumps({'digest': other, 'reference': f'registry.example/models@{other}', 'size_bytes': 1})}'"
+
+    def up(**instead: str) -> tuple[int, list[tuple[str, str]]]:
+        prepared = stacks.FAR["*-context"].replace("ab" * 32, "cd" * 32)
+        dev.ground.switch(Switches(instead={**stacks.FAR, "*-context": prepared, "*-seal": sealed, **instead}))
+        before = len(dev.ground.calls())
+        code = dev.up().code
+        names = {f"ConfigMapPatch::qwen2-5-0-5b-instruct-{patch}": "patch", served: "served", rollout: "rollout"}
+        return code, [
+            (call["method"], name)
+            for call in dev.ground.calls()[before:]
+            for part, name in names.items()
+            if part in call["urn"] and call["method"] in {"created", "updated", "create", "update", "delete"}
+        ]
+
+    def allowed() -> list[str]:
+        found = [one for one in dev.resources() if one["type"].endswith("ConfigMapPatch")]
+        return [image for one in found for image in one["inputs"]["data"].values() if "/models/" in image]
+
+    (old,) = allowed()
+    dev.set("models", model, "source", value=f"hf://Qwen/Qwen2.5-0.5B-Instruct@{'e' * 40}")
+
+    failed, calls = up(**{"*-rollout": "exit 1"})
+
+    assert failed
+    assert calls.index(("created", "patch")) < calls.index(("updated", "served"))
+    assert ("delete", "patch") not in calls
+    assert {image.partition("@")[2] for image in allowed()} == {old.partition("@")[2], other}
+
+    succeeded, calls = up()
+
+    assert not succeeded
+    assert calls.index(("delete", "patch")) > calls.index(("created", "rollout"))
+    assert [image.partition("@")[2] for image in allowed()] == [other]

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 
 from components.settings.checks import (
+    allow_list,
     arguments,
     building,
     fit,
@@ -49,6 +50,7 @@ def problems(settings: Settings, *, unread: Collection[str] = ()) -> Iterator[Pr
     yield from serving.platforms(settings)
     yield from serving.names(settings)
     yield from pods.hosts(settings)
+    yield from allow_list.problems(settings)
 
 
 def warnings(settings: Settings) -> Iterator[Problem]:
