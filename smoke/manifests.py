@@ -28,10 +28,17 @@ def predictor_pod(model: ModelOutput, name: str) -> JSON:
     The webhook selects pods by the label and reads the annotation, and wants a container of that name (KServe v0.19
     and v0.20, pkg/webhook/admission/pod: needMutate, InjectModelcar).
     """
-    spec = {"securityContext": _POD_SECURITY, "containers": [_container(KSERVE.container, _PROBE_IMAGE)]}
+    # The model's own image stands for the server's: the cluster takes no other than the stack's (`allow_list`).
+    spec = {"securityContext": _POD_SECURITY, "containers": [_container(KSERVE.container, model.image)]}
     pod = _object("v1", "Pod", name, spec, annotations={SOURCE_ANNOTATION: model.storage_uri})
     pod["metadata"]["labels"] = {**LABELS, KSERVE.pod_label: name}
     return pod
+
+
+def image_pod(name: str, image: str) -> JSON:
+    """Return a pod that runs an image."""
+    spec = {"securityContext": _POD_SECURITY, "containers": [_container("server", image)]}
+    return _object("v1", "Pod", name, spec)
 
 
 def image_volume_pod(

@@ -7,7 +7,7 @@ from functools import partial
 from oci_model_serving.errors import InputError
 from oci_model_serving.outputs import StackOutputs
 from oci_model_serving.reference import ImageReference
-from smoke import coldstart, deployed, drift, egress, preflight, scaling, scratch, validate
+from smoke import allowed, coldstart, deployed, drift, egress, preflight, scaling, scratch, validate
 from smoke.checks import Check, run
 from smoke.report import Report
 from smoke.stack import ServedModel
@@ -15,7 +15,16 @@ from watch.kube import KubeApi
 from watch.rollout import wait_for_no_pods, wait_for_ready_pod
 from watch.waiting import Tell
 
-STEPS = (preflight.STEP, scratch.STEP, deployed.STEP, validate.STEP, egress.STEP, drift.STEP, coldstart.STEP)
+STEPS = (
+    preflight.STEP,
+    scratch.STEP,
+    deployed.STEP,
+    validate.STEP,
+    egress.STEP,
+    allowed.STEP,
+    drift.STEP,
+    coldstart.STEP,
+)
 ON_DEMAND = (scratch.STEP, "connection", drift.STEP, coldstart.STEP)
 """What changes or costs something, or asks for more than the outputs: it runs only where it is asked for."""
 _REQUEST_SECONDS = 120
@@ -91,6 +100,7 @@ def checks(  # noqa: PLR0917 - what one run is made of
             api, outputs, models, address=address, timeout=min(timeout, _REQUEST_SECONDS)
         ),
         egress.STEP: lambda: egress.egress(api, models, connect="connection" in options.on_demand),
+        allowed.STEP: lambda: allowed.allowed(api, models),
         drift.STEP: lambda: drift.drift(api, wanted(), models),
         coldstart.STEP: lambda: coldstart.coldstart(
             api, outputs, models, measured, address=address, timeout=timeout, tell=tell

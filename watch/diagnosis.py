@@ -261,6 +261,11 @@ _RULES: dict[str, tuple[str, str | Callable[[str, Case], str]]] = {
         "the image holds no /models folder: it was not packed by this project; build it with "
         "`oms image pack` or from `models.NAME.source`",
     ),
+    "not-allowed": (  # kube-apiserver 1.35; the policies are those of components/serving/admission_rules.py.
+        r"ValidatingAdmissionPolicy 'oci-model-serving-[^']*' with binding .* denied request",
+        "the cluster takes only what the stack has verified: change the model in the stack's settings and run "
+        "`pulumi up`; an image that something else puts into pods is named in `cluster.allowList.images`",
+    ),
     "image-volume-refused": (
         r"ImageVolumeMountFailed|failed to mount image volume|image volumes? (?:is|are) not supported",
         "the node's runtime cannot mount the image as a volume: containerd 2.1 or newer, and no GKE Sandbox (gVisor); "

@@ -14,6 +14,8 @@ from components.settings.stack import Settings
 from modelimage import bundle
 from oci_model_serving.delivery import KSERVE, KUBEAI, Platform
 
+NAME = "allowed-images"
+"""The ConfigMap with the images that a namespace may run."""
 _JSON = dict[str, Any]
 _SETTINGS = "in the settings of the stack, then run pulumi up"
 
@@ -33,6 +35,11 @@ _CHANGED = {
     "name": "made-or-changed",
     "expression": "request.operation == 'CREATE' || object.spec != oldObject.spec",
 }
+
+
+def policy_name(namespace: str, kind: str) -> str:
+    """The policy, and its binding, of one kind of objects in a namespace: they belong to the whole cluster."""
+    return f"oci-model-serving-{namespace}-{kind.lower()}"
 
 
 def rules(platform: Platform, settings: Settings, *, remote_code: bool) -> dict[str, _JSON]:

@@ -19,19 +19,13 @@ import pulumi_kubernetes as k8s
 
 from components.google.cluster import Cluster
 from components.serving import admission_rules, objects
+from components.serving.admission_rules import NAME, policy_name
 from components.settings.models import StackModel
 from components.settings.stack import Settings
 from oci_model_serving.delivery import Platform
 from oci_model_serving.reference import ImageReference
 
-NAME = "allowed-images"
-"""The ConfigMap, in each namespace of models."""
 _KEY_DIGITS = 16
-
-
-def policy_name(namespace: str, kind: str) -> str:
-    """The policy, and its binding, of one kind of objects in a namespace: they belong to the whole cluster."""
-    return f"oci-model-serving-{namespace}-{kind.lower()}"
 
 
 class AllowList(pulumi.ComponentResource):

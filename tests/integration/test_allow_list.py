@@ -15,12 +15,16 @@ import httpx
 import pytest
 import yaml
 
-from components.serving.allow_list import NAME
+from components.serving.admission_rules import NAME
 from oci_model_serving.reference import digest_tag
+from smoke.allowed import allowed
+from smoke.checks import Status
 from tests import serving
 from tests.integration import cluster, kserve, kubeai, webhook
 from tests.mocks import DIGEST, Recording, plain
-from watch.kube import api_root
+from tests.smoke import stacks
+from watch.diagnosis import Case, diagnose
+from watch.kube import KubeApi, api_root
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("cluster")]
 JSON = dict[str, Any]
@@ -359,6 +363,28 @@ def test_a_pod_of_before_can_end_and_takes_no_other_image_meanwhile(stack: Stack
 
     assert "is not one of the stack" in refused.json()["message"]
     assert freed.is_success, freed.text
+
+
+@pytest.mark.parametrize("delivery", OWN)
+def test_the_smoke_step_sees_that_it_holds(stack: Stack, kubeconfig: Path, delivery: str) -> None:
+    namespace = stack.namespaces["kubeai" if delivery == "kubeai" else "kserve"]
+    model = stacks.model(delivery, namespace=namespace, image=serving.IMAGE, digest=DIGEST)
+    api = KubeApi(kubeconfig)
+
+    found = list(allowed(api, [model]))
+    api.close()
+
+    assert [(one.name, one.evidence) for one in found if one.status is not Status.PASS] == []
+    assert {one.name for one in found} == {"policies", "own image", "a tag", "another digest", "another registry"}
+
+
+def test_a_refused_pod_is_told_with_what_to_do(stack: Stack) -> None:
+    pod = stack.pod("native")
+    image(OTHER)(pod)
+
+    (cause,) = diagnose(Case({}, events=[{"type": "Warning", "reason": "FailedCreate", "message": stack.send(pod)}]))
+
+    assert cause.code == "not-allowed"
 
 
 def test_the_policies_expressions_have_no_warning_of_their_types(stack: Stack) -> None:

@@ -9,7 +9,7 @@ from tests.smoke import stacks
 @pytest.mark.parametrize(
     ("options", "steps"),
     [
-        (Options(), ("preflight", "deployed", "validate", "egress")),
+        (Options(), ("preflight", "deployed", "validate", "egress", "allowed")),
         (Options(on_demand=("coldstart", "scratch", "drift")), STEPS),
         (Options(only=("validate", "preflight")), ("preflight", "validate")),
         (Options(action="coldstart"), ("coldstart",)),
