@@ -35,7 +35,13 @@ def test_all_steps_hold(deployed: Stack) -> None:
         "node-account",
         "connection",
     }
-    assert {check["step"] for check in document["checks"]} == {"preflight", "deployed", "validate", "egress"}
+    assert {check["step"] for check in document["checks"]} == {
+        "preflight",
+        "deployed",
+        "validate",
+        "egress",
+        "allowed",
+    }
 
 
 def test_the_answer_comes_from_the_images_weights(deployed: Stack) -> None:
