@@ -392,6 +392,11 @@ class _Monitor(mocks.MockMonitor):
             return resource_pb2.ResourceInvokeResponse(**{"return": _struct(result)})
         if request.tok.startswith("pulumi:pulumi:readStack"):
             return resource_pb2.ResourceInvokeResponse(**{"return": _struct({"outputs": {}})})  # there is no state
+        if request.tok == "gcp:artifactregistry/getRepository:getRepository":
+            # A plan looks at nothing of Google's: a real run refuses a repository whose tags can move.
+            return resource_pb2.ResourceInvokeResponse(
+                **{"return": _struct({"dockerConfigs": [{"immutableTags": True}]})}
+            )
         with self._lock:
             self._lookups.append(request.tok.split(":")[-1])
         return resource_pb2.ResourceInvokeResponse(unknown=True)

@@ -31,7 +31,7 @@ def gke(models: Mapping[str, Any], **keys: Any) -> dict[str, Any]:
     """Settings of a stack on GKE with one L4 pool; `keys` replace or add whole keys."""
     return {
         "target": "gke",
-        "registry": {"create": {"repository": "models"}},
+        "registry": {"create": {"repository": "models"}, "mutableTags": "accept"},
         "cluster": {"create": {"name": "demo"}},
         "nodePools": {"l4": POOL},
         "platforms": {"kserve": {}, "kubeai": {"version": "0.24.0"}},
@@ -43,7 +43,7 @@ def gke(models: Mapping[str, Any], **keys: Any) -> dict[str, Any]:
 def local(models: Mapping[str, Any], **keys: Any) -> dict[str, Any]:
     """Settings of a local stack with a registry; `keys` replace or add whole keys."""
     return {
-        "registry": {"url": "registry.example/models"},
+        "registry": {"url": "registry.example/models", "mutableTags": "accept"},
         "platforms": {"kserve": {}, "kubeai": {"version": "0.24.0"}},
         "models": models,
         **keys,

@@ -137,7 +137,8 @@ RULES: dict[str, tuple[str, str]] = {
         "ids); of a repository, `kmsKey` cannot change under the same name",
     ),
     "owned-twice": (
-        r"The resource already exists in the cluster",
+        r"The resource already exists in the cluster|cannot re-use a name that is still in use"
+        r"|invalid ownership metadata",
         "another stack or a person owns an object of that name in the cluster: set `platforms.kserve.modelNamespace` "
         "to a namespace of this stack's own, and say what is there already with `platforms.kserve.install: false`, "
         "`platforms.kserve.gatewayInstall: false` or `platforms.kubeai.install: false` (docs/serving.md)",

@@ -10,6 +10,8 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 _TIMEOUT_SECONDS = 900
+KEEP_CRDS = "components/serving/keep_crds.py"
+"""The post-renderer, from the project's folder, where the engine starts providers: the same text on every machine."""
 
 
 def release(
@@ -20,6 +22,7 @@ def release(
     namespace: str,
     values: Mapping[str, Any],
     opts: pulumi.ResourceOptions,
+    keep_crds: bool = False,
 ) -> k8s.helm.v3.Release:
     """Install a chart under its own name and wait until its workloads are ready.
 
@@ -31,6 +34,7 @@ def release(
         namespace: namespace of the release, made if it is not there.
         values: the chart's values.
         opts: resource options.
+        keep_crds: the chart has CRDs among its templates, which an uninstall would delete with all their objects.
     """
     classic = repository.startswith(("http://", "https://"))
     return k8s.helm.v3.Release(
@@ -44,6 +48,7 @@ def release(
         values=dict(values),
         # A failed first install is undone, so that the next run starts from nothing instead of "name still in use".
         atomic=True,
+        postrender=KEEP_CRDS if keep_crds else None,
         timeout=_TIMEOUT_SECONDS,
         opts=opts,
     )

@@ -19,7 +19,7 @@ class KServe(pulumi.ComponentResource):
     """Installs KServe with modelcar enabled, a gateway, the models' namespace and our vLLM ServingRuntime.
 
     Deliberately leaves KServe's own runtimes out (chart kserve-runtime-configs) and never removes the CRDs: with them
-    would go every InferenceService of the cluster.
+    would go every InferenceService of the cluster. Their release goes, so that another install can take them on.
     """
 
     described: dict[str, str]
@@ -97,7 +97,8 @@ class KServe(pulumi.ComponentResource):
             version=kserve.version,
             namespace=kserve.namespace,
             values={},
-            opts=pulumi.ResourceOptions(parent=self, depends_on=needed, retain_on_delete=True),
+            keep_crds=True,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=needed),
         )
         controller = release(
             "kserve-resources",

@@ -52,6 +52,7 @@ class KubeAI(pulumi.ComponentResource):
                     version=kubeai.version,
                     namespace=kubeai.namespace,
                     values=_values(settings),
+                    keep_crds=True,
                     opts=pulumi.ResourceOptions(parent=self, depends_on=before),
                 )
             )

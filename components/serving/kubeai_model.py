@@ -5,7 +5,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.serving import allow_list, objects, rollout, vllm, warm
+from components.serving import allow_list, digest_tags, objects, rollout, vllm, warm
 from components.serving.features import features
 from components.serving.objects import described
 from components.settings.models import StackModel
@@ -38,6 +38,7 @@ class KubeAIModel(pulumi.ComponentResource):
         super().__init__("oci-model-serving:index:KubeAIModel", name, None, opts)
         own, namespace, platform = model.name, model.namespace, model.delivery.platform
         mine = pulumi.ResourceOptions(parent=self)
+        reference = digest_tags.held(model, reference)
         before: list[pulumi.Resource] = [objects.deny_egress(own, namespace, {platform.pod_label: own}, mine)]
         before += objects.env_secret(model, mine)
         if enforced:

@@ -1,6 +1,6 @@
 """The keys of the registry: types, bounds, defaults and what each means."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -40,6 +40,12 @@ class RegistrySettings(Section):
     grant_readers: Annotated[
         bool, Field(description="bind the reader role for the nodes on an adopted Artifact Registry repository")
     ] = True
+    mutable_tags: Annotated[
+        Literal["refuse", "accept"],
+        Field(
+            description="of models on KubeAI, which pulls by tag: whether the registry may be one whose tags can move"
+        ),
+    ] = "refuse"
 
     allow: Annotated[
         tuple[RegistryUrl, ...] | None,

@@ -17,8 +17,9 @@ from components.settings.checks import (
     sharing,
     startup,
     system_pool,
+    tags,
 )
-from components.settings.checks.unread import Problem
+from components.settings.checks.unread import Problem, touches
 from components.settings.models import StackModel
 from components.settings.stack import Settings
 from components.settings.types import Target
@@ -49,6 +50,8 @@ def problems(settings: Settings, *, unread: Collection[str] = ()) -> Iterator[Pr
     yield from building.shared(settings)
     yield from serving.platforms(settings)
     yield from serving.names(settings)
+    if not ({"registry", "platforms"} & set(unread) or touches("registry", unread)):
+        yield from tags.problems(settings)
     yield from pods.hosts(settings)
     yield from allow_list.problems(settings)
 

@@ -195,6 +195,7 @@ def test_every_field_of_a_created_registry_reaches_a_resource() -> None:
         "settings.url": "excludes create; see the test of adopted repositories",
         "settings.grant_readers": "for adopted repositories; has its own test",
         "settings.allow": "is of images that exist: tests/components/test_model_image.py, checks/models.py",
+        "settings.mutable_tags": "is a check: tests/components/serving/test_digest_tags.py",
         "settings.jobs": "is for the packer: tests/components/test_model_image.py",
     }
 

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
+from components.serving.charts import KEEP_CRDS
 from components.serving.kserve import KServe
 from components.settings.sections import Sections
 from components.settings.serving import KServeSettings, Platforms, PullSecret
 from components.settings.stack import Settings
 from tests import crds, serving
-from tests.fields import With, observe, unreached
+from tests.fields import With, unreached
 from tests.mocks import Recording, Secret, record
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
@@ -84,11 +85,11 @@ def test_each_part_finds_what_it_needs(gateway: str) -> None:
 
 
 def test_a_destroy_leaves_the_crds_and_with_them_every_inference_service() -> None:
-    options = observe(lambda: KServe("kserve", args())).options
+    recording = run(args())
 
-    assert options[RELEASE, "kserve-crd"]["retain_on_delete"] is True
-    assert options[RELEASE, "kserve-resources"]["retain_on_delete"] is False
-    crds_of_cert_manager = run(args()).only(RELEASE, "cert-manager").inputs["values"]["crds"]
+    assert recording.only(RELEASE, "kserve-crd").inputs["postrender"] == KEEP_CRDS
+    assert "postrender" not in recording.only(RELEASE, "kserve-resources").inputs
+    crds_of_cert_manager = recording.only(RELEASE, "cert-manager").inputs["values"]["crds"]
     assert crds_of_cert_manager == {"enabled": True, "keep": True}
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from components.serving.charts import KEEP_CRDS
 from components.serving.kubeai import KubeAI
 from components.settings.serving import KubeAISettings
 from components.settings.stack import Settings
@@ -120,6 +121,10 @@ def test_the_chart_is_of_the_version_of_the_settings_and_from_where_they_say() -
     release = stack({"qwen": {}}, platforms={"kubeai": kubeai}).only(RELEASE, "kubeai").inputs
 
     assert (release["chart"], release["version"]) == ("oci://mirror.example/charts/kubeai", "0.25.1")
+
+
+def test_removing_the_last_model_leaves_the_crd_and_with_it_every_model_of_the_cluster() -> None:
+    assert stack({"qwen": {}}).only(RELEASE, "kubeai").inputs["postrender"] == KEEP_CRDS
 
 
 def test_what_is_declared_present_is_not_installed() -> None:

@@ -16,7 +16,7 @@ from tests.serving import IMAGE
 
 BASE: dict[str, Any] = {
     "target": "gke",
-    "registry": {"create": {"repository": "models"}},
+    "registry": {"create": {"repository": "models"}, "mutableTags": "accept"},
     "cluster": {"create": {"name": "demo", "version": "1.35"}},
     "nodePools": {"l4": {"accelerator": "nvidia-l4", "count": 1, "zones": ["us-central1-a"], "maxNodes": 2}},
     "platforms": {"kserve": {"version": "v0.20.0"}, "kubeai": {"version": "0.24.0"}},
