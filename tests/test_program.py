@@ -14,6 +14,7 @@ from tests import serving
 from tests.mocks import DIGEST, Recording, Secret
 from tests.serving import ROOT
 
+CLUSTER = "gcp:container/cluster:Cluster"
 RELEASE = "kubernetes:helm.sh/v3:Release"
 PROMOTED = {
     "contract_version": 1,
@@ -99,19 +100,21 @@ def test_every_engine_is_offline(stack: Recording) -> None:
         assert offline.items() <= body["spec"]["env"].items()
 
 
-def test_every_model_has_exactly_one_egress_policy_and_it_selects_its_pods_only(stack: Recording) -> None:
+def test_every_model_has_exactly_one_policy_a_side_and_it_selects_its_pods_only(stack: Recording) -> None:
     labels = {"InferenceService": "serving.kserve.io/inferenceservice", "Model": "model"}
     served = {
         (body["metadata"]["namespace"], labels[kind], body["metadata"]["name"])
         for kind in labels
         for body in serving.of_kind(stack, kind)
     }
-    denied = []
+    limited: dict[str, list[tuple[str, str, str]]] = {"Egress": [], "Ingress": []}
     for body in serving.of_kind(stack, "NetworkPolicy"):
         ((label, name),) = body["spec"]["podSelector"]["matchLabels"].items()
-        assert body["spec"]["policyTypes"] == ["Egress"]
-        denied.append((body["metadata"]["namespace"], label, name))
-    assert sorted(denied) == sorted(served)
+        (side,) = body["spec"]["policyTypes"]
+        limited[side].append((body["metadata"]["namespace"], label, name))
+    assert sorted(limited["Egress"]) == sorted(served)
+    # On other clusters nobody has told where the API server asks from.
+    assert sorted(limited["Ingress"]) == (sorted(served) if stack.of_type(CLUSTER) else [])
 
 
 def test_every_container_has_cpu_and_memory_requests_and_limits(stack: Recording) -> None:

@@ -22,6 +22,11 @@ ALPHA_WARNING = (
 )
 
 
+def is_on(version: str | None) -> bool:
+    """Whether a control plane of this version takes image volumes; no where it is not known."""
+    return version is not None and numbers(version)[:2] >= IMAGE_VOLUME_VERSION
+
+
 def problem(version: str | None, *, alpha: bool, sandbox: bool, subpath: bool) -> str | None:
     """Why image volumes cannot work there, with the remedy, or None.
 
@@ -35,8 +40,7 @@ def problem(version: str | None, *, alpha: bool, sandbox: bool, subpath: bool) -
         return "GKE Sandbox (gVisor) cannot mount image volumes: remove `sandbox` from the pool, or deliver by modelcar"
     if version is None:
         return None
-    found = numbers(version)
-    if found[:2] >= IMAGE_VOLUME_VERSION:
+    if is_on(version):
         return None
     needed = ".".join(map(str, IMAGE_VOLUME_VERSION))
     if not alpha:
@@ -44,7 +48,7 @@ def problem(version: str | None, *, alpha: bool, sandbox: bool, subpath: bool) -
             f"Kubernetes {version} on GKE has ImageVolume off, which image volumes need: take {needed} or later, or "
             f"deliver by modelcar (or, to try it for at most 30 days, alpha: true with 1.34)"
         )
-    reasons = _alpha_reasons(found, subpath=subpath)
+    reasons = _alpha_reasons(numbers(version), subpath=subpath)
     if not reasons:
         return None
     return f"Kubernetes {version} cannot mount image volumes even on an alpha cluster ({'; '.join(reasons)}): take 1.34"

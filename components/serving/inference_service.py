@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.serving import allow_list, kserve, objects, predictor, rollout, serving_runtime, vllm, warm
+from components.serving import allow_list, ingress, kserve, objects, predictor, rollout, serving_runtime, vllm, warm
 from components.serving.adapters import ServedAdapter
 from components.serving.objects import described
 from components.settings.models import StackModel
@@ -49,7 +49,8 @@ class InferenceService(pulumi.ComponentResource):
         port = reference.apply(lambda image: int(image.host.partition(":")[2] or 443))
         pulling = port if model.delivery.pulled_by_pod else None
         denied = objects.deny_egress(model.name, namespace, pods, mine, registry_port=pulling)
-        before: list[pulumi.Resource] = [account, denied, *objects.env_secret(model, mine)]
+        before: list[pulumi.Resource] = [account, denied, *ingress.limited(model, pods, mine)]
+        before += objects.env_secret(model, mine)
         if enforced:
             images = [reference, *(adapter.reference for adapter in adapters)]
             before.append(allow_list.allow(model, images, mine))

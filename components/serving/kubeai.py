@@ -30,8 +30,9 @@ class KubeAI(pulumi.ComponentResource):
         """Install what `kubeai` says, for the models and with the credentials of `settings`."""
         super().__init__("oci-model-serving:index:KubeAI", name, None, opts)
         admission.advise_digest("platforms.kubeai.server.image", kubeai.server.image)
-        # KubeAI's model pods do not set runAsNonRoot (chart 0.22.1, modelServerPods), so `restricted` refuses them.
-        namespace = objects.namespace(kubeai.namespace, "baseline", pulumi.ResourceOptions(parent=self))
+        # Pods of a KubeAI that others have installed are as they say: `restricted` refuses the chart's defaults.
+        level = "restricted" if kubeai.install else "baseline"
+        namespace = objects.namespace(kubeai.namespace, level, pulumi.ResourceOptions(parent=self))
         before: list[pulumi.Resource] = [namespace]
         after = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
         if settings.pull_secrets:
@@ -70,13 +71,36 @@ def _values(settings: Settings) -> dict[str, Any]:
         "modelRollouts": {"surge": int(surge)},
         # The engine has no business with the API server.
         "modelServiceAccount": {"automount": False},
+        # All that the chart leaves out of what `restricted` asks of KubeAI's own pod.
+        "podSecurityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "modelServerPods": {
+            "podSecurityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": vllm.UID,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "securityContext": {**vllm.SECURITY_CONTEXT, "readOnlyRootFilesystem": True},
+            # Without room a pod that drains is one that KubeAI counts, and it would replace its successor meanwhile.
+            "jsonPatches": [*_home(), *(_drain(settings.kubeai_drain_timeout) if surge else [])],
+        },
     }
-    if surge:
-        # Without room a pod that drains is one that KubeAI counts, and it would replace its successor meanwhile.
-        values["modelServerPods"] = {"jsonPatches": _drain(settings.kubeai_drain_timeout)}
     if settings.pull_secrets:
         values["secrets"] = {"oci": {"name": PULL_SECRET}}
     return values
+
+
+def _home() -> list[dict[str, Any]]:
+    """Patches of all model pods: a home that the server may write to.
+
+    By the chart and not by the Model, whose change would replace the pods a second time.
+    """
+    variables = [{"name": name, "value": value} for name, value in vllm.HOME_ENV.items()]
+    return [
+        # A Model of ours has an environment, so that there is a list to add to.
+        *({"op": "add", "path": "/spec/containers/0/env/-", "value": variable} for variable in variables),
+        {"op": "add", "path": "/spec/volumes/-", "value": vllm.WRITABLE},
+        {"op": "add", "path": "/spec/containers/0/volumeMounts/-", "value": vllm.WRITABLE_MOUNT},
+    ]
 
 
 def _drain(patience: int) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.serving import allow_list, digest_tags, objects, rollout, vllm, warm
+from components.serving import allow_list, digest_tags, ingress, objects, rollout, vllm, warm
 from components.serving.features import features
 from components.serving.objects import described
 from components.settings.models import StackModel
@@ -39,7 +39,9 @@ class KubeAIModel(pulumi.ComponentResource):
         own, namespace, platform = model.name, model.namespace, model.delivery.platform
         mine = pulumi.ResourceOptions(parent=self)
         reference = digest_tags.held(model, reference)
-        before: list[pulumi.Resource] = [objects.deny_egress(own, namespace, {platform.pod_label: own}, mine)]
+        pods = {platform.pod_label: own}
+        before: list[pulumi.Resource] = [objects.deny_egress(own, namespace, pods, mine)]
+        before += ingress.limited(model, pods, mine)
         before += objects.env_secret(model, mine)
         if enforced:
             before.append(allow_list.allow(model, [reference], mine))

@@ -171,34 +171,43 @@ def deny_egress(
     Answers to the gateway's and the kubelet's requests are not egress. The two link-local addresses are NodeLocal
     DNSCache's and Cloud DNS for GKE's (GKE documentation, "NodeLocal DNSCache" and "Cloud DNS for GKE").
     """
-    net = k8s.networking.v1
-    selector = k8s.meta.v1.LabelSelectorArgs
-    name_servers = k8s.meta.v1.LabelSelectorRequirementArgs(
-        key="k8s-app", operator="In", values=["kube-dns", "node-local-dns", "coredns"]
-    )
-    resolvers = [
-        net.NetworkPolicyPeerArgs(
-            namespace_selector=selector(match_labels={"kubernetes.io/metadata.name": "kube-system"}),
-            pod_selector=selector(match_expressions=[name_servers]),
-        ),
-        net.NetworkPolicyPeerArgs(ip_block=net.IPBlockArgs(cidr="169.254.20.10/32")),
-        net.NetworkPolicyPeerArgs(ip_block=net.IPBlockArgs(cidr="169.254.169.254/32")),
+    names = {"key": "k8s-app", "operator": "In", "values": ["kube-dns", "node-local-dns", "coredns"]}
+    resolvers: list[Any] = [
+        {**within("kube-system"), "podSelector": {"matchExpressions": [names]}},
+        {"ipBlock": {"cidr": "169.254.20.10/32"}},
+        {"ipBlock": {"cidr": "169.254.169.254/32"}},
     ]
-    dns = [net.NetworkPolicyPortArgs(port=53, protocol=protocol) for protocol in ("UDP", "TCP")]
-    allowed = [net.NetworkPolicyEgressRuleArgs(to=resolvers, ports=dns)]
+    dns: list[Any] = [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
+    allowed: list[Any] = [{"to": resolvers, "ports": dns}]
     if registry_port is not None:
-        registry = net.NetworkPolicyPortArgs(port=registry_port, protocol="TCP")
-        allowed.append(net.NetworkPolicyEgressRuleArgs(ports=[registry]))
-    return net.NetworkPolicy(
-        name,
-        metadata=metadata(name, namespace, model=name),
-        spec=net.NetworkPolicySpecArgs(
-            pod_selector=selector(match_labels=dict(pods)),
-            policy_types=["Egress"],
-            egress=allowed,
-        ),
-        opts=opts,
-    )
+        allowed.append({"ports": [{"port": registry_port, "protocol": "TCP"}]})
+    return network_policy(name, name, namespace, pods, opts, egress=allowed)
+
+
+def within(namespace: str) -> dict[str, Any]:
+    """A peer of network policies: the pods of a namespace."""
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
+
+
+def network_policy(
+    name: str,
+    model: str,
+    namespace: pulumi.Input[str],
+    pods: Mapping[str, str],
+    opts: pulumi.ResourceOptions,
+    *,
+    ingress: Sequence[Any] | None = None,
+    egress: Sequence[Any] | None = None,
+) -> k8s.networking.v1.NetworkPolicy:
+    """Limit what reaches a model's pods, or what they reach, to these rules; a side without rules is left alone."""
+    sides = {"Ingress": ingress, "Egress": egress}
+    # Plain Kubernetes keys, as in the custom resources; the SDK types only its own spelling.
+    spec: Any = {
+        "podSelector": {"matchLabels": dict(pods)},
+        "policyTypes": [side for side, rules in sides.items() if rules is not None],
+        **{side.lower(): list(rules) for side, rules in sides.items() if rules is not None},
+    }
+    return k8s.networking.v1.NetworkPolicy(name, metadata=metadata(name, namespace, model=model), spec=spec, opts=opts)
 
 
 def disruption_budget(

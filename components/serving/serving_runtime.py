@@ -31,6 +31,10 @@ def of_model(model: StackModel, platform: KServeSettings) -> dict[str, Any]:
         command = vllm.waiting(command)
     made = of_engine(server.image)
     (container,) = made["containers"]
+    # Where another server writes is not known here.
+    container["securityContext"] = vllm.SECURITY_CONTEXT
+    container["volumeMounts"].remove(vllm.WRITABLE_MOUNT)
+    made["volumes"].remove(vllm.WRITABLE)
     container["args"] = list(server.args)
     container["ports"] = [{"containerPort": server.port, "name": "http1", "protocol": "TCP"}]
     del container["command"]
@@ -54,10 +58,10 @@ def of_engine(image: str) -> dict[str, Any]:
                 "args": vllm.ARGS,
                 "env": vllm.env({}),
                 "ports": [{"containerPort": vllm.PORT, "name": "http1", "protocol": "TCP"}],
-                "securityContext": vllm.SECURITY_CONTEXT,
+                "securityContext": {**vllm.SECURITY_CONTEXT, "readOnlyRootFilesystem": True},
                 "resources": {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"cpu": "1", "memory": "2Gi"}},
-                "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108 - the container's own
+                "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}, vllm.WRITABLE_MOUNT],  # noqa: S108 - the container's own
             }
         ],
-        "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}}],
+        "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}}, vllm.WRITABLE],
     }

@@ -201,3 +201,6 @@ SECURITY_CONTEXT: dict[str, Any] = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 """What Pod Security `restricted` asks of a container (Kubernetes documentation, "Pod Security Standards")."""
+WRITABLE = {"name": "tmp", "emptyDir": {}}
+"""What a server writes, its home and caches included, where its root file system is read-only."""
+WRITABLE_MOUNT = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - the container's own

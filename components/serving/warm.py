@@ -28,20 +28,23 @@ def prepull(
 
     The pods ask for no GPU and next to no CPU, so they neither start nodes nor keep them; while they run, the kubelet's
     image collection leaves both images alone. A new digest is on the nodes before the model's pods are replaced, since
-    the serving resource depends on this DaemonSet, which Pulumi awaits. Where pods mount images as volumes the weights
-    are a volume here as well (that image need not have a shell); a modelcar's image runs its own shell.
+    the serving resource depends on this DaemonSet, which Pulumi awaits. The kubelet pulls: the pods themselves reach
+    nothing and nobody reaches them.
+
+    Where the cluster is known to mount images as volumes the weights are one here as well, and nothing of their image
+    runs. On another a modelcar's image runs its shell, which on these nodes it does in the model's own pods too.
     """
     name, scheduling = model.name, model.scheduling
     tiny = {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"cpu": "50m", "memory": "64Mi"}}
     hold: dict[str, Any] = {
         "command": ["/bin/sh", "-c", _HOLD],
         "resources": tiny,
-        "securityContext": vllm.SECURITY_CONTEXT,
+        "securityContext": {**vllm.SECURITY_CONTEXT, "readOnlyRootFilesystem": True},
     }
     server: dict[str, Any] = {"name": "server-image", "image": model.server_image, **hold}
     containers: list[dict[str, Any]] = [server]
     volumes, mounted = adapters.volumes(loras), adapters.mounts(loras)
-    if model.delivery.needs_image_volume:
+    if model.delivery.needs_image_volume or (model.pool and model.pool.cluster.mounts_images):
         image = {"reference": reference.apply(str), "pullPolicy": "IfNotPresent"}
         volumes = [{"name": "weights", "image": image}, *volumes]
         mounted = [{"name": "weights", "mountPath": "/weights", "readOnly": True}, *mounted]
@@ -50,6 +53,7 @@ def prepull(
     if mounted:
         server["volumeMounts"] = mounted
     labels = {"app.kubernetes.io/name": f"{name}-prepull"}
+    closed = objects.network_policy(f"{name}-prepull", name, namespace, labels, opts, ingress=[], egress=[])
     # Plain Kubernetes keys, as in the custom resources; the SDK types only its own spelling.
     spec: Any = {
         "selector": {"matchLabels": labels},
@@ -78,5 +82,5 @@ def prepull(
             annotations={"pulumi.com/timeoutSeconds": str(model.settings.startup_timeout)},
         ),
         spec=spec,
-        opts=opts,
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[closed])),
     )

@@ -14,6 +14,7 @@ from components.serving.parallel import Parallel
 from components.serving.scheduling import Scheduling, any_of, schedule
 from components.settings.images import StackAdapter, StackImage
 from components.settings.places import StackPool
+from components.settings.pods import Ingress
 from components.settings.serving import BUSYBOX, KServeSettings, KubeAISettings, ModelSettings
 from components.settings.types import Target
 from modelimage.architecture import Task
@@ -39,6 +40,8 @@ class StackModel(StackImage):
         drain_timeout: seconds that its pods may take to finish their answers; on KubeAI the longest of all its models.
         adapters: its LoRA adapters.
         dimensions: what decides on its memory, as far as that is known before a build.
+        ingress: who may reach its pods.
+        proxies: the range of the gateway's proxies, where this stack makes their subnetwork.
     """
 
     settings: ModelSettings
@@ -50,6 +53,8 @@ class StackModel(StackImage):
     drain_timeout: int = 600
     adapters: tuple[StackAdapter, ...] = ()
     dimensions: Dimensions = field(default_factory=Dimensions)
+    ingress: Ingress = field(default_factory=Ingress)
+    proxies: str | None = None
 
     @property
     def delivery(self) -> Delivery:

@@ -1,11 +1,11 @@
-"""The keys of how a model's pods are placed and what they are given beside the weights: environment, server, spread."""
+"""The keys of how a model's pods are placed and what they are given beside the weights: environment, server, spread, callers."""
 
 import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from components.settings.types import KubernetesName, Section, variable_names
+from components.settings.types import Cidr, DnsLabel, KubernetesName, Section, variable_names
 
 
 class SecretKeyRef(Section):
@@ -66,3 +66,26 @@ class ModelServer(Section):
     health: Annotated[
         str, AfterValidator(_path), Field(description="path that answers 200 once requests can be served")
     ] = "/health"
+
+
+class Ingress(Section):
+    """Who may reach the models' pods, beside the gateway, KubeAI's proxy and the control plane."""
+
+    limit: Annotated[
+        bool | None,
+        Field(description="a NetworkPolicy for each model; default: on GKE, of KServe with a gateway or named callers"),
+    ] = None
+    namespaces: Annotated[
+        tuple[DnsLabel, ...], Field(strict=False, description="namespaces whose pods may ask the models directly")
+    ] = ()
+    monitoring: Annotated[
+        tuple[DnsLabel, ...], Field(strict=False, description="namespaces of what collects metrics")
+    ] = ("gmp-system", "gke-gmp-system", "monitoring")
+    cidrs: Annotated[
+        tuple[Cidr, ...],
+        Field(
+            strict=False,
+            description="address ranges that may: in a network that is there, its proxy-only subnetwork; else, with "
+            "gateway gke, all private ones",
+        ),
+    ] = ()

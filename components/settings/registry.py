@@ -28,7 +28,7 @@ class RegistryCreate(Section):
     kms_key: Annotated[str | None, Field(pattern=r"^projects/.+/cryptoKeys/[^/]+$", description="CMEK key")] = None
     extra_readers: Annotated[tuple[Member, ...], Field(strict=False, description="further IAM members that pull")] = ()
     writers: Annotated[tuple[Member, ...], Field(strict=False, description="IAM members that push")] = ()
-    protect: Annotated[bool, Field(description="refuse to delete the repository, and keep it on destroy")] = False
+    protect: Annotated[bool, Field(description="refuse to delete the repository, and keep it on destroy")] = True
     enable_apis: Annotated[bool, Field(description="enable the Google APIs that the repository needs")] = True
 
 

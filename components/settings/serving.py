@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 
 from components.settings.image_settings import AdapterSettings, ImageSettings
-from components.settings.pods import Env, ModelServer, SecretEnv, TopologySpread
+from components.settings.pods import Env, Ingress, ModelServer, SecretEnv, TopologySpread
 from components.settings.types import (
     BaseImage,
     DnsLabel,
@@ -136,6 +136,7 @@ class Platforms(Section):
 
     kserve: KServeSettings = KServeSettings()
     kubeai: KubeAISettings | None = None
+    ingress: Ingress = Ingress()
 
 
 class PullSecret(Section):

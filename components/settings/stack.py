@@ -162,7 +162,7 @@ class Settings:
 
     def _model(self, key: str, model: ModelSettings) -> StackModel:
         pool = self.node_pools.get(model.node_pool or "")
-        on_kubeai = model.delivery is Delivery.KUBEAI
+        on_kubeai, create = model.delivery is Delivery.KUBEAI, self.sections.cluster.create
         # One secret of all credentials where only one is looked at: by KubeAI, and by the pods that pull themselves.
         secrets = (PULL_SECRET,) if on_kubeai or model.delivery.pulled_by_pod else tuple(self.pull_secrets)
         others = [other for name, other in self._on(model.node_pool).items() if name != key] if pool else []
@@ -188,6 +188,8 @@ class Settings:
             ),
             adapters=tuple(self._adapter(key, label, adapter) for label, adapter in model.adapters.items()),
             dimensions=self._dimensions(key, model),
+            ingress=self.sections.platforms.ingress,
+            proxies=create.new_network.proxy_only_cidr if create and not create.network else None,
         )
 
     def _dimensions(self, key: str, model: ModelSettings) -> Dimensions:

@@ -89,7 +89,7 @@ class Controller:
             "command": ["python3", "-m", "vllm.entrypoints.openai.api_server"],
             "args": ["--model=/model", f"--served-model-name={name}", *(spec.get("args") or [])],
             "env": [{"name": key, "value": value} for key, value in sorted((spec.get("env") or {}).items())],
-            "securityContext": pods.get("securityContext", _SECURITY),
+            "securityContext": {**_SECURITY, **pods.get("securityContext", {})},  # Helm merges maps
             "resources": {
                 side: {key: _times(amount, int(count)) for key, amount in resources.get(side, {}).items()}
                 for side in ("requests", "limits")
@@ -120,6 +120,7 @@ class Controller:
                     {"name": "dshm", "emptyDir": {"medium": "Memory"}},
                     {"name": "model", "image": volume},
                 ],
+                **({"securityContext": pods["podSecurityContext"]} if "podSecurityContext" in pods else {}),
                 **{
                     key: resources[key]
                     for key in ("nodeSelector", "affinity", "tolerations", "schedulerName", "runtimeClassName")

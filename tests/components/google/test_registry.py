@@ -91,8 +91,8 @@ def test_apis_stay_enabled_when_the_stack_goes() -> None:
     assert run(CREATED).only(SERVICE).inputs["disableOnDestroy"] is False
 
 
-def test_protection_also_keeps_the_repository_on_destroy() -> None:
-    options = observe(lambda: ModelRegistry("models", with_create(protect=True), READERS)).options[REPOSITORY, "models"]
+def test_a_repository_is_protected_by_default_and_stays_on_destroy() -> None:
+    options = observe(lambda: ModelRegistry("models", CREATED, READERS)).options[REPOSITORY, "models"]
 
     assert options["protect"]
     assert options["retain_on_delete"]

@@ -1,4 +1,4 @@
-"""KubeAI pulls by a tag: from a registry where it cannot move, or by the settings' own word, and then looked at again."""
+"""KubeAI pulls by a tag: from a registry where it cannot move, or by the settings' word, and then looked at again."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -149,7 +149,7 @@ def test_the_service_account_has_the_credentials_and_the_engine_no_token() -> No
 
 def test_egress_is_denied_to_exactly_this_models_pods_and_before_they_start() -> None:
     recording = run()
-    policy = recording.only("kubernetes:networking.k8s.io/v1:NetworkPolicy")
+    policy = recording.only("kubernetes:networking.k8s.io/v1:NetworkPolicy", "qwen2-5")
 
     assert policy.inputs["spec"]["podSelector"] == {"matchLabels": {"serving.kserve.io/inferenceservice": "qwen2-5"}}
     assert policy.inputs["metadata"]["namespace"] == "models"
@@ -166,7 +166,7 @@ def test_a_pod_that_pulls_its_image_has_all_credentials_in_one_secret_and_a_way_
     assert (secret["metadata"]["name"], secret["metadata"]["namespace"]) == ("oci-pull", "models")
     made = serving.one(recording, "InferenceService")["spec"]["predictor"]
     assert made["model"]["storageUri"] == f"oci+fetch://{serving.IMAGE}"
-    _, registry = serving.one(recording, "NetworkPolicy")["spec"]["egress"]
+    _, registry = serving.one(recording, "NetworkPolicy", "qwen")["spec"]["egress"]
     assert registry == {"ports": [{"port": 443, "protocol": "TCP"}]}
 
 

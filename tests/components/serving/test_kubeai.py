@@ -10,6 +10,7 @@ from components.settings.serving import KubeAISettings
 from components.settings.stack import Settings
 from tests import serving
 from tests.fields import unreached
+from tests.integration import kubeai
 from tests.mocks import Recording, Secret
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
@@ -75,8 +76,8 @@ def test_a_rollout_has_a_surplus_pod_only_where_every_pool_has_room(nodes: int, 
 def test_pods_finish_their_answers_for_as_long_as_the_most_patient_model_says() -> None:
     patches = values({"a": {"drainTimeout": 60}, "b": {"drainTimeout": 900}, "c": {}})["modelServerPods"]["jsonPatches"]
 
-    grace, lifecycle = (patch["value"] for patch in patches)
-    assert [patch["path"] for patch in patches] == [
+    grace, lifecycle = (patch["value"] for patch in patches[-2:])
+    assert [patch["path"] for patch in patches[-2:]] == [
         "/spec/terminationGracePeriodSeconds",
         "/spec/containers/0/lifecycle",
     ]
@@ -87,7 +88,8 @@ def test_pods_finish_their_answers_for_as_long_as_the_most_patient_model_says() 
 def test_without_room_for_a_surplus_pod_a_draining_one_is_not_kept_for_kubeai_counts_it() -> None:
     pool = {"accelerator": "nvidia-l4", "maxNodes": 1}
 
-    assert "modelServerPods" not in values({"a": {"nodePool": "l4"}}, nodePools={"l4": pool})
+    made = values({"a": {"nodePool": "l4"}}, nodePools={"l4": pool})["modelServerPods"]
+    assert not any("lifecycle" in patch["path"] for patch in made["jsonPatches"])
 
 
 def test_engines_have_no_token_and_the_chat_ui_is_left_out() -> None:
@@ -109,8 +111,38 @@ def test_credentials_are_one_secret_that_the_chart_names() -> None:
     assert secret.urn in release.dependencies
 
 
-def test_the_namespace_is_baseline_as_kubeais_pods_allow() -> None:
-    namespace = serving.one(stack({"qwen": {}}), "Namespace", "kubeai")
+def test_the_namespace_is_restricted_and_both_kinds_of_pods_are_what_that_asks() -> None:
+    recording = stack({"qwen": {}})
+    made = recording.only(RELEASE, "kubeai").inputs["values"]
+
+    namespace = serving.one(recording, "Namespace", "kubeai")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert made["podSecurityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    pods = made["modelServerPods"]
+    assert pods["podSecurityContext"] == {**made["podSecurityContext"], "runAsUser": 1010}
+    container = pods["securityContext"]
+    assert container["runAsNonRoot"] is container["readOnlyRootFilesystem"] is True
+    assert container["allowPrivilegeEscalation"] is False
+    assert container["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_a_server_that_writes_nowhere_else_has_a_home_to_write_to() -> None:
+    made = stack({"qwen": {}}).only(RELEASE, "kubeai").inputs["values"]
+    body = {"metadata": {"name": "qwen", "uid": "1"}, "spec": serving.one(stack({"qwen": {}}), "Model")["spec"]}
+
+    spec = kubeai.Controller(made).pod(body)["spec"]
+    (server,) = spec["containers"]
+
+    home = {one["name"]: one["value"] for one in server["env"]}["HOME"]
+    assert {"name": "tmp", "mountPath": home} in server["volumeMounts"]
+    assert {"name": "tmp", "emptyDir": {}} in spec["volumes"]
+    assert spec["securityContext"]["runAsUser"] == 1010
+
+
+def test_a_namespace_whose_kubeai_is_of_others_stays_as_its_chart_needs_it() -> None:
+    namespace = serving.one(
+        stack({"qwen": {}}, platforms={"kubeai": {"version": "0.24.0", "install": False}}), "Namespace", "kubeai"
+    )
 
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "baseline"
 
@@ -136,7 +168,7 @@ def test_every_setting_has_an_effect() -> None:
 
     assert (
         unreached(
-            lambda kubeai: KubeAI("kubeai", kubeai, Settings()),
+            lambda given: KubeAI("kubeai", given, Settings()),
             base,
             {"version": "0.25.0", "namespace": "llms", "chart_repository": "charts"},
             exempt={

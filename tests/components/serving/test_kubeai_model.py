@@ -161,7 +161,7 @@ def test_its_scaling_is_the_settings() -> None:
 
 def test_egress_is_denied_to_this_models_pods_and_before_they_start() -> None:
     recording = run()
-    policy = recording.only("kubernetes:networking.k8s.io/v1:NetworkPolicy")
+    policy = recording.only("kubernetes:networking.k8s.io/v1:NetworkPolicy", "qwen2-5")
 
     assert policy.inputs["spec"]["podSelector"] == {"matchLabels": {"model": "qwen2-5"}}
     assert policy.inputs["metadata"]["namespace"] == "kubeai"

@@ -17,7 +17,9 @@ def run(delivery: str, **fields: Any) -> Recording:
     model = {"digest": serving.IMAGE, "delivery": delivery, "nodePool": "l4", "warm": "prepull", **fields}
     server = {"server": {"image": serving.IMAGE.replace("qwen", "vllm")}}
     platforms = {"kserve": server, "kubeai": {"version": "0.24.0", **server}}
-    return serving.run(serving.gke({"qwen": model}, platforms=platforms, pullSecrets=serving.PULL_SECRETS))
+    keys: dict[str, Any] = {"cluster": cluster} if (cluster := fields.pop("cluster", None)) else {}
+    model = {name: value for name, value in model.items() if name != "cluster"}
+    return serving.run(serving.gke({"qwen": model}, platforms=platforms, pullSecrets=serving.PULL_SECRETS, **keys))
 
 
 def pod(delivery: str, **fields: Any) -> dict[str, Any]:
@@ -44,12 +46,35 @@ def test_the_model_comes_after_its_images(delivery: str) -> None:
     assert recording.only(DAEMON_SET).urn in model.dependencies
 
 
-@pytest.mark.parametrize("delivery", ["native", "kubeai"])
-def test_an_image_without_a_shell_is_warmed_as_the_volume_that_it_will_be(delivery: str) -> None:
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_an_image_is_warmed_as_the_volume_that_it_will_be(delivery: str) -> None:
     made = pod(delivery)
 
     assert [volume["image"]["reference"] for volume in made["volumes"]] == [serving.IMAGE]
     assert serving.IMAGE not in {container["image"] for container in made["containers"]}
+
+
+@pytest.mark.parametrize(
+    "cluster", [{"create": {"name": "demo", "version": "1.34"}}, {"name": "existing", "location": "us-central1"}]
+)
+def test_a_modelcar_runs_its_own_shell_only_where_the_cluster_may_not_mount_images(cluster: dict[str, Any]) -> None:
+    made = pod("modelcar", cluster=cluster)
+
+    assert made["volumes"] == []
+    assert serving.IMAGE in {container["image"] for container in made["containers"]}
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_the_pods_reach_nothing_and_nobody_reaches_them(delivery: str) -> None:
+    recording = run(delivery)
+    policy = recording.only("kubernetes:networking.k8s.io/v1:NetworkPolicy", "qwen-prepull")
+    made = recording.only(DAEMON_SET)
+
+    spec = policy.inputs["spec"]
+    assert (sorted(spec["policyTypes"]), spec["ingress"], spec["egress"]) == (["Egress", "Ingress"], [], [])
+    selected = spec["podSelector"]["matchLabels"]
+    assert selected.items() <= made.inputs["spec"]["template"]["metadata"]["labels"].items()
+    assert policy.urn in made.dependencies
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
