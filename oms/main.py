@@ -17,7 +17,7 @@ import click
 from click.shell_completion import get_completion_class, shell_complete
 
 from oci_model_serving.errors import OmsError
-from oms import check, convention, image, plan, up
+from oms import check, convention, image, pin, plan, up
 
 INTERRUPTED = 130
 _COMPLETE = "_OMS_COMPLETE"
@@ -29,6 +29,7 @@ Examples:
   oms diff main HEAD --stack prod           what this branch changes in prod
   oms check --stack dev                     check what is deployed, step by step
   oms image inspect HOST/REPO:TAG           the digest of a tag
+  oms pin --check                           whether servers' images are by digest, and fresh
   eval "$(oms completion bash)"             complete commands, options and stacks
 """
 
@@ -60,7 +61,7 @@ def completion(shell: str) -> None:
 oms.add("Deploy", up.up, up.preview, up.engine_group)
 oms.add("Look, without engine or cloud", plan.plan, plan.diff, plan.policy, plan.stacks, plan.schema)
 oms.add("What is deployed", check.check, check.pause, check.resume, check.coldstart)
-oms.add("Images", image.image)
+oms.add("Images", image.image, pin.pin)
 oms.add("Shell", completion)
 
 

@@ -97,5 +97,5 @@ def advise_digest(setting: str, image: str) -> None:
     if not is_by_digest(image):
         pulumi.log.warn(
             f"{setting} is {image}: a tag can move, so write host/path@sha256:… "
-            f"(`oms image inspect {image}` prints the digest)"
+            f"(`oms pin` writes it, and says it of a default)"
         )

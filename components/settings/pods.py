@@ -1,4 +1,4 @@
-"""The keys of how a model's pods are placed and what they are given beside the weights: environment, server, spread, callers."""
+"""The keys of a model's pods beside the weights: environment, server, where they are placed, who reaches them."""
 
 import re
 from typing import Annotated, Literal

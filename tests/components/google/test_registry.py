@@ -118,8 +118,8 @@ def test_roles_are_bound_on_the_repository_only_and_each_to_its_member() -> None
     assert grants == {MEMBER}, "nothing but additive bindings on the repository"
 
 
-def test_bindings_go_with_the_repository() -> None:
-    options = observe(lambda: ModelRegistry("models", CREATED, READERS)).options
+def test_bindings_go_with_a_repository_that_may_go() -> None:
+    options = observe(lambda: ModelRegistry("models", with_create(protect=False), READERS)).options
 
     assert options[MEMBER, "models-reader-l4"]["deleted_with"] == "models"
 
