@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components.google import image_volume
 from components.serving import adapters, objects, vllm
 from components.serving.adapters import ServedAdapter
 from components.settings.models import StackModel
@@ -44,7 +45,7 @@ def prepull(
     server: dict[str, Any] = {"name": "server-image", "image": model.server_image, **hold}
     containers: list[dict[str, Any]] = [server]
     volumes, mounted = adapters.volumes(loras), adapters.mounts(loras)
-    if model.delivery.needs_image_volume or (model.pool and model.pool.cluster.mounts_images):
+    if _mounts_images(model):
         image = {"reference": reference.apply(str), "pullPolicy": "IfNotPresent"}
         volumes = [{"name": "weights", "image": image}, *volumes]
         mounted = [{"name": "weights", "mountPath": "/weights", "readOnly": True}, *mounted]
@@ -84,3 +85,10 @@ def prepull(
         spec=spec,
         opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[closed])),
     )
+
+
+def _mounts_images(model: StackModel) -> bool:
+    """Whether it is known before the cluster is there that its pods mount images as volumes."""
+    cluster = model.pool.cluster if model.pool else None
+    create = cluster.settings.create if cluster else None
+    return bool((cluster and cluster.needs_image_volume) or (create and image_volume.is_on(create.version)))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from components.google import accelerators, gpu_sharing, image_disk, image_volume, node_room, pool_names, pool_origin
+from components.google import accelerators, gpu_sharing, image_disk, node_room, pool_names, pool_origin
 from components.google.node_room import NodeRoom
 from components.google.pool_origin import NodeOrigin
 from components.settings.google import ClusterSettings, NodePoolSettings
@@ -133,13 +133,6 @@ class StackCluster:
     def alpha(self) -> bool:
         """An alpha cluster, whose nodes are neither upgraded nor repaired."""
         return self.settings.create is not None and self.settings.create.alpha
-
-    @property
-    def mounts_images(self) -> bool:
-        """Whether it is known before it is there that its pods mount images as volumes."""
-        return self.needs_image_volume or (
-            self.settings.create is not None and image_volume.is_on(self.settings.create.version)
-        )
 
     @property
     def enable_apis(self) -> bool:

@@ -17,7 +17,7 @@ from tests.workflows import install
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ["up", "preview", "engine", "plan", "diff", "policy", "stacks", "schema"]
-COMMANDS += ["check", "pause", "resume", "coldstart", "image", "completion"]
+COMMANDS += ["check", "pause", "resume", "coldstart", "image", "pin", "completion"]
 VERBS = {
     "pack",
     "repack",
@@ -54,7 +54,7 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     assert main([name, "--help"]) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"Usage: oms {name}")
-    if name not in {"engine", "image", "completion", "stacks", "schema"}:
+    if name not in {"engine", "image", "pin", "completion", "stacks", "schema"}:
         assert "--stack NAME" in said
         assert "[default: local]" in " ".join(said.split())
     if name not in {"engine", "image", "completion"}:
@@ -98,7 +98,7 @@ def test_commands_and_stacks_are_completed() -> None:
         done = run("-m", "oms", env={**os.environ, **given})
         return {line.partition(",")[2] for line in done.stdout.splitlines()}
 
-    assert completed("oms p") == {"plan", "policy", "preview", "pause"}
+    assert completed("oms p") == {"plan", "policy", "preview", "pause", "pin"}
     assert completed("oms up --stack d") == {"dev"}
 
 

@@ -107,9 +107,7 @@ def test_a_tag_that_has_moved_is_stale_until_it_is_refreshed(
     stale = {one["key"] for one in told["images"] if one["stale"]}
     assert stale == {"platforms.kserve.server.cpuImage", "models.qwen2.5.server.image"}
     assert pin(capsys, stack)[0] == 0
-    assert stack.read_text(encoding="utf-8") == pinned.replace(
-        f"cpu@{old}", f"cpu@{digest(registry, 'cpu')}"
-    )
+    assert stack.read_text(encoding="utf-8") == pinned.replace(f"cpu@{old}", f"cpu@{digest(registry, 'cpu')}")
 
 
 def test_defaults_that_a_stack_uses_are_told_with_the_line_to_write(
