@@ -39,7 +39,11 @@ def only_named_members(type_: str, _name: str, props: Props) -> Iterator[str]:
     for member in [*([props["member"]] if "member" in props else []), *texts(props.get("members"))]:
         if is_unknown(member) or not isinstance(member, str):
             continue
-        if not _MEMBER.fullmatch(member):
+        if re.search(r"@(?:gmail|googlemail)\.com$", member):
+            yield f"{member} is nobody's colleague: name an account of your organisation"
+        elif re.search(r"/default\]$|/attribute\.repository_owner(?:_id)?/", member):
+            yield f"{member} is whatever runs there: name one service account, or one repository"
+        elif not _MEMBER.fullmatch(member):
             yield f"{member} is many, or nobody known: name the accounts or groups that need {props.get('role')}"
         elif member.endswith("-compute@developer.gserviceaccount.com"):
             yield f"{member} is what many other things run as: name an account of its own"

@@ -25,6 +25,11 @@ def is_unknown(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("known after ")
 
 
+def is_on(value: Any) -> bool:
+    """Whether a switch is on, also where it is written as a text."""
+    return value is True or (isinstance(value, str) and value.lower() == "true")
+
+
 def kind_of(type_: str) -> str:
     """The Kubernetes kind of a resource type; empty for other resources."""
     return type_.rsplit(":", 1)[-1] if type_.startswith("kubernetes:") else ""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from policy.allowed import PATCHED
-from policy.images import Props, is_unknown, kind_of, mapping, walk
+from policy.images import Props, is_on, is_unknown, kind_of, mapping, walk
 
 _VOLUMES = frozenset({
     "name", "configMap", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected",
@@ -34,6 +34,12 @@ _READABLE_SECRETS = frozenset({"*", "secrets", "serviceaccounts/token"})
 _WIDEST = 8
 _DNS = 53
 _MODEL_FLAGS = frozenset({"--model", "--model-path", "--model-id", "--model_id", "--hf-repo", "-hf", "-m"})
+_MODEL_NAMES = frozenset({"MODEL_ID", "HF_MODEL_ID", "HF_MODEL", "MODEL_REPO"})
+_REPOSITORY = re.compile(r"(?!\.)[\w.-]+/[\w.-]+|https?://\S+")
+_IN_SCRIPT = re.compile(
+    r"(?:\bserve\s+|--(?:model|hf-repo)(?:[-_](?:id|path))?[=\s]\s*)[\"']?((?![./])[\w.-]+/[\w.-]+|https?://\S+)"
+)
+_OFFLINE = frozenset({"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"})
 _SERVE = 3
 """`vllm serve MODEL` and `python3 -m … serve MODEL`: the word is among the first."""
 _WORKLOADS = frozenset({
@@ -47,12 +53,14 @@ def pods_without_rights_on_nodes(type_: str, _name: str, props: Props) -> Iterat
     if kind not in _WORKLOADS:
         return
     for path, key, value in walk(props, ""):
-        if key in _HOST and value is True:
+        if key in _HOST and is_on(value):
             yield f"{path} is true, which is the node's own: leave it out"
         elif key == "volumes" and isinstance(value, Sequence) and not isinstance(value, str):
             yield from _volumes(path, value)
         elif key == "securityContext":
             yield from _security(path, mapping(value))
+        elif key == "tolerations" and any(_takes_all(one) for one in items(value)):
+            yield f"{path} take every node, whatever keeps pods off it: name the key of a taint"
         elif key == "hostPort" and value:
             yield f"{path} is {value}, a port of the node: leave it out, and write a Service"
         elif key == "nodeName" and isinstance(value, str):
@@ -65,6 +73,10 @@ def pods_without_rights_on_nodes(type_: str, _name: str, props: Props) -> Iterat
             yield f"{path} is unconfined: leave it out"
 
 
+def _takes_all(toleration: Props) -> bool:
+    return toleration.get("operator") == "Exists" and not toleration.get("key")
+
+
 def _volumes(path: str, volumes: Sequence[Any]) -> Iterator[str]:
     for index, volume in enumerate(volumes):
         for source in sorted(set(mapping(volume)) - _VOLUMES):
@@ -73,7 +85,7 @@ def _volumes(path: str, volumes: Sequence[Any]) -> Iterator[str]:
 
 def _security(path: str, said: Props) -> Iterator[str]:
     for key in ("privileged", "allowPrivilegeEscalation"):
-        if said.get(key) is True:
+        if is_on(said.get(key)):
             yield f"{path}.{key} is true: leave it out"
     added = mapping(said.get("capabilities")).get("add")
     if added and not is_unknown(added):
@@ -94,25 +106,39 @@ def _security(path: str, said: Props) -> Iterator[str]:
 
 
 def no_remote_code(type_: str, _name: str, props: Props) -> Iterator[str]:
-    """Servers run no code that comes with weights, and take none from a hub or a bucket."""
+    """Servers run no code that comes with weights, and nothing that they download."""
     if kind_of(type_) not in _WORKLOADS:
         return
     for path, text in _words(props):
         words = text.replace("_", "-")
         if re.search(r"--trust-remote-code(?!\s*=?\s*false)|trustRemoteCode", words, re.IGNORECASE):
             yield f"{path} has --trust-remote-code, which runs code from the model's files: leave it out"
-        if re.search(r"(?:^|[\s=])(?:hf|s3|gs)://", text):
-            yield f"{path} is {text!r}: name the weights by an image and its digest"
-    for path, where in _models(props):
-        yield f"{path} is {where!r}, which a server downloads: name the weights by an image and its digest"
+        if re.search(r"\b(?:curl|wget)\b[^\n]*https?://(?!localhost|127\.)", text):
+            yield f"{path} downloads what it runs with: put it into the image, and leave it out"
     for path, name, value in _variables(props):
         if "TRUST_REMOTE_CODE" in name.upper() and str(value).lower() not in {"", "0", "false"}:
             yield f"{path} sets {name}, which runs code from the model's files: leave it out"
+
+
+def no_weights_from_elsewhere(type_: str, _name: str, props: Props) -> Iterator[str]:
+    """Servers take weights from the image that they mount, from no hub and no bucket."""
+    if kind_of(type_) not in _WORKLOADS:
+        return
+    found = [*_models(props)]
+    found += [(path, text) for path, text in _words(props) if re.search(r"(?:^|[\s=])(?:hf|s3|gs)://", text)]
+    for path, name, value in _variables(props):
+        if name in _OFFLINE and not is_unknown(value) and str(value) != "1":
+            yield f"{path} sets {name}={value}, and the server may ask a hub: write 1"
+        if name in _MODEL_NAMES and _REPOSITORY.fullmatch(str(value)):
+            found.append((path, str(value)))
+    for path, where in found:
+        yield f"{path} is {where!r}, which a server downloads: name the weights by an image and its digest"
     predictor = mapping(mapping(props.get("spec")).get("predictor"))
     model = mapping(predictor.get("model"))
+    mounted = any(one.get("image") for one in items(predictor.get("volumes")))
     if model.get("storage"):
         yield "spec.predictor.model.storage names weights without a digest: write storageUri oci://…@sha256:…"
-    elif model and not (model.get("storageUri") or predictor.get("storageUris") or predictor.get("volumes")):
+    elif model and not (model.get("storageUri") or predictor.get("storageUris") or mounted):
         yield "spec.predictor.model has no weights, and its server may take some from a hub: write storageUri"
 
 
@@ -124,15 +150,17 @@ def _models(props: Props) -> Iterator[tuple[str, str]]:
             flag, equals, given = word.partition("=")
             where = given if equals else (*words, "")[index + 1]
             named = flag in _MODEL_FLAGS or (word == "serve" and index < _SERVE)
-            if named and re.fullmatch(r"[\w.-]+/[\w.-]+|https?://\S+", where) and not where.startswith("."):
+            if named and _REPOSITORY.fullmatch(where):
                 yield f"{path}[{index}]", where
+            for found in _IN_SCRIPT.finditer(word if " " in word else ""):
+                yield f"{path}[{index}]", found[1]
 
 
 def _words(props: Props) -> Iterator[tuple[str, str]]:
     for path, key, value in walk(props.get("spec"), "spec"):
         if key in {"args", "command"} and isinstance(value, Sequence) and not isinstance(value, str):
             for index, word in enumerate(value):
-                if isinstance(word, str) and "\n" not in word:
+                if isinstance(word, str):
                     yield f"{path}[{index}]", word
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from policy.allowed import CHARTS, PROVIDERS
-from policy.images import Props, is_by_digest, is_unknown, mapping, walk
+from policy.images import Props, is_by_digest, is_on, is_unknown, mapping, walk
 from policy.pods import is_secret
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
@@ -26,8 +26,8 @@ _MIRROR = re.compile(r"(?:oci|https)://(?:[a-z0-9-]+-)?docker\.pkg\.dev/[\w./-]+
 _POSTRENDER = "components/serving/keep_crds.py"
 _RELEASE_KEYS = frozenset({
     "__defaults", "atomic", "chart", "cleanupOnFail", "compat", "createNamespace", "dependencyUpdate", "description",
-    "keyring", "lint", "manifest", "maxHistory", "name", "namespace", "postrender", "recreatePods", "repositoryOpts", "resourceNames", "skipAwait", "skipCrds",
-    "timeout", "values", "version", "verify", "waitForJobs",
+    "keyring", "lint", "manifest", "maxHistory", "name", "namespace", "postrender", "recreatePods", "repositoryOpts",
+    "resourceNames", "skipAwait", "skipCrds", "timeout", "values", "verify", "version", "waitForJobs",
 })  # fmt: skip
 _RAW = re.compile(
     r"(?:extra|raw|additional)(?:Objects|Manifests?|Deploy|Resources|Templates|Yaml)|rawManifests?", re.IGNORECASE
@@ -165,13 +165,13 @@ def narrow_values(type_: str, _name: str, props: Props) -> Iterator[str]:
     for path, key, value in walk(values, "values"):
         if isinstance(value, str) and value and value != "[secret]" and is_secret(key, value):
             yield f"{path} is a secret in plain: name a Secret that holds it"
-        if key in _RIGHTS and value is True:
+        if key in _RIGHTS and is_on(value):
             yield f"{path} is true: leave it out"
         elif key == "hostPath" and value:
             yield f"{path} is a folder of the node: leave it out"
         elif key == "add" and path.endswith("capabilities.add") and value:
             yield f"{path} is {value}: leave it out"
-        elif key in {"runAsUser", "runAsGroup"} and value == 0:
+        elif key in {"runAsUser", "runAsGroup", "uidModelcar"} and str(value) == "0":
             yield f"{path} is root: leave it out"
         elif _RAW.fullmatch(key) and value:
             yield f"{path} brings objects that no rule sees: write each as a resource of its own"
