@@ -309,6 +309,10 @@ def test_every_field_of_a_created_cluster_reaches_a_resource() -> None:
         "autopilot": "of an adopted cluster",
         "kubeconfig": "excludes create",
         "context": "of the kubeconfig",
+        **dict.fromkeys(
+            ("allow_list.enforce", "allow_list.images", "allow_list.remote_code"),
+            "of the models' namespaces (AllowList)",
+        ),
     }
 
     assert (
