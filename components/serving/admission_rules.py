@@ -6,30 +6,25 @@ whoever makes it; status and other subresources are not looked at, nor a change 
 before must be able to end.
 """
 
-import re
-from collections.abc import Iterable, Mapping
-from typing import Any
-
+from components.serving.cel import (
+    JSON,
+    MOUNTED,
+    SETTINGS,
+    by_digest,
+    no_remote_code,
+    source,
+    validation,
+    variable,
+    verified,
+    words,
+)
+from components.serving.serving_rules import of_inference_services, of_models
 from components.settings.stack import Settings
-from modelimage import bundle
 from oci_model_serving.delivery import KSERVE, KUBEAI, Platform
 
 NAME = "allowed-images"
 """The ConfigMap with the images that a namespace may run."""
-_JSON = dict[str, Any]
-_SETTINGS = "in the settings of the stack, then run pulumi up"
 
-# The spellings that argparse takes: `_` for `-` (vLLM's parser), any prefix that is no other option's, `=true`, and all
-# of it inside of a shell's text; Python's own keyword, and its form in JSON and YAML.
-_REMOTE_CODE = (
-    r"""(^|[^-A-Za-z0-9_])--trust([-_](r(e(m[-_a-zA-Z]*)?)?)?)?($|[^-_a-zA-Z])"""
-    r"""|(?i:trust[-_]remote[-_]code[\\"']*\s*[:=]\s*[\\"']*(true|1|yes|on)\b)"""
-)
-# What a server or its libraries read from the environment (text-generation-inference: TRUST_REMOTE_CODE).
-_REMOTE_CODE_VARIABLE = r"(?i)(^|_)TRUST_REMOTE_CODE$"
-_OFF = r"(?i)^(|0|false|no|off)$"
-
-_MOUNTED = "one.image.?reference.orValue('')"
 _IMAGES = {"name": "images", "expression": "has(params.data) ? params.data.map(key, params.data[key]) : []"}
 _CHANGED = {
     "name": "made-or-changed",
@@ -42,9 +37,9 @@ def policy_name(namespace: str, kind: str) -> str:
     return f"oci-model-serving-{namespace}-{kind.lower()}"
 
 
-def rules(platform: Platform, settings: Settings, *, remote_code: bool) -> dict[str, _JSON]:
+def rules(platform: Platform, settings: Settings, *, remote_code: bool) -> dict[str, JSON]:
     """The spec of each policy of a platform's namespace, by the kind that it is about."""
-    own = _of_inference_services if platform is KSERVE else _of_models
+    own = of_inference_services if platform is KSERVE else of_models
     return {
         "Pod": _policy(
             "", ["v1"], ["pods", "pods/ephemeralcontainers"], _of_pods(platform, settings), remote_code=remote_code
@@ -55,18 +50,13 @@ def rules(platform: Platform, settings: Settings, *, remote_code: bool) -> dict[
     }
 
 
-def asks_for_remote_code(words: Iterable[str], variables: Mapping[str, str]) -> bool:
-    """Whether what a server is told would be refused, by the expression that the cluster is given."""
-    return any(re.search(_REMOTE_CODE, word) for word in (*words, *variables.values())) or any(
-        re.search(_REMOTE_CODE_VARIABLE, name) and not re.search(_OFF, value) for name, value in variables.items()
-    )
-
-
 def other_images(platform: Platform, settings: Settings) -> list[str]:
     """Images that pods of the namespace have beside those of its models: the settings' own, and our builds'."""
     images = list(settings.cluster.settings.allow_list.images)
     build = settings.sections.cluster_build
     if settings.registry.shared and build.namespace == settings.namespace_of(platform):
+        from modelimage import bundle  # noqa: PLC0415 - the packer is loaded by builds alone
+
         images.append(build.image or bundle.DEFAULT_STEP_IMAGE)
     if platform is KSERVE and any(model.delivery.pulled_by_pod for model in settings.models_of(KSERVE)):
         # The chart's own name (kserve-resources, kserve.storage.image and tag); its arguments say what it pulls.
@@ -74,8 +64,8 @@ def other_images(platform: Platform, settings: Settings) -> list[str]:
     return images
 
 
-def _policy(group: str, versions: list[str], resources: list[str], asked: _JSON, *, remote_code: bool) -> _JSON:
-    validations = [*asked["validations"], *([] if remote_code else [_no_remote_code()])]
+def _policy(group: str, versions: list[str], resources: list[str], asked: JSON, *, remote_code: bool) -> JSON:
+    validations = [*asked["validations"], *([] if remote_code else [no_remote_code()])]
     return {
         "failurePolicy": "Fail",
         "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
@@ -96,58 +86,58 @@ def _policy(group: str, versions: list[str], resources: list[str], asked: _JSON,
     }
 
 
-def _of_pods(platform: Platform, settings: Settings) -> _JSON:
+def _of_pods(platform: Platform, settings: Settings) -> JSON:
     free = _free(platform, settings)
     return {
         "variables": [
-            _variable(
+            variable(
                 "containers",
                 "dyn(object.spec.containers) + dyn(object.spec.?initContainers.orValue([])) "
                 "+ dyn(object.spec.?ephemeralContainers.orValue([]))",
             ),
-            _variable("volumes", "object.spec.?volumes.orValue([])"),
-            _variable(
+            variable("volumes", "object.spec.?volumes.orValue([])"),
+            variable(
                 "foreign",
                 f"variables.containers.filter(one, !({free}) && !(one.?image.orValue('') in variables.images))"
                 ".map(one, one.?image.orValue(''))",
             ),
-            _variable("mounts", f"variables.volumes.filter(one, has(one.image)).map(one, {_MOUNTED})"),
-            _variable("unknown", f"variables.mounts.filter(one, !({_verified(_by_digest('one'))}))"),
-            _variable("words", _words("variables.containers")),
+            variable("mounts", f"variables.volumes.filter(one, has(one.image)).map(one, {MOUNTED})"),
+            variable("unknown", f"variables.mounts.filter(one, !({verified(by_digest('one'))}))"),
+            variable("words", words("variables.containers")),
             # A pod that pulls by itself is told what in its arguments (KServe's storage initializer).
-            _variable(
+            variable(
                 "pulls",
                 "dyn(object.spec.?initContainers.orValue([])).map(one, one.?args.orValue([])"
                 r".filter(word, word.matches('^[a-z0-9+]+://')))",
             ),
         ],
         "validations": [
-            _validation(
+            validation(
                 "variables.foreign.size() == 0",
                 "a container's image is not one of the stack's",
                 f"'image ' + variables.foreign[0] + ' is not one of the stack: a model is changed by its source or "
-                f"digest, a server by its image, and a sidecar is named in cluster.allowList.images, {_SETTINGS}'",
+                f"digest, a server by its image, and a sidecar is named in cluster.allowList.images, {SETTINGS}'",
             ),
-            _validation(
+            validation(
                 "variables.unknown.size() == 0",
                 "a volume's image is not one that the stack has verified",
                 f"'image volume ' + variables.unknown[0] + ' is not an image that the stack has verified: change "
-                f"models.NAME.source or digest {_SETTINGS}'",
+                f"models.NAME.source or digest {SETTINGS}'",
             ),
-            _validation(
-                f"variables.pulls.all(words, words.all(word, {_verified(_source('word'))}))",
+            validation(
+                f"variables.pulls.all(words, words.all(word, {verified(source('word'))}))",
                 "an init container pulls what the stack has not verified: change models.NAME.source or digest "
-                f"{_SETTINGS}",
+                f"{SETTINGS}",
             ),
-            _validation(
+            validation(
                 "variables.containers.all(one, !one.?securityContext.?privileged.orValue(false))",
                 "privileged containers have the whole node: models need none, so remove securityContext.privileged",
             ),
-            _validation(
+            validation(
                 "variables.volumes.all(one, !has(one.hostPath))",
                 "hostPath volumes reach into the node: models take their files from images, so remove the volume",
             ),
-            _validation(
+            validation(
                 "!object.spec.?hostNetwork.orValue(false) && !object.spec.?hostPID.orValue(false) "
                 "&& !object.spec.?hostIPC.orValue(false)",
                 "hostNetwork, hostPID and hostIPC leave the pod: remove them",
@@ -166,126 +156,3 @@ def _free(platform: Platform, settings: Settings) -> str:
         )
     # Knative's own sidecar, whose name it keeps for itself (Knative Serving, "queue-proxy").
     return "one.name == 'queue-proxy'" if settings.kserve.deployment_mode == "Knative" else "false"
-
-
-def _of_inference_services() -> _JSON:
-    return {
-        "variables": [
-            _variable("predictor", "object.spec.predictor"),
-            _variable(
-                "containers",
-                "dyn(variables.predictor.?containers.orValue([])) "
-                "+ dyn(variables.predictor.?initContainers.orValue([])) "
-                "+ (has(variables.predictor.model) ? dyn([variables.predictor.model]) : dyn([]))",
-            ),
-            _variable(
-                "sources",
-                "(has(variables.predictor.model) && has(variables.predictor.model.storageUri) "
-                "? [variables.predictor.model.storageUri] : []) "
-                "+ variables.predictor.?storageUris.orValue([]).map(one, one.?uri.orValue('')) "
-                "+ (has(variables.predictor.model) && has(variables.predictor.model.storage) ? ['storage'] : [])",
-            ),
-            _variable("unknown", f"variables.sources.filter(one, !({_verified(_source('one'))}))"),
-            _variable(
-                "foreign",
-                "(variables.containers.filter(one, has(one.image)).map(one, one.image) "
-                f"+ variables.predictor.?volumes.orValue([]).filter(one, has(one.image)).map(one, {_MOUNTED}))"
-                ".filter(one, !(one in variables.images))",
-            ),
-            _variable("words", _words("variables.containers")),
-        ],
-        "validations": [_of_source("storageUri"), _own()],
-    }
-
-
-def _of_models() -> _JSON:
-    named = (
-        f"has(object.spec.env) && object.spec.env.exists(name, name.matches({_raw(_REMOTE_CODE_VARIABLE)}) "
-        f"&& !object.spec.env[name].matches({_raw(_OFF)}))"
-    )
-    return {
-        "variables": [
-            _variable(
-                "sources", "[object.spec.url] + object.spec.?adapters.orValue([]).map(one, one.?url.orValue(''))"
-            ),
-            _variable("unknown", f"variables.sources.filter(one, !({_verified(_source('one'))}))"),
-            _variable(
-                "foreign",
-                "has(object.spec.image) && object.spec.image != '' && !(object.spec.image in variables.images) "
-                "? [object.spec.image] : []",
-            ),
-            _variable(
-                "words",
-                "[dyn(object.spec.?args.orValue([])) "
-                "+ dyn(has(object.spec.env) ? object.spec.env.map(name, object.spec.env[name]) : []) "
-                f"+ dyn({named} ? ['--trust-remote-code'] : [])]",
-            ),
-        ],
-        "validations": [_of_source("url"), _own()],
-    }
-
-
-def _of_source(field: str) -> _JSON:
-    return _validation(
-        "variables.unknown.size() == 0",
-        f"{field} does not name an image that the stack has verified, by its digest",
-        f"'{field} ' + variables.unknown[0] + ' does not name an image that the stack has verified, by its digest: "
-        f"change models.NAME.source or digest {_SETTINGS}'",
-    )
-
-
-def _own() -> _JSON:
-    return _validation(
-        "variables.foreign.size() == 0",
-        "an image is not one of the stack's",
-        f"'image ' + variables.foreign[0] + ' is not one of the stack: change the image of the server {_SETTINGS}'",
-    )
-
-
-def _no_remote_code() -> _JSON:
-    return _validation(
-        f"!variables.words.exists(words, words.exists(word, word.matches({_raw(_REMOTE_CODE)})))",
-        "--trust-remote-code runs code from the files of a model: take a model that the server knows, or write "
-        f"cluster.allowList.remoteCode: true {_SETTINGS}",
-    )
-
-
-def _words(containers: str) -> str:
-    """All that tells a server something: its command, arguments and environment; a list each container."""
-    variable = (
-        f"one.?env.orValue([]).exists(entry, entry.name.matches({_raw(_REMOTE_CODE_VARIABLE)}) "
-        f"&& !entry.?value.orValue('').matches({_raw(_OFF)})) ? ['--trust-remote-code'] : []"
-    )
-    return (
-        f"{containers}.map(one, one.?command.orValue([]) + one.?args.orValue([]) "
-        f"+ one.?env.orValue([]).map(entry, entry.?value.orValue('')) + ({variable}))"
-    )
-
-
-def _verified(text: str) -> str:
-    """Whether an image is one of the list, by its digest: a tag is there for a server alone."""
-    return f"{text} in variables.images && {text}.contains('@sha256:')"
-
-
-def _source(text: str) -> str:
-    """The image that a URI of ours names, by its digest; anything else as it is."""
-    return _by_digest(text + r".replace('oci+native://', '').replace('oci+fetch://', '').replace('oci://', '')")
-
-
-def _by_digest(text: str) -> str:
-    """The tag that spells the digest out is the digest: KubeAI's URL can hold no `@`."""
-    return f"{text}.replace(':digest-sha256-', '@sha256:')"
-
-
-def _raw(text: str) -> str:
-    """A CEL literal as it is."""
-    return f"r'''{text}'''"
-
-
-def _variable(name: str, expression: str) -> _JSON:
-    return {"name": name, "expression": expression}
-
-
-def _validation(expression: str, message: str, told: str = "") -> _JSON:
-    made: _JSON = {"expression": expression, "message": message, "reason": "Forbidden"}
-    return {**made, "messageExpression": told} if told else made

@@ -10,6 +10,7 @@ FOLDERS = {
     "gateway.networking.k8s.io/v1": crds.GATEWAY_API,
     "kubeai.org/v1": crds.KUBEAI,
 }
+BUILT_IN = {"networking.k8s.io/v1", "admissionregistration.k8s.io/v1"}
 WITHOUT_CRD = {"GatewayClass", "BackendTrafficPolicy", "GCPBackendPolicy", "HealthCheckPolicy"}
 """Of Envoy Gateway and GKE: their shapes are tested in test_kserve.py and test_inference_service.py."""
 
@@ -18,7 +19,7 @@ def custom(settings: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         body
         for body in serving.objects(serving.run(settings))
-        if "." in body["apiVersion"].partition("/")[0] and body["apiVersion"] != "networking.k8s.io/v1"
+        if "." in body["apiVersion"].partition("/")[0] and body["apiVersion"] not in BUILT_IN
     ]
 
 

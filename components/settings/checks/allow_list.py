@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from components.google import admission_policies
-from components.serving import admission_rules
+from components.serving import cel
 from components.settings.checks.unread import Problem
 from components.settings.models import StackModel
 from components.settings.stack import Settings
@@ -38,5 +38,5 @@ def _with_remote_code(model: StackModel) -> Iterator[str]:
         ".server.command": (server.command if server else (), {}),
     }
     for path, (words, variables) in told.items():
-        if admission_rules.asks_for_remote_code(words, variables):
+        if cel.asks_for_remote_code(words, variables):
             yield path

@@ -311,7 +311,7 @@ def test_every_field_of_a_created_cluster_reaches_a_resource() -> None:
         "context": "of the kubeconfig",
         **dict.fromkeys(
             ("allow_list.enforce", "allow_list.images", "allow_list.remote_code"),
-            "of the models' namespaces (AllowList)",
+            "of what is in the cluster (tests/components/serving/test_allow_list.py)",
         ),
     }
 
