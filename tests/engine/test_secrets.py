@@ -88,6 +88,14 @@ def test_what_the_engine_says_logs_plans_and_exports_holds_no_secret(said: tuple
     assert {name: leaks(text, SECRETS) for name, text in texts.items() if leaks(text, SECRETS)} == {}
 
 
+def test_the_program_knows_where_in_a_key_the_engine_has_decrypted_a_secret(
+    said: tuple[Ground, dict[str, str]],
+) -> None:
+    _, texts = said
+
+    assert [name for name, text in texts.items() if "does not say which" in text] == []
+
+
 def test_no_file_of_the_state_or_the_settings_holds_a_secret(said: tuple[Ground, dict[str, str]]) -> None:
     ground, _ = said
     state = dict(files(ground.folder / "state"))

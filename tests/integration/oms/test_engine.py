@@ -57,6 +57,17 @@ def test_the_state_and_its_passphrase_are_found_again_and_the_settings_stay_as_t
     assert list((project / ".local" / "state" / ".pulumi" / "stacks").rglob("local.json"))
 
 
+def test_a_state_that_version_0_1_0_has_encrypted_still_opens(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "local")
+    engine().run("refresh", "--yes", "--skip-preview", "--non-interactive")
+    monkeypatch.delenv("PULUMI_CONFIG_PASSPHRASE")
+
+    engine().run("refresh", "--yes", "--skip-preview", "--non-interactive")
+
+    assert engine().outputs(secrets=True) == {}
+    assert engine().environment["PULUMI_CONFIG_PASSPHRASE"] == "local"
+
+
 needs_python = pytest.mark.skipif(
     shutil.which("pulumi-language-python") is None, reason="pulumi-language-python is not on PATH"
 )
