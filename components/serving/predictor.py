@@ -41,6 +41,8 @@ def spec(
         "model": _server(model, platform, storage_uri, traits, loras),
         "volumes": [
             {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": settings.resources.shm}},
+            # The runtime's own as well, by whose name they are merged.
+            *([] if settings.server else [vllm.WRITABLE]),
             *adapters.volumes(loras),
         ],
     }

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests import crds, serving
-from tests.integration import cluster
+from tests.integration import cluster, kubeai
 from watch.kube import api_root
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("cluster")]
@@ -34,6 +34,7 @@ def namespace(kubeconfig: Path) -> Iterator[str]:
 def resources(api: httpx.Client) -> dict[tuple[str, str], JSON]:
     """What the API server serves, by group version and kind."""
     versions = ["v1", "apps/v1", "networking.k8s.io/v1", "policy/v1", "gateway.networking.k8s.io/v1", "kubeai.org/v1"]
+    versions += ["admissionregistration.k8s.io/v1"]
     versions += ["serving.kserve.io/v1alpha1", "serving.kserve.io/v1beta1"]
     return {
         (version, resource["kind"]): resource
@@ -218,3 +219,21 @@ def predictor_pod(recording: Any, delivery: str) -> JSON:
         )
         server["volumeMounts"] = [*server["volumeMounts"], shared]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "qwen-predictor"}, "spec": pod}
+
+
+def test_kubeais_pods_pass_restricted_by_the_values_that_its_chart_is_given(
+    api: httpx.Client, kubeconfig: Path
+) -> None:
+    recording = serving.run(serving.gke({"qwen": {"digest": serving.IMAGE, "delivery": "kubeai"}}))
+    values = recording.only("kubernetes:helm.sh/v3:Release", "kubeai").inputs["values"]
+    model = {"metadata": {"name": "qwen", "uid": "1"}, "spec": serving.one(recording, "Model")["spec"]}
+    with cluster.namespace(kubeconfig, "kubeai", {"pod-security.kubernetes.io/enforce": "restricted"}) as name:
+        answers = [
+            api.post(
+                f"/api/v1/namespaces/{name}/pods", params={"dryRun": "All"}, json=kubeai.Controller(given).pod(model)
+            )
+            for given in (values, {key: value for key, value in values.items() if key != "modelServerPods"})
+        ]
+
+    assert answers[0].is_success, answers[0].text
+    assert answers[1].status_code == 403  # the chart's own defaults

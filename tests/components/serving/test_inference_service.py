@@ -121,7 +121,7 @@ def test_a_model_without_a_pool_runs_the_cpu_image_anywhere() -> None:
 
 
 def test_shared_memory_is_as_large_as_told() -> None:
-    (volume,) = predictor(resources={"shm": "8Gi"})["volumes"]
+    volume, _ = predictor(resources={"shm": "8Gi"})["volumes"]
 
     assert volume == {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "8Gi"}}  # the runtime mounts it
 
