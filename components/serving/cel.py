@@ -13,8 +13,8 @@ REMOTE_CODE = (
     r"""(^|[^-A-Za-z0-9_])--trust([-_](r(e(m[-_a-zA-Z]*)?)?)?)?($|[^-_a-zA-Z])"""
     r"""|(?i:trust[-_]remote[-_]code[\\"']*\s*[:=]\s*[\\"']*(true|1|yes|on)\b)"""
 )
-# What a server or its libraries read from the environment (text-generation-inference: TRUSTREMOTE_CODE).
-REMOTE_CODE_VARIABLE = r"(?i)(^|_)TRUSTREMOTE_CODE$"
+# What a server or its libraries read from the environment (text-generation-inference: TRUST_REMOTE_CODE).
+REMOTE_CODE_VARIABLE = r"(?i)(^|_)TRUST_REMOTE_CODE$"
 OFF = r"(?i)^(|0|false|no|off)$"
 
 MOUNTED = "one.image.?reference.orValue('')"
