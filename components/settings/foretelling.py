@@ -1,7 +1,7 @@
 """What a stack's sources will become: sizes that nobody has to write, and refusals before anything is built."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 
 import pulumi
 
@@ -34,7 +34,8 @@ def forecasts_of(sections: Sections, add: Callable[[str, str], None]) -> dict[st
     wanted: dict[str, Prospect] = {}
     known = {key: (path, image) for key, path, image in _images(sections.models)}
     for key, (path, image) in known.items():
-        if image.source and image.origin is Origin.FOLDER and not Path(image.source).is_dir():
+        # os.path says no, where pathlib raises, of a text that can be no path at all.
+        if image.source and image.origin is Origin.FOLDER and not os.path.isdir(image.source):  # noqa: PTH112
             named = hub_address.read(image.source)
             other = f", or {named.form} for the model of the hub" if named else ""
             add(f"{path}.source", f"no folder {image.source!r}: write the path of a folder of weights{other}")

@@ -149,6 +149,7 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
         "but the machines of pool 'l4' are x86-64: remove it",
     ),
     ("no such folder", with_model(source="nowhere"), "models.qwen.source", "no folder 'nowhere'"),
+    ("no path at all", with_model(source="a" * 5000), "models.qwen.source", "write the path of a folder of weights"),
     ("a wrong stack", with_model(fromStack="stage"), "models.qwen.fromStack", "write organization/project/stack"),
     (
         "this stack itself",
