@@ -6,11 +6,10 @@ One JSON object on stdout: the failures, the seconds of each kind, and the most 
 import json
 import os
 import resource
-import shutil
 import sys
 import time
 
-from tests.fuzz.kinds import KINDS, _folder, failure
+from tests.fuzz.kinds import KINDS, failure
 
 _FAILURES = 20
 
@@ -24,7 +23,6 @@ def main(count: int, kinds: list[str]) -> int:
         found = [said for number in range(count) if (said := failure(kind, seed, number))]
         seconds[kind] = round(time.process_time() - began, 2)
         failures += found[:_FAILURES] + [f"{kind}: and {len(found) - _FAILURES} more"] * (len(found) > _FAILURES)
-    shutil.rmtree(_folder(), ignore_errors=True)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"failures": failures, "seconds": seconds, "memory_bytes": memory}))
     return bool(failures)

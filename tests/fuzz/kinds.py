@@ -5,10 +5,12 @@ What a person would see of each is looked at: it has an end, and no terminal obe
 
 from __future__ import annotations
 
+import atexit
 import base64
 import gzip
 import io
 import json
+import shutil
 import struct
 import tarfile
 import tempfile
@@ -381,7 +383,9 @@ _LOGINS: dict[str, Any] = {
 
 @cache
 def _folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="fuzz-"))
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def logins(rng: Random) -> None:
