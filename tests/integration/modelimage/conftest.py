@@ -27,7 +27,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def built_tools(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Find what .ci/run builds from Go modules: crane and oras."""
+    """Find what .ci/run builds from Go modules: cosign, crane and oras."""
     monkeypatch.setenv("PATH", f"{Path('~/.cache/test-tools').expanduser()}{os.pathsep}{os.environ['PATH']}")
 
 
