@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 from pydantic import SecretStr
 
-from components import commands, docker_context, image_traits, packing, rebuilding
+from components import commands, docker_context, image_traits, packing, rebuilding, vouching
 from components.google import google_apis
 from components.google.cluster import Cluster
 from components.settings.images import StackImage
@@ -59,6 +59,7 @@ class ModelImage(pulumi.ComponentResource):
             if model.by_digest_tag and not model.layout:
                 # What version 0.1.0 has built has the tag's former name alone, and is not built again.
                 self._run("tag", ["tag", self.reference.apply(str)], triggers=[self.reference.apply(str)])
+            self.reference = self._verified(self._signed(self.reference))
         else:
             built = self._existing()
         self.traits = image_traits.or_presumed(built.apply(image_traits.said), model.traits)
@@ -127,6 +128,8 @@ class ModelImage(pulumi.ComponentResource):
         else:
             source = pulumi.Output.from_input(ImageReference.parse(model.digest or ""))
             size = None
+        # Before it is copied: nothing comes into this stack's registry that nobody vouches for, and the digest stays.
+        source = self._verified(source)
         text = source.apply(str)
         meant = ["--for", self._model.meant_for, *packing.platform(self._model)]
         if model.copy_image:
@@ -147,6 +150,33 @@ class ModelImage(pulumi.ComponentResource):
         else:
             self.size_bytes = checked.apply(lambda image: int(image["size_bytes"]))
         return checked
+
+    def _signed(self, image: pulumi.Output[ImageReference]) -> pulumi.Output[ImageReference]:
+        """An image that was built here, signed and attested where the stack signs."""
+        sign = self._model.registry.settings.sign
+        if sign is None:
+            return image
+        place, hand = image.apply(self._place), vouching.by(sign)
+        facts = [*vouching.facts(self._model, sign), *hand]
+        done = [
+            self._run("sign", ["sign", place, *hand], triggers=[place, *hand]),
+            self._run("attest", ["attest", place, *facts], triggers=[place, *facts]),
+        ]
+        return pulumi.Output.all(image, *done).apply(lambda known: known[0])
+
+    def _verified(self, image: pulumi.Output[ImageReference]) -> pulumi.Output[ImageReference]:
+        """An image once it is known to be signed as `registry.verify` asks; a plan shows it before that is asked."""
+        verify = self._model.registry.settings.verify
+        if verify is None:
+            return image
+        place, wanted = image.apply(self._place), vouching.wanted(verify)
+        asked = self._run("verify", ["verify", place, *wanted], triggers=[place, *wanted])
+        return image if pulumi.runtime.is_dry_run() else pulumi.Output.all(image, asked).apply(lambda known: known[0])
+
+    def _place(self, image: ImageReference) -> str:
+        """Where the packer finds an image: one in a layout has a name in the cluster only."""
+        layout = self._model.layout if self._model.settings.source else None
+        return f"oci:{layout}@{image.digest}" if layout else str(image)
 
     def _allowed(self, image: ImageReference) -> ImageReference:
         """The image of another stack, if it may come from where it is."""

@@ -19,7 +19,7 @@ from offline.errors import RunFailedError
 from offline.recording import Resource
 from offline.values import reveal, unknowns
 
-_VERBS = {"pack", "copy", "tag", "inspect"}
+_VERBS = {"pack", "copy", "tag", "inspect", "sign", "attest", "verify"}
 """The verbs of `modelimage` that answer with an image. `context` only prepares what Docker builds, and a build in the
 cloud is the engine's."""
 

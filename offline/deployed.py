@@ -11,7 +11,7 @@ from offline.plan import Plan
 from offline.program import Program
 from offline.recording import COMMAND_TYPE, IMAGE_TYPE, MODEL_IMAGE_TYPE, Resource
 
-_STEPS = ("build", "seal", "copy", "check")
+_STEPS = ("build", "seal", "copy", "check", "sign", "attest", "verify")
 """The commands of a model image that answer with it, by the end of their name (`components.model_image`)."""
 
 

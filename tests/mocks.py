@@ -33,7 +33,7 @@ def built(
         verb, first, *rest = arguments
         if verb == "context":
             return {"context": rest[0], "fingerprint": digest.partition(":")[2], "size_bytes": size_bytes}
-        target = first if verb in {"tag", "inspect"} else rest[0]
+        target = first if verb in {"tag", "inspect", "sign", "attest", "verify"} else rest[0]
         own = digest if verb in {"pack", "cloudbuild", "clusterbuild"} else first.partition("@")[2] or digest
         reference = f"{_repository(target)}@{own}"
         said = (traits or {}).get(_repository(target).rpartition("/")[2], {})

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from components.settings.trust import SignSettings, VerifySettings
 from components.settings.types import Days, GoogleLabels, Member, RegistryUrl, Section
 
 
@@ -63,6 +64,14 @@ class RegistrySettings(Section):
             description="layers that this machine packs or copies at once; none: 8 to 16, by its cores; a change runs "
             "builds and copies again (docs/weights.md)",
         ),
+    ] = None
+
+    sign: Annotated[SignSettings | None, Field(description="sign and attest what the stack builds (docs/trust.md)")] = (
+        None
+    )
+    verify: Annotated[
+        VerifySettings | None,
+        Field(description="copy and serve only what is signed by one of these (docs/trust.md); none: anything"),
     ] = None
 
     @model_validator(mode="after")

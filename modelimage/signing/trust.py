@@ -145,7 +145,7 @@ def verify(
         raise UnsignedError(
             f"{place} {what} {who.names}: {_why(reasons)}{old or ''}: "
             + (
-                f"`oms image sign {place}` signs it, or name who did (registry.verify)"
+                f"`oms image sign {place}` signs it, or name who did (a stack: registry.verify)"
                 if signature
                 else f"`oms image attest {place}` makes it"
             )

@@ -196,6 +196,8 @@ def test_every_field_of_a_created_registry_reaches_a_resource() -> None:
         "settings.grant_readers": "for adopted repositories; has its own test",
         "settings.allow": "is of images that exist: tests/components/test_model_image.py, checks/models.py",
         "settings.mutable_tags": "is a check: tests/components/serving/test_digest_tags.py",
+        "settings.sign": "is of images: tests/components/test_vouching.py",
+        "settings.verify": "is of images: tests/components/test_vouching.py",
         "settings.jobs": "is for the packer: tests/components/test_model_image.py",
     }
 
