@@ -38,6 +38,18 @@ def _told(run: Callable[..., Any], *arguments: Any, as_json: bool, **settings: A
                 print(f"{name}: {entry}")
 
 
+def _trust() -> Any:
+    from oci_model_serving.errors import OmsError
+
+    try:
+        from modelimage.signing import trust
+    except ModuleNotFoundError as error:
+        raise OmsError(
+            f"{error.name} is not installed, which has no wheel for Intel Macs: use another machine"
+        ) from error
+    return trust
+
+
 def _one_hand(key: str | None, *, keyless: bool) -> str | None:
     if bool(key) == keyless:
         raise click.UsageError("give one of --key and --keyless: who signs is never guessed")
@@ -56,9 +68,7 @@ def sign(*, reference: str, key: str | None, keyless: bool, as_json: bool) -> No
 
     REF: HOST/REPO@sha256:… or oci:FOLDER@sha256:…
     """
-    from modelimage.signing.trust import sign
-
-    _told(sign, reference, key=_one_hand(key, keyless=keyless), as_json=as_json)
+    _told(_trust().sign, reference, key=_one_hand(key, keyless=keyless), as_json=as_json)
 
 
 @click.command()
@@ -106,11 +116,9 @@ def verify(
 
     REF: HOST/REPO@sha256:… or oci:FOLDER@sha256:…
     """
-    from modelimage.signing.trust import verify
-
     if len(identities) != len(issuers):
         raise click.UsageError("each --identity has an --issuer behind it: the same name at another issuer is another")
-    _told(verify, reference, identities=tuple(zip(identities, issuers, strict=True)), as_json=as_json, **given)
+    _told(_trust().verify, reference, identities=tuple(zip(identities, issuers, strict=True)), as_json=as_json, **given)
 
 
 def _parameters(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, list[str]]:
@@ -152,7 +160,7 @@ def attest(*, reference: str, key: str | None, keyless: bool, files: bool, as_js
 
     REF: HOST/REPO@sha256:… or oci:FOLDER@sha256:…
     """
-    from modelimage.signing.statements import Facts
-    from modelimage.signing.trust import attest
-
-    _told(attest, reference, Facts(**facts), key=_one_hand(key, keyless=keyless), files=files, as_json=as_json)
+    trust = _trust()
+    _told(
+        trust.attest, reference, trust.Facts(**facts), key=_one_hand(key, keyless=keyless), files=files, as_json=as_json
+    )

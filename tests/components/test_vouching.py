@@ -41,7 +41,8 @@ def run(registry: Mapping[str, Any], *, answer: Any = None, preview: bool = Fals
 
 
 def words(recording: Recording) -> dict[str, list[str]]:
-    return {step.name: shlex.split(step.inputs["create"])[3:-1] for step in recording.of_type(COMMAND) if "create" in step.inputs}
+    made = [step for step in recording.of_type(COMMAND) if "create" in step.inputs]
+    return {step.name: shlex.split(step.inputs["create"])[3:-1] for step in made}
 
 
 def test_what_the_stack_builds_is_signed_and_attested_by_its_digest_and_then_verified() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.google import builds, compute, container, generic, iam, objects, operations, projects, secrets
+from tests.google import builds, compute, container, generic, iam, kms, objects, operations, projects, secrets
 from tests.google.discovery import VERSIONS, Method, find
 from tests.google.errors import JSON, GoogleError, not_found
 from tests.google.faults import Faults, api_off
@@ -57,6 +57,7 @@ _OWN: dict[str, Handler] = {
     **container.HANDLERS,
     **builds.HANDLERS,
     **secrets.HANDLERS,
+    **kms.HANDLERS,
     **objects.HANDLERS,
 }
 _KEEPS_DEFAULTS = frozenset({"compute", "storage"})
