@@ -28,7 +28,7 @@ def google_kms(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
     with loopback() as server:
         add_version(server.state, NAME)
         monkeypatch.setattr(kms, "ENDPOINT", server.address("cloudkms"))
-        monkeypatch.setattr(google.auth, "default", lambda **_: (Credentials("token"), "p"))
+        monkeypatch.setattr(google.auth, "default", lambda **_: (Credentials("token"), "p"))  # type: ignore[no-untyped-call]
         yield server
         assert server.violations == []
 
