@@ -18,7 +18,9 @@ CLUSTER = "gcp:container/cluster:Cluster"
 RELEASE = "kubernetes:helm.sh/v3:Release"
 PROMOTED = {
     "contract_version": 1,
-    "models": {"qwen2.5-0.5b-instruct": {"image": serving.IMAGE, "size_bytes": 1_100_000_000}},
+    "models": {
+        "qwen2.5-0.5b-instruct": {"image": serving.IMAGE, "digest": DIGEST, "size_bytes": 1_100_000_000},
+    },
 }
 STACKS = [*sorted(ROOT.glob("Pulumi.*.yaml")), *sorted(ROOT.glob("examples/*/Pulumi.*.yaml"))]
 OURS = [path for path in STACKS if "consumer" not in path.parts]

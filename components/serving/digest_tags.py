@@ -10,13 +10,10 @@ from components.google import sdk as gcp
 from components.settings.checks.tags import in_own_registry
 from components.settings.models import StackModel
 from modelimage.errors import NotFoundError
-from modelimage.patience import RetryPolicy
 from oci_model_serving.errors import OmsError
 from oci_model_serving.reference import GoogleRepository, ImageReference, google_repository
 
 _OUTPUTS = "pulumi:pulumi:readStackOutputs"
-# A preview is to go on soon where the registry does not answer.
-_PATIENCE = RetryPolicy(attempts=2)
 
 
 class TagError(OmsError, pulumi.RunError):
@@ -77,8 +74,11 @@ def _again(model: StackModel, image: ImageReference) -> pulumi.Output[ImageRefer
 
 
 def _look(model: StackModel, image: ImageReference) -> None:
+    from modelimage.patience import RetryPolicy  # noqa: PLC0415 - few stacks ask
+
     try:
-        kept = modelimage.inspect(str(image), policy=_PATIENCE).digest_tag
+        # A preview is to go on soon where the registry does not answer.
+        kept = modelimage.inspect(str(image), policy=RetryPolicy(attempts=2)).digest_tag
     except NotFoundError:
         pulumi.log.warn(f"models.{model.key}: {image} is no longer in its registry, or not for this account")
         return

@@ -47,7 +47,7 @@ def test_whatever_brings_the_model_adapters_are_volumes_of_their_images_by_diges
     assert {"name": "adapter-sql", "mountPath": "/adapters/sql", "subPath": "models", "readOnly": True} in made[
         "model"
     ]["volumeMounts"]
-    assert set(volumes) == {"shm", "adapter-sql", "adapter-chat"}
+    assert set(volumes) == {"shm", "tmp", "adapter-sql", "adapter-chat"}
     assert made["model"]["storageUri"].endswith(serving.IMAGE)
 
 

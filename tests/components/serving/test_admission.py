@@ -95,10 +95,10 @@ def test_a_disk_of_somebody_else_is_not_judged() -> None:
 
 
 @pytest.mark.parametrize(("image", "warned"), [("docker.io/vllm/vllm-openai:v0.23.0", 1), (IMAGE, 0)])
-def test_a_servers_tag_is_warned_of_with_the_command_that_prints_its_digest(image: str, warned: int) -> None:
+def test_a_servers_tag_is_warned_of_with_the_command_that_pins_it(image: str, warned: int) -> None:
     messages = record(lambda: admission.advise_digest("platforms.kserve.server.image", image)).messages
 
     assert len(messages) == warned
     for level, text in messages:
         assert level == "warning"
-        assert f"`oms image inspect {image}`" in text
+        assert "`oms pin`" in text

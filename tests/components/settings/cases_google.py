@@ -8,6 +8,7 @@ from typing import Any
 from tests.mocks import DIGEST
 
 HUB = "hf://Qwen/Qwen2.5-0.5B-Instruct@7ae557604adf67be50417f59c2c2f167def9a775"
+ELSEWHERE = f"registry.example/models/qwen@{DIGEST}"
 KEY = "projects/p/locations/{}/keyRings/r/cryptoKeys/k"
 CREATE = "cluster.create"
 NEW = f"{CREATE}.newNetwork"
@@ -82,10 +83,10 @@ BAD: dict[str, dict[str, Any]] = {
     "an image from a registry that is not allowed": _bad(
         "models.qwen.digest",
         "is in none of the registries that registry.allow names|to registry.allow",
-        edit={"registry.allow": ["other.example/models"]},
+        edit={"registry.allow": ["other.example/models"], "models.qwen": {"digest": ELSEWHERE, "nodePool": "l4"}},
     ),
     "a tag among the allowed registries": _bad(
-        "registry.allow[0]", "names an image", edit={"registry.allow": ["other.example/models:v1"]}
+        "registry.allow.0", "names an image", edit={"registry.allow": ["other.example/models:v1"]}
     ),
     "a repository in a zone": _bad(
         "registry.create.location", "is a zone|write us-central1", edit={"registry.create.location": "us-central1-a"}
