@@ -23,7 +23,7 @@ from oci_model_serving.errors import InputError, OmsError
 from oms.engine import VERSIONS
 
 RELEASES = "https://get.pulumi.com/releases/sdk"
-"""Where Pulumi's own installer takes releases from; their workflow sign.yml writes `pulumi-VERSION-checksums.txt`."""
+"""Where Pulumi's own installer takes releases from; they sign `pulumi-VERSION-checksums.txt`."""
 
 _MACHINES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
 _CHECKSUMS_LIMIT_BYTES = 64 << 10

@@ -221,7 +221,7 @@ def test_the_policy_is_one_json_object_and_a_mandatory_violation_fails(
     verdict = json.loads(printed.out)
     assert (verdict["stack"], verdict["ok"]) == ("dev", False)
     assert "no-public-members" in {found["rule"] for found in verdict["violations"]}
-    assert "policy: 3 mandatory, 0 advisory violations" in printed.err
+    assert "policy: 4 mandatory, 0 advisory violations" in printed.err
 
 
 SLOW = """

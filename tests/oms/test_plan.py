@@ -302,7 +302,7 @@ def test_policy_violations_are_printed_and_mandatory_ones_fail(
     message = capsys.readouterr().err
     for rule in ("no-authoritative-iam", "no-public-members", "no-broad-roles"):
         assert f"mandatory: {rule}: gcp:projects/iAMBinding:IAMBinding b" in message
-    assert "policy: 3 mandatory, 0 advisory violations" in message
+    assert "policy: 4 mandatory, 0 advisory violations" in message
 
 
 def test_a_plan_of_another_revision_is_judged_without_running_any_of_its_code(
