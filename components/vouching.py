@@ -13,6 +13,8 @@ def facts(image: StackImage, sign: SignSettings) -> list[str]:
     """What is attested of an image that is built here."""
     model = image.settings
     options = ["--source", model.source or "", "--base", image.base, "--builder", model.builder]
+    if model.licence:
+        options += ["--licence", model.licence]
     files = model.files.model_dump(by_alias=True, exclude_none=True)
     for name, value in sorted(files.items()):
         values = value if isinstance(value, list | tuple) else [value]

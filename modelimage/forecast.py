@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from modelimage import dimensions, hub_address, image_address
+from modelimage import dimensions, hub_address, image_address, licences
 from modelimage.cache import default_folder, read_entry, write_entry
 from modelimage.dimensions import Dimensions
 from modelimage.errors import ImageError
@@ -52,6 +52,7 @@ class Forecast:
         format: of the weights, by the most bytes: safetensors, gguf, pytorch …; empty without weights.
         traits: what its files say to a server.
         dimensions: how large the model is in a server's memory.
+        licence: under which it is published, as its card says; empty where that tells none.
         notes: what a person should be told of it.
         problems: why it cannot be packed; empty where it can.
     """
@@ -60,6 +61,7 @@ class Forecast:
     format: str = ""
     traits: Traits = field(default_factory=Traits)
     dimensions: Dimensions = field(default_factory=Dimensions)
+    licence: str = ""
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -135,6 +137,7 @@ def described(source: Source, shard_gb: ShardSize = "auto") -> Forecast:
         format=format_of({file.path: file.size for file in source.files}),
         traits=traits_of(read_once(file, config) for layer in layers for file in layer.files),
         dimensions=dimensions.read(config, weights),
+        licence=licences.of_files(source.files),
         notes=(*source.notes, *notes_on(layers, base_layers=_BASE_LAYERS)),
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from modelimage import hub, hub_address, hub_client
+from modelimage import hub, hub_address, hub_client, licences
 from modelimage.errors import ImageError
 from modelimage.forecast import Forecast, described
 from modelimage.hub_refusals import hub_errors
@@ -123,7 +123,7 @@ def resolve(
     files = patience.retrying()(_files, repository, commit)
     return Resolved(
         source,
-        _license(card.get("cardData")),
+        licences.of_card(card.get("cardData")),
         bool(card.get("gated")),
         image,
         tuple(ListedFile(path, size, path in packed) for path, size in files),
@@ -143,16 +143,6 @@ def _card(address: hub_address.HubAddress) -> dict[str, Any]:
 def _files(repository: str, commit: str) -> list[tuple[str, int]]:
     with hub_errors(f"listing hf://{repository}@{commit}"):
         return sorted((entry.path, entry.size) for entry in hub_client.files(repository, commit))
-
-
-def _license(metadata: object) -> str:
-    """The licence that a card's metadata name: a known identifier, or a name of its own with `other`."""
-    if not isinstance(metadata, dict):
-        return ""
-    said = metadata.get("license")
-    if said == "other":
-        said = metadata.get("license_name") or metadata.get("license_link") or said
-    return ", ".join(str(one) for one in said) if isinstance(said, list) else str(said or "")
 
 
 def _repository(source: str) -> str:

@@ -37,9 +37,11 @@ EXAMPLES: Mapping[str, Any] = {
     "pullSecrets": {"private": {"server": "docker.io", "username": "reader", "password": {"secure": "v1:…"}}},
     "hubToken": {"secure": "v1:…"},
     "cloudBuild": {"serviceAccount": "builder@demo.iam.gserviceaccount.com", "timeout": 7200},
+    "policy": {"licences": ["apache-2.0", "mit"]},
     "models": {
         "qwen2.5-0.5b-instruct": {
             "source": "hf://Qwen/Qwen2.5-0.5B-Instruct@7ae557604adf67be50417f59c2c2f167def9a775",
+            "licence": "apache-2.0",
             "delivery": "modelcar",
             "nodePool": "l4",
             "replicas": {"min": 1, "max": 2},

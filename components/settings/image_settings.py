@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from components.settings.building import Files
+from components.settings.policy import Licence
 from components.settings.types import DigestReference, Section
 from modelimage.origins import Origin, origin_of
 from modelimage.source import Selection
@@ -33,6 +34,10 @@ class ImageSettings(Section):
     platform: Annotated[
         Literal["linux/amd64", "linux/arm64"] | None,
         Field(description="what the image runs on; default: linux/amd64, of an adapter its model's"),
+    ] = None
+    licence: Annotated[
+        Licence | None,
+        Field(description="under which it is published, where no card tells; attested as well (docs/trust.md)"),
     ] = None
     modelpack: Annotated[
         bool, Field(description="write a ModelPack artifact over the same layers as well (docs/weights.md)")

@@ -19,6 +19,7 @@ from components import prediction
 from components.settings import checks, encrypted, foretelling, secrecy
 from components.settings.building import CloudBuildSettings, ClusterBuildSettings, HubToken
 from components.settings.google import ClusterSettings, NodePoolSettings
+from components.settings.policy import PolicySettings
 from components.settings.registry import RegistrySettings
 from components.settings.remedies import key_path, remedy, second, shape, unknown
 from components.settings.sections import Sections
@@ -38,6 +39,7 @@ KINDS: Mapping[str, Any] = {
     "hubToken": HubToken,
     "cloudBuild": CloudBuildSettings,
     "clusterBuild": ClusterBuildSettings,
+    "policy": PolicySettings,
     "models": dict[str, ModelSettings],
 }
 """What each key of the configuration holds."""
@@ -128,6 +130,7 @@ def parse(
         cluster_build=reader.one(
             "clusterBuild", ClusterBuildSettings, values.get("clusterBuild", {}), ClusterBuildSettings()
         ),
+        policy=reader.one("policy", PolicySettings, values.get("policy", {}), PolicySettings()),
         models=reader.each("models", ModelSettings, values.get("models", {})),
     )
     told = foretelling.forecasts_of(sections, reader.add)

@@ -7,6 +7,7 @@ from pydantic import SecretStr
 
 from components.settings.building import CloudBuildSettings, ClusterBuildSettings
 from components.settings.google import ClusterSettings, NodePoolSettings
+from components.settings.policy import PolicySettings
 from components.settings.registry import RegistrySettings
 from components.settings.serving import ModelSettings, Platforms, PullSecret
 
@@ -23,4 +24,5 @@ class Sections:
     hub_token: SecretStr | None = None
     cloud_build: CloudBuildSettings = field(default_factory=CloudBuildSettings)
     cluster_build: ClusterBuildSettings = field(default_factory=ClusterBuildSettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)
     models: Mapping[str, ModelSettings] = field(default_factory=dict)

@@ -57,6 +57,11 @@ def test_what_the_stack_builds_is_signed_and_attested_by_its_digest_and_then_ver
     assert recording.outputs == {"admitted": BUILT}
 
 
+def test_a_licence_that_is_vouched_for_is_attested() -> None:
+    said = words(run({"sign": {"keyless": True}}, source=HUB, licence="apache-2.0"))["qwen-attest"]
+    assert said[said.index("--licence") + 1] == "apache-2.0"
+
+
 def test_a_stack_that_signs_as_its_workflow_says_so() -> None:
     assert words(run({"sign": {"keyless": True}}, source=HUB))["qwen-sign"] == ["sign", BUILT, "--keyless"]
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from components.settings.building import CloudBuildSettings, ClusterBuildSettings, HubToken
 from components.settings.google import ClusterSettings, NodePoolSettings
+from components.settings.policy import PolicySettings
 from components.settings.registry import RegistrySettings
 from components.settings.serving import ModelSettings, Platforms, PullSecret
 from components.settings.types import Target
@@ -44,6 +45,7 @@ SECTIONS: Mapping[str, tuple[str, Any]] = {
     "hubToken": ("", HubToken),
     "cloudBuild": ("", CloudBuildSettings),
     "clusterBuild": ("", ClusterBuildSettings),
+    "policy": ("", PolicySettings),
     "models": (".NAME", ModelSettings),
 }
 _WORDS = {"integer": "number", "string": "text", "boolean": "true or false", "number": "number"}

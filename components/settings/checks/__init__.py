@@ -8,6 +8,7 @@ from components.settings.checks import (
     building,
     fit,
     google,
+    licences,
     models,
     placement,
     pods,
@@ -54,6 +55,7 @@ def problems(settings: Settings, *, unread: Collection[str] = ()) -> Iterator[Pr
         yield from tags.problems(settings)
     yield from pods.hosts(settings)
     yield from allow_list.problems(settings)
+    yield from licences.problems(settings, unread)
 
 
 def warnings(settings: Settings) -> Iterator[Problem]:

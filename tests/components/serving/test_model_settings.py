@@ -24,7 +24,7 @@ from tests.serving import IMAGE
 
 OF_THE_IMAGE: tuple[str, ...] = ("source", "from_stack", "model", "copy_image", "size_gb", "builder", "base", "digest")
 OF_THE_IMAGE += tuple(f"files.{name}" for name in ("allow", "ignore", "shard_gb", "convert", "pickle"))
-OF_THE_IMAGE += ("platform", "modelpack")
+OF_THE_IMAGE += ("platform", "modelpack", "licence")
 POOL = NodePoolSettings.model_validate({"accelerator": "nvidia-l4", "count": 2, "max_nodes": 9})
 KSERVE = KServeSettings(gateway="none", keda=True, prometheus="http://prometheus:9090")
 
