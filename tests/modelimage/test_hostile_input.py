@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -366,7 +367,7 @@ def test_a_bucket_is_listed_by_a_person_whose_credentials_name_no_project(
     for variable in ("GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT", "STORAGE_EMULATOR_HOST"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr("google.auth.default", lambda *_, **__: (anonymous(), None))
-    monkeypatch.setattr(storage.Client, "list_blobs", lambda *_, **__: [])
+    monkeypatch.setattr(storage.Client, "list_blobs", lambda *_, **__: SimpleNamespace(pages=iter([[]])))
     with pytest.raises(InputError, match="no file to pack"):
         pack("gs://bucket/models", f"oci:{tmp_path / 'image'}")
 
