@@ -48,7 +48,9 @@ class Carried:
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
+    """What is attached, and its manifest."""
+
     referrer: Referrer
     manifest: StoredManifest
 
@@ -81,8 +83,8 @@ def carry(reader: Repository, store: Store, top: StoredManifest, put: Callable[[
     """
     carried = Carried()
     size = 0
-    groups: dict[str, list[_Found]] = {}
-    for found in _all(reader, top, carried.problems):
+    groups: dict[str, list[Found]] = {}
+    for found in all_attached(reader, top, carried.problems):
         with _telling(found, carried.problems):
             blobs = _blobs(reader, found.manifest)
             size += sum(blob.size for blob in blobs.values())
@@ -107,7 +109,7 @@ def carry(reader: Repository, store: Store, top: StoredManifest, put: Callable[[
 
 
 @contextmanager
-def _telling(found: _Found, problems: list[str]) -> Iterator[None]:
+def _telling(found: Found, problems: list[str]) -> Iterator[None]:
     """What keeps one referrer back is told, and the others go on."""
     try:
         yield
@@ -122,7 +124,7 @@ def _telling(found: _Found, problems: list[str]) -> Iterator[None]:
         )
 
 
-def _attach(store: Store, subject: str, group: Sequence[_Found], carried: Carried) -> None:
+def _attach(store: Store, subject: str, group: Sequence[Found], carried: Carried) -> None:
     """All at once, so that a list is written once; where that fails, one by one."""
     problems: list[str] = []
     with _telling(group[0], problems):
@@ -135,7 +137,7 @@ def _attach(store: Store, subject: str, group: Sequence[_Found], carried: Carrie
         _attach(store, subject, [found], carried)
 
 
-def _all(reader: Repository, top: StoredManifest, problems: list[str]) -> Iterator[_Found]:
+def all_attached(reader: Repository, top: StoredManifest, problems: list[str]) -> Iterator[Found]:
     """All that is attached to the image, the nearest first, each once."""
     seen = {top.digest}
     count = 0
@@ -157,7 +159,7 @@ def _all(reader: Repository, top: StoredManifest, problems: list[str]) -> Iterat
                 problems.append(f"{found.manifest.digest} is {DEPTH_LIMIT} steps away: what is attached to it stays")
 
 
-def _attached_to(reader: Repository, subject: str, problems: list[str], *, cosigned: bool) -> Iterator[_Found]:
+def _attached_to(reader: Repository, subject: str, problems: list[str], *, cosigned: bool) -> Iterator[Found]:
     try:
         for entry in reader.referrers(subject):
             try:
@@ -167,7 +169,7 @@ def _attached_to(reader: Repository, subject: str, problems: list[str], *, cosig
                 continue
             # A list that clients write may name anything.
             if subject_of(manifest) == subject:
-                yield _Found(Referrer(manifest.digest, type_of(manifest), subject), manifest)
+                yield Found(Referrer(manifest.digest, type_of(manifest), subject), manifest)
         if cosigned:
             yield from _by_cosign(reader, subject)
     except CancelledError:
@@ -176,13 +178,13 @@ def _attached_to(reader: Repository, subject: str, problems: list[str], *, cosig
         problems.append(f"what is attached to {subject} cannot be read: {error}")
 
 
-def _by_cosign(reader: Repository, subject: str) -> Iterator[_Found]:
+def _by_cosign(reader: Repository, subject: str) -> Iterator[Found]:
     for suffix in COSIGN_SUFFIXES:
         tag = referrers_tag(subject) + suffix
         manifest = reader.tagged(tag)
         # A registry that takes the tag for the digest answers with the image itself.
         if manifest is not None and manifest.digest != subject:
-            yield _Found(Referrer(manifest.digest, type_of(manifest), subject, tag), manifest)
+            yield Found(Referrer(manifest.digest, type_of(manifest), subject, tag), manifest)
 
 
 def _children(reader: Repository, manifest: StoredManifest) -> list[StoredManifest]:
@@ -202,7 +204,7 @@ def _blobs(reader: Repository, manifest: StoredManifest) -> dict[str, Descriptor
     return {blob.digest: blob for one in read for blob in (one.config, *one.layers)}
 
 
-def _write_tag(store: Store, found: _Found) -> None:
+def _write_tag(store: Store, found: Found) -> None:
     """Give what cosign made its tag there, unless that would take from another one that has more."""
     there = store.tagged(found.referrer.tag)
     if there is not None and there.digest != found.manifest.digest:

@@ -28,6 +28,9 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,20})-")
 _REACH_TRIES = 3  # a registry that has not answered once is likely none: tell it soon
 _TAGS_A_PAGE = 100
 _TAGS_PAGE_BYTES = 1 << 20
+_WHOLE_PAGE_BYTES = 16 << 20  # Google's registries list each manifest beside the tags
+_WHOLE_PAGES = 1000
+_DANGLING = "GOOGLE_MANIFEST_DANGLING_TAG"
 
 
 @final
@@ -56,6 +59,7 @@ class Registry:
         self._root = f"/v2/{place.repository}"
         self._pull = f"repository:{place.repository}:pull"
         self._push = f"repository:{place.repository}:pull,push"
+        self._delete = f"repository:{place.repository}:pull,push,delete"
         self._lists = ReferrerLists(self._http, place, (self._pull, self._push), self._patience, self.manifest)
         self._uploads = Uploads(self._http, place, self._push, self._patience, self.has_blob)
 
@@ -136,6 +140,57 @@ class Registry:
                 url = str(following) if following and following.netloc == response.url.netloc else None
             found += _tags_in(content, doing)
         return found[:limit]
+
+    def all_tags(self, limit: int) -> tuple[list[str], dict[str, float]]:
+        """All tags, and when manifests were pushed (seconds of the epoch), which Google's registries alone tell.
+
+        Raises:
+            ImageError: the registry does not tell them all, or there are more than `limit`.
+        """
+        doing = f"listing the tags of {self.place.name}"
+        found: dict[str, None] = {}
+        pushed: dict[str, float] = {}
+        url: httpx.URL | None = self._http.url(f"{self._root}/tags/list?n={_TAGS_A_PAGE}")
+        for _ in range(_WHOLE_PAGES):
+            with self._http.stream(str(url), doing=doing, scope=self._pull, headers=_AS_STORED) as response:
+                content = b"".join(at_most(_WHOLE_PAGE_BYTES, moving(response, CHUNK_BYTES, doing)))
+                link = response.links.get("next", {}).get("url")
+                url = response.url.join(link) if link else None
+                if url and url.netloc != response.url.netloc:
+                    raise RegistryError(f"{doing}: the list goes on at another host, where it is not followed")
+            found |= dict.fromkeys(_tags_in(content, doing))
+            pushed |= _pushed_in(content)
+            if len(found) > limit:
+                raise ImageError(f"{doing}: there are more than {limit}")
+            if url is None:
+                return list(found), pushed
+        raise ImageError(f"{doing}: the list has no end within {_WHOLE_PAGES} pages")
+
+    def remove(self, digest: str, tags: Sequence[str]) -> None:
+        """Remove a manifest with its tags; one that is gone already is fine."""
+        try:
+            self._remove(digest)
+        except RegistryError as error:
+            if _DANGLING not in error.codes:
+                raise
+            for tag in tags:  # Google's registries want these gone first
+                self._remove(tag)
+            self._remove(digest)
+
+    def _remove(self, name: str) -> None:
+        answer = self._http.call(
+            "DELETE",
+            f"{self._root}/manifests/{name}",
+            doing=f"removing {self.place.name} {name}",
+            scope=self._delete,
+            accept=(200, 202, 204, 404, 405),
+        )
+        if answer.status_code == httpx.codes.METHOD_NOT_ALLOWED:
+            raise RegistryError(
+                f"{self.place.name}: the registry removes nothing (405): allow it there (docker-registry: "
+                "REGISTRY_STORAGE_DELETE_ENABLED=true), or remove with the registry's own tool",
+                status=405,
+            )
 
     def referrers(self, digest: str) -> list[Listed]:
         """What is attached to a manifest: as the registry lists it, or as its clients do."""
@@ -276,3 +331,14 @@ def _tags_in(content: bytes, doing: str) -> list[str]:
     if not isinstance(tags, list):
         raise RegistryError(f"{doing}: the answer is no list of tags")
     return [tag for tag in tags if isinstance(tag, str)]
+
+
+def _pushed_in(content: bytes) -> dict[str, float]:
+    """When manifests were pushed, as Google's registries say beside the tags (`manifest.DIGEST.timeUploadedMs`)."""
+    told = json.loads(content).get("manifest")
+    found: dict[str, float] = {}
+    for digest, said in told.items() if isinstance(told, dict) else ():
+        milliseconds = said.get("timeUploadedMs") if isinstance(said, dict) else None
+        if isinstance(milliseconds, str) and re.fullmatch(r"[1-9][0-9]{0,15}", milliseconds):
+            found[digest] = int(milliseconds) / 1000
+    return found

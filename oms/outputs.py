@@ -13,19 +13,24 @@ from oms import engine
 _HIDDEN = "[secret]"
 
 
-def read_outputs(stack: str, file: Path | None = None) -> StackOutputs:
+def read_outputs(stack: str, file: Path | None = None, *, deployed: bool = False) -> StackOutputs:
     """Read a stack's outputs: from `file` when given, else from its engine.
 
     Args:
         stack: the stack's name, its own or the full one.
         file: what `pulumi stack output --json --show-secrets` printed, or the plan of `oms plan --json`, which holds
             the outputs under the key `outputs`.
+        deployed: whether a plan, which says what will be, is refused.
 
     Raises:
         InputError: there are no such outputs, or they are not of this program's contract.
     """
     raw = _from_file(file) if file else engine_of(stack).outputs(secrets=True)
     if isinstance(raw.get("outputs"), dict) and "contract_version" not in raw:
+        if deployed:
+            raise InputError(
+                f"--outputs {file}: is a plan, which does not say what runs: write it with `pulumi stack output --json`"
+            )
         raw = raw["outputs"]
     try:
         return parse(raw, stack=str(file) if file else f"stack {stack}")

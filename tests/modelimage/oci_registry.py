@@ -22,7 +22,8 @@ class MemoryRegistry:
     """`api` says whether it lists referrers itself, in pages of `page`; `unknown` is what it answers where it does not.
 
     `immutable` are tags (a pattern) that are written once; `conditional` says whether it minds If-Match; `before_tag`
-    and `after_tag` are called before and after a tag is written, as another client's hand.
+    and `after_tag` are called before and after a tag is written, as another client's hand. `pushed` tells when
+    manifests were pushed (milliseconds), as Google's registries do; `removes` is whether it lets remove them.
     """
 
     api: bool = True
@@ -36,6 +37,8 @@ class MemoryRegistry:
     manifests: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     uploads: dict[str, bytes] = field(default_factory=dict)
+    pushed: dict[str, str] = field(default_factory=dict)
+    removes: bool = True
     asked: list[str] = field(default_factory=list)
     host: str = ""
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -73,9 +76,31 @@ class MemoryRegistry:
             if url.path == "/v2/":
                 return Answer(200, b"{}")
             query = {key: values[0] for key, values in parse_qs(url.query).items()}
-            return {"blobs": self._blobs, "manifests": self._manifests, "referrers": self._referrers}[kind](
-                request, name, query
-            )
+            return {
+                "blobs": self._blobs,
+                "manifests": self._manifests,
+                "referrers": self._referrers,
+                "tags": self._tags,
+            }[kind](request, name, query)
+
+    def _tags(self, _: Request, __: str, query: dict[str, str]) -> Answer:
+        names = [tag for tag in sorted(self.tags) if tag > query.get("last", "")]
+        page = names[: self.page]
+        link = {"Link": f'</v2/m/tags/list?n=9&last={page[-1]}>; rel="next"'} if page != names else {}
+        said = {"manifest": {digest: {"timeUploadedMs": time} for digest, time in self.pushed.items()}}
+        return Answer(200, json.dumps({"name": "m", "tags": page, **(said if self.pushed else {})}).encode(), link)
+
+    def _remove(self, name: str) -> Answer:
+        if not self.removes:
+            return Answer(405, b'{"errors":[{"code":"UNSUPPORTED"}]}')
+        if ":" not in name:
+            return Answer(202 if self.tags.pop(name, None) else 404)
+        tagged = [tag for tag, digest in self.tags.items() if digest == name]
+        if tagged and self.pushed:  # as Google's registries
+            return Answer(400, b'{"errors":[{"code":"GOOGLE_MANIFEST_DANGLING_TAG"}]}')
+        for tag in tagged:
+            del self.tags[tag]
+        return Answer(202 if self.manifests.pop(name, None) else 404)
 
     def _blobs(self, request: Request, name: str, query: dict[str, str]) -> Answer:
         if not name.startswith("uploads/"):
@@ -99,6 +124,8 @@ class MemoryRegistry:
     def _manifests(self, request: Request, name: str, _: dict[str, str]) -> Answer:
         if request.method == "PUT":
             return self._put_manifest(request, name)
+        if request.method == "DELETE":
+            return self._remove(name)
         digest = self.tags.get(name, name)
         if digest not in self.manifests:
             return Answer(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN"}]}')
