@@ -1,8 +1,10 @@
 """Images of ours that nobody uses: found in a repository, and removed with what is attached to them.
 
-Ours are those that a tag of our own spells out (`reference.digest_of`, `packed_digest_of`) and still points to. What is
-used protects all that belongs to it: an index its platforms and a platform its index, an artifact its subject. So does
-whatever else has a tag. Where any of this cannot be read, nothing is removed.
+Ours are those that a tag of our own spells out (`reference.digest_of`, `packed_digest_of`) and still points to, and
+that were packed: the tag says it, or the annotation that packing writes. What `oms image copy` has mirrored (a server,
+a base) has such a tag too, and stacks may name it by another: it is not ours. What is used protects all that belongs to
+it: an index its platforms and a platform its index, an artifact its subject. So does whatever else has a tag. Where any
+of this cannot be read, nothing is removed.
 """
 
 import threading
@@ -12,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from modelimage.attachments import digest_of_cosign_tag, subject_of
-from modelimage.documents import INDEX_TYPES, read_manifest
+from modelimage.documents import INDEX_TYPES, SIZE_ANNOTATION, read_manifest
 from modelimage.errors import ImageError, NotFoundError
 from modelimage.progress import readable
 from modelimage.referrers import all_attached, manifests_of
@@ -65,8 +67,14 @@ class _Repository:
             and not all(_subject_of_tag(tag) not in {"", digest} for tag in self.tags_of[digest])
         }
 
-    def ours(self) -> list[str]:
-        return sorted(digest for digest, tags in self.tags_of.items() if any(_spelled(tag) == digest for tag in tags))
+    def ours(self, registry: Registry) -> list[str]:
+        """The digests of images that were packed."""
+        return sorted(
+            digest
+            for digest, tags in self.tags_of.items()
+            if any(packed_digest_of(tag) == digest for tag in tags)
+            or (any(digest_of(tag) == digest for tag in tags) and _is_noted(registry, self.manifests[digest]))
+        )
 
     def protected(self, used: Collection[str]) -> set[str]:
         """What these digests stand for: they, the indexes that hold one, and all that those hold or are attached to."""
@@ -95,7 +103,7 @@ def find(registry: Registry, used: Collection[str], *, keep_days: float) -> list
     """
     tags, pushed = registry.all_tags(_TAGS)
     there = _read(registry, tags)
-    ours = there.ours()
+    ours = there.ours(registry)
     protected = there.protected(used)
     young = {digest: why for digest in ours if (why := _too_young(pushed.get(digest), keep_days))}
     kept = protected | there.protected(young)
@@ -135,8 +143,15 @@ def remove(registry: Registry, image: Pruned) -> None:
         registry.remove(digest, tags)
 
 
-def _spelled(tag: str) -> str:
-    return packed_digest_of(tag) or digest_of(tag)
+def _is_noted(registry: Registry, stored: StoredManifest) -> bool:
+    """Whether an image says that it was packed; of several platforms the first is asked."""
+    if stored.media_type in INDEX_TYPES:
+        children = manifests_of(stored)[1:2]
+        try:
+            return any(_is_noted(registry, registry.manifest(child)) for child in children)
+        except NotFoundError:
+            return False
+    return SIZE_ANNOTATION in (read_manifest(stored.content, stored.digest).annotations or {})
 
 
 def _subject_of_tag(tag: str) -> str:

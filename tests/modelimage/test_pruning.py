@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modelimage import ImageError
-from modelimage.documents import INDEX_TYPE, MANIFEST_TYPE
+from modelimage.documents import INDEX_TYPE, MANIFEST_TYPE, SIZE_ANNOTATION
 from modelimage.pruning import AGE_UNKNOWN, Pruned, find, remove
 from modelimage.registry import Registry
 from oci_model_serving.reference import RegistryReference, digest_tag, packed_tag, referrers_tag
@@ -39,7 +39,7 @@ def index(server: MemoryRegistry, *children: str, tag: str = "") -> str:
     entries = [{"mediaType": MANIFEST_TYPE, "digest": child, "size": 1} for child in children]
     digest = server.put({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries}, tag)
     if not tag:
-        server.tags[digest_tag(digest)] = digest
+        server.tags[packed_tag(digest)] = digest
     return digest
 
 
@@ -72,6 +72,19 @@ def test_an_image_that_no_tag_of_ours_spells_out_is_not_touched(server: MemoryRe
 
     assert pruned(server) == {}
     assert theirs in server.manifests
+
+
+def test_what_was_packed_elsewhere_and_copied_goes_and_a_servers_mirrored_image_stays(server: MemoryRegistry) -> None:
+    model = image(server, "model", own=False, annotations={SIZE_ANNOTATION: "5"})
+    platform = image(server, "platform", own=False, annotations={SIZE_ANNOTATION: "5"})
+    several = index(server, platform, tag="several")
+    mirrored, theirs = image(server, "vllm", own=False), image(server, "theirs", own=False)
+    list_of_theirs = index(server, theirs, tag="v1")
+    server.tags |= {digest_tag(digest): digest for digest in (model, several, mirrored, list_of_theirs)}
+
+    pruned(server)
+
+    assert set(server.manifests) == {mirrored, theirs, list_of_theirs}
 
 
 @pytest.mark.parametrize("used", ["index", "child"])

@@ -25,6 +25,7 @@ VERBS = {
     "sign",
     "attest",
     "verify",
+    "prune",
     "inspect",
     "copy",
     "tag",
