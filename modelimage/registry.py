@@ -173,8 +173,17 @@ class Registry:
         except RegistryError as error:
             if _DANGLING not in error.codes:
                 raise
-            for tag in tags:  # Google's registries want these gone first
-                self._remove(tag)
+            # Google's registries want these gone first, and keep them where they are immutable.
+            try:
+                for tag in tags:
+                    self._remove(tag)
+            except RegistryError as refused:
+                raise RegistryError(
+                    f"{refused}: where tags are immutable no tagged image can be removed: `gcloud artifacts "
+                    "repositories update REPOSITORY --no-immutable-tags`, prune, and --immutable-tags again",
+                    status=refused.status,
+                    codes=refused.codes,
+                ) from refused
             self._remove(digest)
 
     def _remove(self, name: str) -> None:

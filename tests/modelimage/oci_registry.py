@@ -94,6 +94,8 @@ class MemoryRegistry:
         if not self.removes:
             return Answer(405, b'{"errors":[{"code":"UNSUPPORTED"}]}')
         if ":" not in name:
+            if re.match(self.immutable, name):
+                return Answer(400, b'{"errors":[{"code":"DENIED","message":"tag is immutable"}]}')
             return Answer(202 if self.tags.pop(name, None) else 404)
         tagged = [tag for tag, digest in self.tags.items() if digest == name]
         if tagged and self.pushed:  # as Google's registries

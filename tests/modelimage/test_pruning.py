@@ -189,6 +189,16 @@ def test_a_registry_that_removes_nothing_is_told_with_the_remedy(server: MemoryR
         pruned(server)
 
 
+def test_immutable_tags_of_googles_registries_are_told_with_the_remedy(server: MemoryRegistry) -> None:
+    server.immutable = ".*"
+    old = image(server, "old")
+    server.pushed = {old: "1"}
+
+    with pytest.raises(ImageError, match="--no-immutable-tags"):
+        pruned(server)
+    assert old in server.manifests
+
+
 def test_more_tags_than_can_be_weighed_remove_nothing(server: MemoryRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("modelimage.pruning._TAGS", 3)
     image(server, "a")
