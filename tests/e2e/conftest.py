@@ -181,7 +181,8 @@ def settings_of(node: Node, name: str, server: str, models: dict[str, Any]) -> d
     kubeai = {"install": False, "version": "0.24.0", "namespace": f"{node.token}-{name}-kubeai", "server": engine}
     return {
         "target": "local",
-        "registry": {"url": f"{node.registry}/{name}"},
+        # Nobody else writes to the registry of these tests.
+        "registry": {"url": f"{node.registry}/{name}", "mutableTags": "accept"},
         "cluster": {"kubeconfig": str(node.admin)},
         "platforms": {
             "kserve": {"install": False, "modelNamespace": f"{node.token}-{name}", "server": engine},
