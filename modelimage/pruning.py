@@ -119,7 +119,8 @@ def find(registry: Registry, used: Collection[str], *, keep_days: float) -> list
     found = []
     # Registries keep what an index still names.
     for digest in sorted(ours, key=lambda digest: digest not in there.children):
-        why = "used" if digest in protected else young.get(digest, "") or ("held" if digest in kept | held else "")
+        why = "used" if digest in protected else "held" if digest in held else young.get(digest, "")
+        why = why or ("held" if digest in kept else "")
         size, with_it = 0, dict[str, list[str]]()
         stored = there.manifests[digest]
         if stored.media_type not in INDEX_TYPES:
