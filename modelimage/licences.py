@@ -13,7 +13,7 @@ from modelimage.source import SourceFile
 CARD = "README.md"
 _HEAD_BYTES = 64 << 10
 """Metadata with evaluation results have some kilobytes; what is longer tells no licence."""
-_LONGEST = 200
+_LONGEST, _MOST = 200, 10
 _FENCE = "---"
 
 
@@ -34,8 +34,8 @@ def metadata(card: bytes) -> object:
         return None
     try:
         return yaml.safe_load("\n".join(lines[: ends.index(_FENCE)]))
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return None
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError):
+        return None  # explicit tags, as `!!bool x`, end in any of them
 
 
 def of_card(said: object) -> str:
@@ -43,10 +43,11 @@ def of_card(said: object) -> str:
     if not isinstance(said, Mapping):
         return ""
     names = said.get("license")
-    if names == "other":
-        names = said.get("license_name") or said.get("license_link") or names
-    known = names if isinstance(names, list) else [names]
-    return ", ".join(str(one).strip()[:_LONGEST] for one in known[:10] if isinstance(one, str | int | float))
+    own = said.get("license_name") or said.get("license_link")
+    known = [own or one if one == "other" else one for one in (names if isinstance(names, list) else [names])]
+    if not all(isinstance(one, str) or type(one) in {int, float} for one in known[:_MOST]) or len(known) > _MOST:
+        return ""
+    return ", ".join(str(one).strip()[:_LONGEST] for one in known)
 
 
 def parts(licence: str) -> list[str]:

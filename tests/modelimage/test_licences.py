@@ -21,6 +21,12 @@ CARDS = {
     "---\nlicense: mit\n": "",
     "---\nlicense: [\n---\n": "",
     "---\n" + "[" * 5000 + "\n---\n": "",
+    "---\nlicense: [other]\nlicense_name: qwen\n---\n": "qwen",
+    "---\nlicense: true\n---\n": "",
+    "---\nlicense: [mit, [a]]\n---\n": "",
+    "---\nlicense: !!bool x\n---\n": "",
+    "---\nlicense: !!int ''\n---\n": "",
+    "---\nlicense: !!timestamp x\n---\n": "",
     "": "",
 }
 
