@@ -39,7 +39,7 @@ _NOT_PACKING = {
         "licences",
         "referrers",
     ),
-    *("repacking", "resolve", "tiny", "transfer"),
+    *("pruning", "repacking", "resolve", "tiny", "transfer"),
 }
 
 
