@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from components.serving.cel import REMOTE_CODE
+from components.settings.plain_secrets import looks_secret
 from policy.allowed import PATCHED
 from policy.images import Props, is_on, is_unknown, kind_of, mapping, walk
 
@@ -19,11 +21,6 @@ _UNCONFINED = "Unconfined"
 _CRITICAL = ("system-node-critical", "system-cluster-critical")
 _SYSTEM = re.compile(r"kube-.*|gke-.*|gmp-.*|config-management-.*|istio-system")
 _CONTROLLERS = frozenset({"inferenceservice-config", "kubeai-config", "kubeai", "coredns", "aws-auth"})
-_SECRET_NAME = re.compile(
-    r"(?:.*[_-])?(?:token|password|passwd|passphrase|secret|secret[_-]?key|api[_-]?key|access[_-]?key|private[_-]?key|"
-    r"credentials?)",
-    re.IGNORECASE,
-)
 _SECRET_VALUE = re.compile(
     r"(?:hf_|sk-|ghp_|gho_|github_pat_|glpat-|AKIA|ya29\.|xox[bp]-)\S{8,}|(?s:.*-----BEGIN [A-Z ]*PRIVATE KEY-----.*)"
 )
@@ -110,8 +107,7 @@ def no_remote_code(type_: str, _name: str, props: Props) -> Iterator[str]:
     if kind_of(type_) not in _WORKLOADS:
         return
     for path, text in _words(props):
-        words = text.replace("_", "-")
-        if re.search(r"--trust-remote-code(?!\s*=?\s*false)|trustRemoteCode", words, re.IGNORECASE):
+        if re.search(REMOTE_CODE, text) or re.search(r"trustRemoteCode", text, re.IGNORECASE):
             yield f"{path} has --trust-remote-code, which runs code from the model's files: leave it out"
         if re.search(r"\b(?:curl|wget)\b[^\n]*https?://(?!localhost|127\.)", text):
             yield f"{path} downloads what it runs with: put it into the image, and leave it out"
@@ -198,7 +194,7 @@ def no_plain_secrets(type_: str, _name: str, props: Props) -> Iterator[str]:
 
 def is_secret(name: str, value: str) -> bool:
     """Whether a value is a secret, by its name or by what issuers make secrets look like."""
-    return bool(_SECRET_NAME.fullmatch(name) or _SECRET_VALUE.match(value))
+    return bool(_SECRET_VALUE.match(value)) or looks_secret(name.replace("-", "_"), value)
 
 
 def not_the_systems(type_: str, _name: str, props: Props) -> Iterator[str]:
@@ -231,7 +227,7 @@ def listed_images(type_: str, _name: str, props: Props) -> Iterator[str]:
         if not isinstance(image, str) or is_unknown(image):
             continue
         own = hashlib.sha256(image.encode()).hexdigest()[:16]
-        if not re.fullmatch(r"[\w.-]+(?::[0-9]+)?/[\w./-]+(?::[\w.-]+)?(?:@sha256:[0-9a-f]{64})?", image):
+        if not re.fullmatch(r"(?:[\w.-]+(?::[0-9]+)?/)?[\w./-]+(?::[\w.-]+)?(?:@sha256:[0-9a-f]{64})?", image):
             yield f"data.{key} is {image!r}, more than one image: name one, as host/path@sha256:<64 hex>"
         elif not str(key).endswith(f".{own}"):
             yield f"data.{key} is not the key of {image}: write …{own}"

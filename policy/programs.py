@@ -11,7 +11,7 @@ from policy.pods import is_secret
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
 _MODULES = frozenset({"modelimage", "watch.rollout", "offline", "smoke.rollout"})
-_PYTHON = re.compile(r"(?:[\w.+-]*/)*python(?:3(?:\.\d+)?)?")
+_PYTHON = re.compile(r"(?:[\w.+@~-]*/)*python(?:3(?:\.\d+)?)?")
 _ELSEWHERE = ("/tmp/", "/var/tmp/", "/dev/shm/")  # noqa: S108 - refused
 _UNKNOWN = re.compile(r"known after [\w .,:/@+=-]+")
 _COMMAND_KEYS = frozenset({

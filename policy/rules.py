@@ -141,8 +141,8 @@ def gpu_boot_disk(type_: str, _name: str, props: Props) -> Iterator[str]:
         return
     if size is None:
         yield f"no boot disk size is set, and GKE's default is 100 GB: set bootDisk.sizeGb to {disk.MINIMUM_GB} or more"
-    elif size < disk.MINIMUM_GB:
-        yield f"the boot disk has {size} GB: set bootDisk.sizeGb to {disk.MINIMUM_GB} or more"
+    elif not isinstance(size, int | float) or size < disk.MINIMUM_GB:
+        yield f"the boot disk has {size!r} GB: set bootDisk.sizeGb to {disk.MINIMUM_GB} or more"
 
 
 def disk_holds_images(resources: Sequence[Declared], _stack: str) -> Iterator[tuple[Declared, str]]:

@@ -10,7 +10,7 @@ SETTINGS = "in the settings of the stack, then run pulumi up"
 # The spellings that argparse takes: `_` for `-` (vLLM's parser), any prefix that is no other option's, `=true`, and all
 # of it inside of a shell's text; Python's own keyword, and its form in JSON and YAML.
 REMOTE_CODE = (
-    r"""(^|[^-A-Za-z0-9_])--trust([-_](r(e(m[-_a-zA-Z]*)?)?)?)?($|[^-_a-zA-Z])"""
+    r"""(^|[^-A-Za-z0-9_])--tr(u(s(t([-_](r(e(m[-_a-zA-Z]*)?)?)?)?)?)?)?($|[^-_a-zA-Z])"""
     r"""|(?i:trust[-_]remote[-_]code[\\"']*\s*[:=]\s*[\\"']*(true|1|yes|on)\b)"""
 )
 # What a server or its libraries read from the environment (text-generation-inference: TRUST_REMOTE_CODE).

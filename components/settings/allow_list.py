@@ -6,19 +6,20 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from components.settings.types import Section
-from oci_model_serving.reference import is_repository, split
+from oci_model_serving.reference import split
 
 
 def _image(value: str) -> str:
     name, tag, digest = split(value)
     if (
-        not is_repository(name)
+        # A pod's image may have no host, and the list is compared with what the pod says, to the letter.
+        not re.fullmatch(r"[\w.-]+(:[0-9]+(?=/))?(/[\w.-]+)*", name)
         or bool(tag) == bool(digest)
         or not re.fullmatch(r"[\w.-]+|sha256:[0-9a-f]{64}", tag or digest)
     ):
         raise ValueError(
-            f"{value!r} is no image as pods name it: write HOST/PATH@sha256:<64 hex>, or HOST/PATH:TAG where its owner "
-            "names a tag"
+            f"{value!r} is no image as pods name it: write what the pod has, as HOST/PATH@sha256:<64 hex>, or with "
+            ":TAG where its owner names a tag"
         )
     return value
 

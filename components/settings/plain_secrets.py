@@ -25,17 +25,19 @@ _KEY = re.compile(r"(^|_)(KEY|AUTH)$", re.IGNORECASE)
 """Names that are as often of a cache's or a sort's key: only a value that looks random tells."""
 _OF_TEXT = re.compile(
     r"(^|_)(BOS|EOS|EOT|PAD|UNK|SEP|CLS|MASK|STOP|START|END|IMAGE|VIDEO|AUDIO|SPECIAL|THINK|REASONING|DRAFT|PER|NEXT"
-    r"|FIRST|LAST|NEW|EACH)_TOKEN$|(^|_)(PUBLIC|PARTITION|SORT|CACHE|PRIMARY|ROUTING)_KEY$",
+    r"|FIRST|LAST|NEW|EACH|SPLIT|TOOL|CALL)_TOKEN$|(^|_)(PUBLIC|PARTITION|SORT|CACHE|PRIMARY|ROUTING)_KEY$",
     re.IGNORECASE,
 )
 """Tokens that are pieces of text, and keys that open nothing."""
 _HARMLESS = re.compile(
     r"[0-9]*|true|false|yes|no|on|off|none|null|auto|default|enabled|disabled|optional|required|full"
+    r"|empty|dummy|not-needed|no-key|placeholder"
     r"|\S*\$\(\w+\)\S*|\$\{?\w+\}?|\*+|<[^<>]*>|\[[A-Z_]+\]|\[secret\]"
     r"|(~|\.{1,2})?/\S*|[\w.-]+\.(json|ya?ml|pem|crt|key|txt|env|ini|toml|conf)",
     re.IGNORECASE,
 )
-"""What a variable of such a name may hold: a number, a switch, a reference to another one, a piece of text, a file."""
+"""What a variable of such a name may hold: a number, a switch, a word that says that there is none, a reference to
+another one, a piece of text, a file."""
 _REFERENCE = re.compile(r"\$\(\w+\)|\$\{?\w+|\*{3}|(%2A){3}|^<.*>$")
 """Of another variable; or what others have put over a secret."""
 _LONG = re.compile(r"(?=\w*[A-Za-z])(?=\w*\d)\w{20,}|[A-Za-z0-9+/=_-]{32,}")
@@ -78,7 +80,7 @@ def _is_private(text: str) -> bool:
 
 
 def _is_no_word(text: str) -> bool:
-    return not (text.isalpha() and text.islower())
+    return not (text.isalpha() and text[1:].islower())
 
 
 _LIKELY: tuple[tuple[str, re.Pattern[str], Callable[[str], bool]], ...] = (
@@ -161,7 +163,9 @@ def _within(text: str) -> bool:
             read = None
         if isinstance(read, dict | list):
             return any(_named(name, value) for name, value in _leaves(read))
-    return any(_named(found["name"], found["value"].strip("'\"")) for found in _ASSIGNED.finditer(text))
+    assigned = ((found["name"], found["value"].strip("'\"")) for found in _ASSIGNED.finditer(text))
+    # A shell's expansion is cut at its first space: what it reads is not in the text.
+    return any(_named(name, value) for name, value in assigned if not value.startswith(("$", "`")))
 
 
 def _leaves(value: Any) -> Iterator[tuple[str, str]]:

@@ -182,8 +182,8 @@ def _claims(store: Repository, digest: str, who: Trusted, reasons: list[str]) ->
             reasons.append(f"{at[:19]}…: {error}")
             continue
         # model-signing's statement is on the files: it names the image beside them.
-        on = {claim.predicate.get("image")} if claim.predicate_type == FILES else claim.digests
-        if digest in on:
+        files = claim.predicate_type == FILES
+        if (files and claim.predicate.get("image") == digest) or (not files and digest in claim.digests):
             yield claim, name
         else:
             reasons.append(f"{at[:19]}…: it is on another image")

@@ -74,6 +74,7 @@ def warnings(settings: Settings) -> Iterator[Problem]:
     yield from room.warnings(settings)
     yield from system_pool.warnings(settings)
     yield from pulls.warnings(settings)
+    yield from allow_list.warnings(settings)
 
 
 def _of_vllm(model: StackModel) -> Iterator[Problem]:

@@ -7,6 +7,8 @@ from components.serving import cel
 from components.settings.checks.unread import Problem
 from components.settings.models import StackModel
 from components.settings.stack import Settings
+from oci_model_serving.delivery import KSERVE
+from oci_model_serving.reference import is_by_digest
 
 
 def problems(settings: Settings) -> Iterator[Problem]:
@@ -25,6 +27,20 @@ def problems(settings: Settings) -> Iterator[Problem]:
                 f"models.{key}{path}",
                 "asks for --trust-remote-code, with which the server runs code from the model's files, and the cluster "
                 "refuses that: remove it, or write cluster.allowList: {remoteCode: true}",
+            )
+
+
+def warnings(settings: Settings) -> Iterator[Problem]:
+    """A server's image by tag on Knative, which puts what it resolves the tag to into the pods ("Tag resolution")."""
+    if not settings.cluster.settings.allow_list.enforce or settings.kserve.deployment_mode != "Knative":
+        return
+    for model in settings.models_of(KSERVE):
+        if not is_by_digest(model.server_image):
+            yield (
+                f"models.{model.key}",
+                f"is served by {model.server_image}, of which Knative makes a digest that the cluster does not accept: "
+                "name the server's image by digest (`oms pin`), or list what the pods have in "
+                "cluster.allowList.images",
             )
 
 

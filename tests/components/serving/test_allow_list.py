@@ -89,6 +89,7 @@ def test_the_list_has_the_weights_the_server_and_the_adapters_and_nothing_else()
     ("keys", "image"),
     [
         ({"cluster": {"allowList": {"images": ["registry.example/mesh:1"]}}}, "registry.example/mesh:1"),
+        ({"cluster": {"allowList": {"images": ["istio/proxyv2:1.24"]}}}, "istio/proxyv2:1.24"),
         (
             {
                 "models": {"qwen": {"digest": serving.IMAGE, "delivery": "fetch", "nodePool": "l4"}},
@@ -173,6 +174,7 @@ def test_remote_code_is_refused_unless_the_settings_say_otherwise() -> None:
     "fields",
     [
         {"args": ["--trust_remote_code"]},
+        {"args": ["--trus"]},
         {"env": {"TRUST_REMOTE_CODE": "1"}},
         {"server": {"image": "registry.example/s:1", "command": ["sh", "-c", "serve --trust-remote-code"], "port": 80}},
     ],
@@ -190,10 +192,23 @@ def test_a_cluster_without_such_policies_is_refused_with_both_ways_out() -> None
     assert "take 1.30 or later, or write cluster.allowList: {enforce: false}" in str(caught.value)
 
 
-@pytest.mark.parametrize("image", ["busybox", "registry.example/a", "registry.example/a:1@sha256:" + "a" * 64, "a b"])
+@pytest.mark.parametrize(
+    "image", ["busybox", "a/b:", "registry.example/a", "registry.example/a:1@sha256:" + "a" * 64, "a b"]
+)
 def test_an_image_that_no_pod_names_so_is_refused(image: str) -> None:
     with pytest.raises(SettingsError, match="is no image as pods name it"):
         run(cluster={"allowList": {"images": [image]}})
+
+
+@pytest.mark.parametrize(("image", "warned"), [("registry.example/vllm:v1", 1), (serving.IMAGE, 0)])
+def test_on_knative_a_servers_tag_is_warned_of_since_it_becomes_a_digest(image: str, warned: int) -> None:
+    knative = {"deploymentMode": "Knative", "gateway": "none", "server": {"image": image, "cpuImage": image}}
+
+    told = [
+        text for level, text in run(platforms={"kserve": knative}).messages if level == "warning" and "Knative" in text
+    ]
+
+    assert len(told) == warned
 
 
 def test_knatives_sidecar_and_kubeais_manager_may_have_their_charts_images() -> None:

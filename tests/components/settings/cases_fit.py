@@ -660,7 +660,16 @@ GOOD = [
     ),
     Good("flex-start", {"nodePools.l4.flexStart": True}),
     Good("a queued pool without models", {"nodePools.q": {"accelerator": "nvidia-l4", "queuedProvisioning": True}}),
-    Good("Knative with room for an update", {"platforms.kserve": {"deploymentMode": "Knative", "gateway": "none"}}),
+    Good(
+        "Knative with room for an update",
+        {
+            "platforms.kserve": {
+                "deploymentMode": "Knative",
+                "gateway": "none",
+                "server": {"image": f"registry.example/vllm@sha256:{'a' * 64}"},
+            }
+        },
+    ),
     Good(
         "a large shared memory in a large pod",
         {**pool("nvidia-h100-80gb", 8), "models.qwen.resources": {"shm": "64Gi"}},

@@ -234,6 +234,13 @@ NO_SECRETS = {
     # Tokens that are text, keys that open nothing.
     "EOS_TOKEN": "<|endoftext|>",
     "STOP_TOKEN": "###",
+    "SPLIT_TOKEN": "per-word",
+    # What stands where a secret might, and says that there is none.
+    "OPENAI_API_KEY": "EMPTY",
+    "LITELLM_API_KEY": "not-needed",
+    "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer $(KEY)",
+    "STARTUP": 'export VLLM_API_KEY="$(cat /run/key)"; exec serve',
+    "STARTUP_2": "API_KEY=${KEY:-} exec serve",
     "PAD_TOKEN": "[PAD]",
     "CACHE_KEY": "llama-3-70b-instruct-2024",
     "SORT_KEY": "created",
@@ -265,6 +272,11 @@ HARMLESS_ARGUMENTS = [
     *(["--hf-token"], ["--hf-token", "--trust"], ["--api-key=$(VLLM_API_KEY)"], ["--api-key-file=/keys/api"]),
     *(["--override-generation-config", '{"max_new_tokens": 5}'], ["--chat-template", "/models/key.jinja"]),
     *(["--ssl-keyfile", "/tls/key.pem"], ["sh", "-c", "TOKEN=$TOKEN exec serve --port 80"], ["-m", "sglang"]),
+    *(
+        ["--api-key", "EMPTY"],
+        ["sh", "-c", "TOKEN=$(cat /run/secrets/token) exec vllm serve"],
+        ["--tool-call-token", "TOOL"],
+    ),
 ]
 
 
