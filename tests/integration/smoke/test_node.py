@@ -294,7 +294,9 @@ def test_a_cold_start_on_a_node_has_its_figures(
 
 
 def test_a_pod_of_another_digest_fails(node: Node, served: dict[str, Any]) -> None:
-    other = parse({**served, "models": {stacks.KEY: {**served["models"][stacks.KEY], "digest": stacks.DIGEST}}})
+    model = served["models"][stacks.KEY]
+    image = model["image"].replace(model["digest"], stacks.DIGEST)
+    other = parse({**served, "models": {stacks.KEY: {**model, "image": image, "digest": stacks.DIGEST}}})
 
     found = {check.name: check for check in deployed(node.api, other, select(other, []))}
 
