@@ -27,20 +27,10 @@ DEFAULT_STEP_IMAGE = "python:3.12-slim"
 
 _REQUIREMENTS = ("google-auth", "google-cloud-storage", "httpx", "huggingface_hub", "pydantic", "requests", "tenacity")
 _GROUND = ("__init__", "delivery", "errors", "foreign", "private", "reference")
-_NOT_PACKING = {
-    *(
-        "__main__",
-        "build_context",
-        "bundle",
-        "busybox",
-        "cloud_build",
-        "dimensions",
-        "forecast",
-        "licences",
-        "referrers",
-    ),
-    *("pruning", "repacking", "resolve", "tiny", "transfer"),
-}
+_NOT_PACKING = frozenset({
+    "__main__", "build_context", "bundle", "busybox", "cloud_build", "dimensions", "forecast", "licences", "pruning",
+    "referrers", "repacking", "resolve", "tiny", "transfer",
+})  # fmt: skip
 
 
 def requirements(files: Mapping[str, Any] | None = None) -> list[str]:

@@ -133,11 +133,8 @@ class Registry:
         for _ in range(-(-limit // _TAGS_A_PAGE)):
             if url is None or len(found) >= limit:
                 break
-            with self._http.stream(url, doing=doing, scope=self._pull, headers=_AS_STORED) as response:
-                content = b"".join(at_most(_TAGS_PAGE_BYTES, moving(response, CHUNK_BYTES, doing)))
-                link = response.links.get("next", {}).get("url")
-                following = response.url.join(link) if link else None
-                url = str(following) if following and following.netloc == response.url.netloc else None
+            content, following, near = self._tag_page(url, _TAGS_PAGE_BYTES, doing)
+            url = str(following) if following and near else None
             found += _tags_in(content, doing)
         return found[:limit]
 
@@ -152,12 +149,9 @@ class Registry:
         pushed: dict[str, float] = {}
         url: httpx.URL | None = self._http.url(f"{self._root}/tags/list?n={_TAGS_A_PAGE}")
         for _ in range(_WHOLE_PAGES):
-            with self._http.stream(str(url), doing=doing, scope=self._pull, headers=_AS_STORED) as response:
-                content = b"".join(at_most(_WHOLE_PAGE_BYTES, moving(response, CHUNK_BYTES, doing)))
-                link = response.links.get("next", {}).get("url")
-                url = response.url.join(link) if link else None
-                if url and url.netloc != response.url.netloc:
-                    raise RegistryError(f"{doing}: the list goes on at another host, where it is not followed")
+            content, url, near = self._tag_page(str(url), _WHOLE_PAGE_BYTES, doing)
+            if not near:
+                raise RegistryError(f"{doing}: the list goes on at another host, where it is not followed")
             found |= dict.fromkeys(_tags_in(content, doing))
             pushed |= _pushed_in(content)
             if len(found) > limit:
@@ -165,6 +159,14 @@ class Registry:
             if url is None:
                 return list(found), pushed
         raise ImageError(f"{doing}: the list has no end within {_WHOLE_PAGES} pages")
+
+    def _tag_page(self, url: str, limit: int, doing: str) -> tuple[bytes, httpx.URL | None, bool]:
+        """A page of the list of tags, where the list goes on, and whether that is at the same host."""
+        with self._http.stream(url, doing=doing, scope=self._pull, headers=_AS_STORED) as response:
+            content = b"".join(at_most(limit, moving(response, CHUNK_BYTES, doing)))
+            link = response.links.get("next", {}).get("url")
+            following = response.url.join(link) if link else None
+            return content, following, following is None or following.netloc == response.url.netloc
 
     def remove(self, digest: str, tags: Sequence[str]) -> None:
         """Remove a manifest with its tags; one that is gone already is fine."""

@@ -2,14 +2,11 @@
 
 Use it from any test module::
 
-    from tests.registry import RegistryServer, registry_missing
+    from tests.registry import running
 
     @pytest.fixture
     def registry(tmp_path):
-        if reason := registry_missing():
-            pytest.skip(reason)
-        with RegistryServer(tmp_path / "registry") as server:
-            yield server            # server.host is "127.0.0.1:<port>"
+        yield from running(tmp_path / "registry")            # its host is "127.0.0.1:<port>"
 """
 
 from __future__ import annotations
@@ -20,11 +17,13 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, final
 
 import httpx
+import pytest
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - the file system in memory that Linux has there
 
@@ -122,3 +121,11 @@ class RegistryServer:
 
     def manifest(self, repository: str, name: str) -> httpx.Response:
         return self.get(f"{repository}/manifests/{name}", Accept="application/vnd.oci.image.manifest.v1+json")
+
+
+def running(folder: Path) -> Iterator[RegistryServer]:
+    """A registry for as long as a fixture lives; the test is skipped where there can be none."""
+    if reason := registry_missing():
+        pytest.skip(reason)
+    with RegistryServer(folder) as server:
+        yield server

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from components.google import image_volume
 from components.google import sdk as gcp
 from components.settings.google import ClusterCreate
 from components.settings.hardening import ConfidentialType
@@ -43,7 +44,7 @@ def arguments(create: ClusterCreate) -> dict[str, Any]:
             "enable_insecure_binding_system_unauthenticated": asked.anonymous_access,
         },
     }
-    if tuple(map(int, create.version.split(".")[:2])) >= _LIMITED_FROM:
+    if image_volume.numbers(create.version)[:2] >= _LIMITED_FROM:
         found["anonymous_authentication_config"] = {"mode": "ENABLED" if asked.anonymous_access else "LIMITED"}
     return found
 

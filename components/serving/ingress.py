@@ -18,7 +18,6 @@ from components.settings.types import Target
 _HEALTH_CHECKS = ("35.191.0.0/16", "130.211.0.0/22")
 """Where Google's health checks come from (Cloud Load Balancing, "Health checks overview", probe IP ranges)."""
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
-_KUBEAI_PORT = 8000
 _KUBEAI = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "kubeai"}}}
 """KubeAI's proxy and autoscaler, in the models' own namespace (chart 0.22.1, selectorLabels)."""
 _CONTROL_PLANE = {**within("kube-system"), "podSelector": {"matchLabels": {"k8s-app": "konnectivity-agent"}}}
@@ -44,7 +43,7 @@ def rules(model: StackModel) -> list[dict[str, Any]] | None:
     if ingress.limit is False or (ingress.limit is None and model.target is Target.LOCAL):
         return None
     callers: list[dict[str, Any]] = [_CONTROL_PLANE]
-    port, monitoring, ranges = _KUBEAI_PORT, [*ingress.monitoring], [*ingress.cidrs]
+    port, monitoring, ranges = vllm.KUBEAI_PORT, [*ingress.monitoring], [*ingress.cidrs]
     if isinstance(platform, KubeAISettings):
         callers.append(_KUBEAI)
     elif platform.deployment_mode == "Knative":

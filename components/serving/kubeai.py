@@ -11,9 +11,6 @@ from components.settings.serving import KubeAISettings
 from components.settings.stack import PULL_SECRET, Settings
 from oci_model_serving.delivery import KUBEAI
 
-_PORT = 8000
-"""Of the server in its pods (KubeAI, internal/modelcontroller/engine_vllm.go)."""
-
 
 class KubeAI(pulumi.ComponentResource):
     """Installs KubeAI with a resource profile for each of the stack's node pools.
@@ -107,7 +104,7 @@ def _drain(patience: int) -> list[dict[str, Any]]:
     """Patches of all model pods, which KubeAI knows no other place for."""
     return [
         {"op": "add", "path": "/spec/terminationGracePeriodSeconds", "value": vllm.grace(patience)},
-        {"op": "add", "path": "/spec/containers/0/lifecycle", "value": vllm.drain(patience, port=_PORT)},
+        {"op": "add", "path": "/spec/containers/0/lifecycle", "value": vllm.drain(patience, port=vllm.KUBEAI_PORT)},
     ]
 
 

@@ -29,39 +29,46 @@ def of_model(model: StackModel, platform: KServeSettings) -> dict[str, Any]:
     command = list(server.command)
     if model.delivery is Delivery.MODELCAR:
         command = vllm.waiting(command)
-    made = of_engine(server.image)
-    (container,) = made["containers"]
-    # Where another server writes is not known here.
-    container["securityContext"] = vllm.SECURITY_CONTEXT
-    container["volumeMounts"].remove(vllm.WRITABLE_MOUNT)
-    made["volumes"].remove(vllm.WRITABLE)
+    made, container = _runtime(server.image, model_format(model))
     container["args"] = list(server.args)
-    container["ports"] = [{"containerPort": server.port, "name": "http1", "protocol": "TCP"}]
-    del container["command"]
+    container["ports"] = _ports(server.port)
     if command:
         container["command"] = command
-    made["supportedModelFormats"] = [{"name": model_format(model), "version": "1", "autoSelect": False}]
     return made
 
 
 def of_engine(image: str) -> dict[str, Any]:
     """The server on the mounted weights; what differs from model to model is in the InferenceService."""
-    return {
-        "supportedModelFormats": [{"name": MODEL_FORMAT, "version": "1", "autoSelect": False}],
+    made, container = _runtime(image, MODEL_FORMAT)
+    container["command"] = vllm.COMMAND
+    container["args"] = vllm.ARGS
+    container["ports"] = _ports(vllm.PORT)
+    # Of another server it is not known where it writes.
+    container["securityContext"] = {**vllm.SECURITY_CONTEXT, "readOnlyRootFilesystem": True}
+    container["volumeMounts"].append(vllm.WRITABLE_MOUNT)
+    made["volumes"].append(vllm.WRITABLE)
+    return made
+
+
+def _runtime(image: str, of_format: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the ServingRuntimes of all servers have, and the server's container in it."""
+    container: dict[str, Any] = {
+        "name": KSERVE.container,
+        "image": image,
+        "env": vllm.env({}),
+        "securityContext": vllm.SECURITY_CONTEXT,
+        "resources": {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"cpu": "1", "memory": "2Gi"}},
+        "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108 - the container's own
+    }
+    made = {
+        "supportedModelFormats": [{"name": of_format, "version": "1", "autoSelect": False}],
         "protocolVersions": ["v2"],
         "multiModel": False,
-        "containers": [
-            {
-                "name": KSERVE.container,
-                "image": image,
-                "command": vllm.COMMAND,
-                "args": vllm.ARGS,
-                "env": vllm.env({}),
-                "ports": [{"containerPort": vllm.PORT, "name": "http1", "protocol": "TCP"}],
-                "securityContext": {**vllm.SECURITY_CONTEXT, "readOnlyRootFilesystem": True},
-                "resources": {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"cpu": "1", "memory": "2Gi"}},
-                "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}, vllm.WRITABLE_MOUNT],  # noqa: S108 - the container's own
-            }
-        ],
-        "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}}, vllm.WRITABLE],
+        "containers": [container],
+        "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}}],
     }
+    return made, container
+
+
+def _ports(port: int) -> list[dict[str, Any]]:
+    return [{"containerPort": port, "name": "http1", "protocol": "TCP"}]

@@ -11,6 +11,8 @@ from modelimage.traits import Traits
 from oci_model_serving.delivery import ADAPTERS_MOUNT, KSERVE
 
 PORT = 8080
+KUBEAI_PORT = 8000
+"""Of the server in KubeAI's pods (KubeAI, internal/modelcontroller/engine_vllm.go)."""
 HEALTH = "/health"
 OFFLINE_ENV = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 """Stops huggingface_hub and transformers from asking the hub for anything (their documentation, "Offline mode")."""

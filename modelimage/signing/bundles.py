@@ -7,7 +7,6 @@ artifact whose subject is the image. A bundle of a key is verified here; one of 
 
 import base64
 import binascii
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -17,6 +16,7 @@ from modelimage.documents import EMPTY, EMPTY_TYPE, MANIFEST_TYPE, encode
 from modelimage.errors import ImageError
 from modelimage.stores import StoredManifest
 from modelimage.streams import digest_of
+from oci_model_serving.foreign import read_json
 from oci_model_serving.reference import DIGEST
 
 BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -161,8 +161,8 @@ def attachment(content: bytes, predicate_type: str, subject: StoredManifest) -> 
 
 def _parsed(content: bytes, otherwise: str) -> object:
     try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
+        return read_json(content)
+    except ValueError as error:
         raise BundleError(otherwise) from error
 
 

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -111,19 +112,15 @@ def signer_of_file(path: str) -> Signer:
         if encrypted and not password:
             raise InputError(f"{path} is encrypted: set {PASSWORD} to its password")
         loaded = _loaded(content, password if encrypted else None, path, serialization.load_pem_private_key)
-    if isinstance(loaded, rsa.RSAPrivateKey):
-        public: object = loaded.public_key()
-        own = loaded
-        return Signer(
-            PublicKey(_of_kind(public, path), path), lambda data: own.sign(data, padding.PKCS1v15(), hashes.SHA256())
-        )
-    if isinstance(loaded, ec.EllipticCurvePrivateKey):
-        curve = loaded
-        return Signer(
-            PublicKey(_of_kind(loaded.public_key(), path), path),
-            lambda data: curve.sign(data, ec.ECDSA(hashes.SHA256())),
-        )
-    raise InputError(f"{path}: {_TAKEN}")
+    if not isinstance(loaded, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+        raise InputError(f"{path}: {_TAKEN}")
+    return Signer(PublicKey(_of_kind(loaded.public_key(), path), path), partial(_signature, loaded))
+
+
+def _signature(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
+    if isinstance(key, rsa.RSAPrivateKey):
+        return key.sign(data, padding.PKCS1v15(), hashes.SHA256())
+    return key.sign(data, ec.ECDSA(hashes.SHA256()))
 
 
 _TAKEN = "keys are taken that are ECDSA on P-256 or RSA of 2048 bits or more: make one with `cosign generate-key-pair`"

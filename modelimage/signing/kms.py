@@ -19,6 +19,7 @@ from google.auth.transport.requests import AuthorizedSession
 from modelimage.errors import ImageError, first_line
 from modelimage.signing.keys import PublicKey, Signer, read_public
 from oci_model_serving.errors import InputError
+from oci_model_serving.foreign import read_json
 
 SCHEME = "gcpkms://"
 ENDPOINT = "https://cloudkms.googleapis.com"
@@ -113,11 +114,10 @@ class _Kms:
             )
             with answer:
                 content = answer.raw.read(_ANSWER_LIMIT_BYTES, decode_content=True)
-            answer._content = content  # noqa: SLF001 - what was read, for json() below: requests has no bound of its own
-            said = answer.json()
+            said = read_json(content)
         except (GoogleAuthError, requests.RequestException, OSError) as error:
             raise ImageError(f"{self._name}: Google KMS cannot be asked: {first_line(error)}") from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise ImageError(f"{self._name}: Google KMS answered with what is no JSON") from error
         if not isinstance(said, dict):
             raise ImageError(f"{self._name}: Google KMS answered with what is no object")

@@ -1,10 +1,10 @@
 """Whose signature counts, and who signs: a key of a file, of Google KMS, or an identity, by what a person writes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from modelimage.signing import keyless, kms
-from modelimage.signing.bundles import BundleError, SignedStatement, of_key
+from modelimage.signing.bundles import BundleError, SignedStatement, of_key, signed_bytes
 from modelimage.signing.keyless import Identity, Trust
 from modelimage.signing.keys import PublicKey, Signer, public_of_file, read_public, signer_of_file
 from oci_model_serving.errors import InputError
@@ -74,13 +74,7 @@ class Hand:
         """Sign a statement; `hint` is in place of the key's usual one."""
         if self.key is None:
             return keyless.sign(payload)
-        read = SignedStatement(payload, b"", keyless=False, content=b"")
-        return of_key(payload, self.key.sign(read.signed), hint or self.key.public.hint)
-
-    def own(self) -> Iterator[Trusted]:
-        """Who verifies what this hand has made before: nobody for an identity, whose certificates pass."""
-        if self.key:
-            yield Trusted((self.key.public,))
+        return of_key(payload, self.key.sign(signed_bytes(payload)), hint or self.key.public.hint)
 
 
 def hand(key: str | None) -> Hand:

@@ -22,7 +22,7 @@ from modelimage.signing.statements import FILES, PREDICATES, Facts, statements_o
 from modelimage.stores import Listed, Repository, Store, StoredManifest
 from modelimage.streams import Blob, digest_of
 from oci_model_serving.errors import InputError, OmsError
-from oci_model_serving.reference import LayoutReference, parse_pinned
+from oci_model_serving.reference import LayoutReference, parse_pinned, referrers_tag
 
 _COUNT_LIMIT = 500
 _SIZE_LIMIT_BYTES = 256 << 20
@@ -167,7 +167,7 @@ def _signed_before(store: Repository, digest: str, place: object) -> str:
     if isinstance(place, LayoutReference):
         return ""
     with suppress(OmsError):
-        if store.tagged(f"{digest.replace(':', '-', 1)}.sig"):
+        if store.tagged(f"{referrers_tag(digest)}.sig"):
             return " (cosign before v3 has signed it, under a tag: sign it again with v3)"
     return ""
 
@@ -235,11 +235,12 @@ def _attach(
     store: Store, image: StoredManifest, by: Hand, payloads: Mapping[str, bytes]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Attach a bundle for each statement that is not there by the same hand: (attached, already there)."""
+    # An identity's certificates pass: what it has made before is nobody's to know again.
+    own = by.key.public if by.key else None
     there = {
         bundle.payload
-        for own in by.own()
-        for _, bundle in _attached(store, image.digest, [])
-        if not bundle.keyless and own.keys[0].verifies(bundle.signature, bundle.signed)
+        for _, bundle in (_attached(store, image.digest, []) if own else ())
+        if own and not bundle.keyless and own.verifies(bundle.signature, bundle.signed)
     }
     made: dict[str, StoredManifest] = {}
     for kind, payload in payloads.items():

@@ -11,7 +11,7 @@ import modelimage
 from modelimage.registry import Registry
 from oci_model_serving.reference import parse_registry
 from oms.main import main
-from tests.registry import RegistryServer, registry_missing
+from tests.registry import RegistryServer, running
 from tests.weights import write_model
 
 FILE = """\
@@ -36,10 +36,7 @@ config:
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[RegistryServer]:
-    if reason := registry_missing():
-        pytest.skip(reason)
-    with RegistryServer(tmp_path / "registry") as server:
-        yield server
+    yield from running(tmp_path / "registry")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.modelimage.proxy import FaultProxy
-from tests.registry import RegistryServer, registry_missing
+from tests.registry import RegistryServer, running
 from tests.weights import write_model
 
 
@@ -40,10 +40,7 @@ def model(tmp_path: Path) -> Path:
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[RegistryServer]:
     """A real registry."""
-    if reason := registry_missing():
-        pytest.skip(reason)
-    with RegistryServer(tmp_path / "registry") as server:
-        yield server
+    yield from running(tmp_path / "registry")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from modelimage import Image, copy, inspect, pack
-from tests.registry import RegistryServer, registry_missing
+from tests.registry import RegistryServer, running
 
 pytestmark = pytest.mark.integration
 
@@ -58,10 +58,7 @@ def layout(tmp_path: Path, model: Path) -> Path:
 @pytest.fixture
 def mirror(tmp_path: Path) -> Iterator[RegistryServer]:
     """Another registry, that has nothing."""
-    if reason := registry_missing():
-        pytest.skip(reason)
-    with RegistryServer(tmp_path / "mirror") as server:
-        yield server
+    yield from running(tmp_path / "mirror")
 
 
 def digest_at(registry: RegistryServer, repository: str) -> str:
