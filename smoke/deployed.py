@@ -15,8 +15,9 @@ from smoke.objects import check_controller, check_objects
 from smoke.presence import check_not_paused, pods_to_check
 from smoke.stack import ServedModel
 from watch.causes import NotHeldError
+from watch.containers import container_statuses
 from watch.controllers import complaint_of
-from watch.diagnosis import container_statuses, empty_mount
+from watch.diagnosis import empty_mount
 from watch.image import files_of
 from watch.kube import JSON, KubeApi
 from watch.pods import events_of, find_causes, is_ready, list_files, nodes_of, object_path

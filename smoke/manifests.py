@@ -5,7 +5,7 @@ from typing import Any
 
 from oci_model_serving.delivery import KSERVE, KUBEAI
 from oci_model_serving.outputs import ModelOutput
-from watch.diagnosis import SOURCE_ANNOTATION
+from watch.containers import SOURCE_ANNOTATION
 
 JSON = dict[str, Any]
 

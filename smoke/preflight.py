@@ -17,15 +17,9 @@ from smoke.checks import Check, NotRunError, run
 from smoke.iam import RegistryPolicies
 from smoke.stack import ServedModel
 from watch.causes import NotHeldError, short
-from watch.diagnosis import (
-    IMAGE_VOLUME_CONTAINERD,
-    MODELCAR,
-    STORAGE_INITIALIZER,
-    Case,
-    containerd_version,
-    diagnose,
-    image_volumes,
-)
+from watch.complaints import Case
+from watch.containers import MODELCAR, STORAGE_INITIALIZER, image_volumes
+from watch.diagnosis import IMAGE_VOLUME_CONTAINERD, containerd_version, diagnose
 from watch.image import check_image
 from watch.kube import JSON, ApiError, KubeApi, namespaced
 from watch.pods import object_path

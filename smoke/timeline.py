@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from oci_model_serving.reference import split
-from watch.diagnosis import container_statuses
+from watch.containers import container_statuses
 
 JSON = Mapping[str, Any]
 

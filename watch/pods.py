@@ -11,11 +11,14 @@ from typing import Any, TypeVar
 from oci_model_serving.delivery import KSERVE, REVISION_ENV, REVISION_LABEL
 from oci_model_serving.outputs import ModelOutput
 from watch.causes import Cause, NotHeldError, short, unlike
-from watch.diagnosis import Case, diagnose
+from watch.complaints import Case
+from watch.containers import container_statuses
+from watch.diagnosis import diagnose
 from watch.kube import JSON, ApiError, KubeApi, namespaced
 
 # -L follows the links of the mount and of the image's root; busybox and coreutils both know these options.
 _LIST_FILES = 'cd "$0" && find -L . -type f -exec stat -L -c "%s %n" {} +'
+_TAIL = {"tailLines": "200", "limitBytes": str(256 << 10)}
 Read = TypeVar("Read")
 
 
@@ -136,9 +139,33 @@ def find_causes(
         others = names - {pod.get("metadata", {}).get("name")}
         own = [event for event in events if event["involvedObject"].get("name") not in others]
         with unlike("the API server"):
-            for cause in diagnose(Case(pod, own, nodes, size, account, model.node_pool or "")):
+            case = Case(pod, own, nodes, size, account, model.node_pool or "", logs_of(api, pod))
+            for cause in diagnose(case):
                 causes.setdefault(cause.code, cause)
     return tuple(causes.values())
+
+
+def logs_of(api: KubeApi, pod: JSON) -> dict[str, str]:
+    """The last lines that the containers of a pod have written that have ended or are not ready, as far as one may.
+
+    A status has the last 2 KiB of them only, where the cause often stands above: a server of several processes says
+    last that one of them has failed.
+    """
+    logs = {}
+    for status in container_statuses(pod):
+        state, restarts = status.get("state") or {}, status.get("restartCount")
+        ended = (state.get("terminated") or {}).get("exitCode")
+        if status.get("ready") or not (restarts or ended or "running" in state):
+            continue
+        path = namespaced("v1", pod["metadata"]["namespace"], "pods", pod["metadata"]["name"])
+        before = {"previous": "true"} if restarts and "running" in state else {}
+        try:
+            said = api.text(f"{path}/log", container=status["name"], **_TAIL, **before)
+        except ApiError:
+            continue  # no right to, the container is gone, or its node does not answer
+        if said.strip():
+            logs[status["name"]] = said
+    return logs
 
 
 def list_files(api: KubeApi, pod: JSON, model: ModelOutput) -> dict[str, int]:

@@ -30,8 +30,8 @@ from pydantic import ValidationError
 from oci_model_serving.errors import InputError, OmsError
 from oci_model_serving.outputs import ModelOutput
 from watch.causes import NotHeldError, said, short, unlike
+from watch.containers import container_statuses
 from watch.controllers import complaint_of, controller_of
-from watch.diagnosis import container_statuses
 from watch.kube import JSON, ApiError, KubeApi
 from watch.pods import events_of, find_causes, is_of_revision, is_ready, object_path, pods_of
 from watch.signs import Look, Signs, autoscaler_words, is_over, is_pulling, unschedulable

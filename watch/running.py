@@ -18,7 +18,7 @@ from oci_model_serving.delivery import ADAPTERS_MOUNT
 from oci_model_serving.outputs import ModelOutput
 from oci_model_serving.reference import ImageReference, digest_of, split
 from watch.causes import NotHeldError, short
-from watch.diagnosis import MODELCAR, adapter_volumes, container_statuses, image_volumes
+from watch.containers import MODELCAR, adapter_volumes, container_statuses, image_volumes
 from watch.image import checksums_of, is_same_content
 from watch.kube import JSON, KubeApi
 from watch.pods import nodes_of

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from watch.causes import short
-from watch.diagnosis import container_statuses
+from watch.containers import container_statuses
 
 JSON = Mapping[str, Any]
 

@@ -13,7 +13,7 @@ from tests.e2e.mounted import digests_of, mounted
 from tests.e2e.server.vllm.entrypoints.openai.api_server import fingerprint
 from tests.e2e.stack import Stack
 from tests.integration.cluster import client, wait_for
-from watch.diagnosis import container_statuses
+from watch.containers import container_statuses
 from watch.kube import KubeApi, namespaced
 from watch.pods import is_ready, object_path, pods_of
 from watch.running import running_adapter, running_digest

@@ -50,7 +50,8 @@ from policy import rules
 from smoke.answers import object_of
 from tests.fuzz import material
 from watch.causes import unlike
-from watch.diagnosis import Case, diagnose
+from watch.complaints import Case
+from watch.diagnosis import diagnose
 from watch.signs import Look, Signs
 
 DIGEST = "sha256:" + "3" * 64

@@ -23,7 +23,8 @@ from tests import serving
 from tests.integration import cluster, kserve, kubeai, webhook
 from tests.mocks import DIGEST, Recording, plain
 from tests.smoke import stacks
-from watch.diagnosis import Case, diagnose
+from watch.complaints import Case
+from watch.diagnosis import diagnose
 from watch.kube import KubeApi, api_root
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("cluster")]

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.settings.registry import RegistryCreate
-from watch.diagnosis import Case, containerd_version, diagnose, empty_mount
+from watch.complaints import Case
+from watch.diagnosis import containerd_version, diagnose, empty_mount
 
 STATUSES = sorted((Path(__file__).parent / "statuses").glob("*.json"))
 ACCOUNT = "oci-l4@demo.iam.gserviceaccount.com"
@@ -90,13 +91,13 @@ def test_a_full_disk_names_the_size_that_the_image_needs() -> None:
     (cause,) = diagnose(case("disk-pressure", image_bytes=140_000_000_000, pool="h100"))
 
     # (2 x 140 GB + 40 GB for the system) / 85 %
-    assert "nodePools.h100.bootDisk.sizeGb to 377 or more" in cause.remedy
+    assert "`nodePools.h100.bootDisk.sizeGb: 377` or more" in cause.remedy
 
 
 def test_a_full_disk_of_a_small_image_asks_for_no_less_than_200_gb() -> None:
     (cause,) = diagnose(case("disk-pressure", image_bytes=1_000_000_000))
 
-    assert "sizeGb to 200 or more" in cause.remedy
+    assert "sizeGb: 200` or more" in cause.remedy
 
 
 def test_a_pool_at_its_maximum_names_the_setting_to_raise() -> None:

@@ -1,0 +1,189 @@
+"""What is known of a pod that does not run, and what the cluster says about it, by topic. Pure."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Flag, auto
+from typing import Any
+
+from watch.containers import Whose, container_statuses, named_image, whose_container, whose_image
+
+JSON = Mapping[str, Any]
+
+# Colours, as servers write them into a log whether or not somebody sees it.
+_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# kubelet 1.35, pkg/kubelet/images/types.go and pkg/kubelet/kuberuntime.
+_PULLING = {
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "RegistryUnavailable",
+    "SignatureValidationFailed",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "ImageInspectError",
+}
+_SAYS_NOTHING = {"CrashLoopBackOff", "PodInitializing", "ContainerCreating", "Completed"}
+_NOT_STARTED = {"StartError", "ContainerCannotRun"}
+_SCHEDULING = {"FailedScheduling", "NotTriggerScaleUp", "FailedScaleUp"}
+_OF_PROBES = {"Unhealthy", "Killing"}
+_OF_THE_POD = {"Evicted", "Preempted", "TaintManagerEviction", "NodeShutdown", "Terminated", "ExceededGracePeriod"}
+_NORMAL_BUT_TOLD = {"NotTriggerScaleUp", "FailedScaleUp", "Preempted", "TaintManagerEviction"}
+
+
+class Topic(Flag):
+    """What a complaint is about."""
+
+    ENGINE = auto()
+    """A container that ran and ended: the server's own words, of its status or its log."""
+    START = auto()
+    """A container or a pod's sandbox that could not be made: its volumes, its network, its user."""
+    PROBE = auto()
+    PULL = auto()
+    SCHEDULING = auto()
+    """The scheduler's and the autoscaler's words."""
+    POD = auto()
+    """The pod as a whole: evicted, preempted, refused by its kubelet."""
+    NODE = auto()
+    """The pod's node: its conditions and events."""
+    ADMISSION = auto()
+    """Whoever makes pods, or the API server that takes none: there is no pod."""
+    ANY = ENGINE | START | PROBE | PULL | SCHEDULING | POD | NODE | ADMISSION
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is known of a pod that does not run.
+
+    Attributes:
+        pod: the pod; empty where there is none.
+        events: those of the pod, its owner and its node, the oldest first.
+        nodes: its node; all nodes while it has none.
+        image_bytes: of the model and its adapters, 0 where that is not known: tells how large a disk is needed.
+        account: the email of the node pool's service account, "" where that is not known.
+        pool: the node pool's key in the settings, "" where that is not known.
+        logs: the last lines that a container of the pod has written, by its name.
+    """
+
+    pod: JSON
+    events: Sequence[JSON] = ()
+    nodes: Sequence[JSON] = ()
+    image_bytes: int = 0
+    account: str = ""
+    pool: str = ""
+    logs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def node_name(self) -> str:
+        """Where the pod is; "" where it has no node."""
+        return str(self.pod.get("spec", {}).get("nodeName") or "")
+
+    @property
+    def node(self) -> JSON | None:
+        """The pod's node, where it is known."""
+        return next((node for node in self.nodes if node["metadata"]["name"] == self.node_name), None)
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """Something that the cluster says.
+
+    Attributes:
+        said_by: who says it, for a person.
+        topic: what it is about.
+        text: `REASON: MESSAGE`, or what a container has written; without colours.
+        whose: whose image or container it is about.
+        container: the container's name; "" for none.
+        image: the image that it names; "" for none.
+    """
+
+    said_by: str
+    topic: Topic
+    text: str
+    whose: Whose = Whose.MODEL
+    container: str = ""
+    image: str = ""
+
+
+def complaints(case: Case) -> Iterator[Complaint]:
+    """What the cluster says about a pod, its statuses first."""
+    pod, status = case.pod, case.pod.get("status", {})
+    for container in container_statuses(pod):
+        yield from _of_container(pod, container)
+    for name, log in case.logs.items():
+        yield Complaint(f"log of {name}", Topic.ENGINE, _plain(log), whose_container(pod, name), name)
+    if status.get("reason") or status.get("message"):
+        yield Complaint("pod", Topic.POD, _plain(_said(status)))
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            yield Complaint("scheduler", Topic.SCHEDULING, _plain(str(condition.get("message", ""))))
+        elif condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            yield Complaint("pod", Topic.POD, _plain(_said(condition)))
+    for event in case.events:
+        # The scheduler's older messages are of nodes as they were; its last word is the condition above.
+        told = event.get("type") == "Warning" and (event.get("reason") != "FailedScheduling" or not status)
+        probed = event.get("reason") == "Killing" and " probe" in str(event.get("message"))
+        if told or probed or event.get("reason") in _NORMAL_BUT_TOLD:
+            yield _of_event(pod, event)
+    yield from _of_node(case)
+
+
+def _of_container(pod: JSON, container: JSON) -> Iterator[Complaint]:
+    name = str(container["name"])
+    for state in (container.get("state") or {}, container.get("lastState") or {}):
+        waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
+        reason = str(waiting.get("reason", ""))
+        if (reason or waiting.get("message")) and reason not in _SAYS_NOTHING:
+            topic = Topic.PULL if reason in _PULLING else Topic.START
+            yield _about(pod, f"container {name}", topic, _said(waiting), name)
+        if ended and (ended.get("exitCode") or ended.get("reason") not in {None, "Completed"}):
+            topic = Topic.START if ended.get("reason") in _NOT_STARTED else Topic.ENGINE
+            said = f"{ended.get('reason', '')} (exit code {ended.get('exitCode')}): {ended.get('message') or ''}"
+            yield Complaint(f"container {name}", topic, _plain(said), whose_container(pod, name), name)
+
+
+def _of_event(pod: JSON, event: JSON) -> Complaint:
+    reason, message = str(event.get("reason", "")), str(event.get("message", ""))
+    involved = str(event.get("involvedObject", {}).get("kind") or "Pod")
+    if reason in _SCHEDULING:
+        topic = Topic.SCHEDULING
+    elif involved == "Node":
+        topic = Topic.NODE
+    elif involved != "Pod" or reason in {"FailedCreate", "Refused"}:
+        topic = Topic.ADMISSION
+    elif reason in _OF_PROBES:
+        topic = Topic.PROBE
+    elif reason in _OF_THE_POD:
+        topic = Topic.POD
+    elif re.search(r"[Ff]ailed to pull|[Pp]ulling image|ErrImage|ImagePull", message) or reason in _PULLING:
+        topic = Topic.PULL
+    else:
+        topic = Topic.START
+    path = re.search(r"\{([\w.-]+)\}$", str(event.get("involvedObject", {}).get("fieldPath", "")))
+    return _about(pod, "event", topic, f"{reason}: {message}", path[1] if path else "")
+
+
+def _of_node(case: Case) -> Iterator[Complaint]:
+    for condition in (case.node or {}).get("status", {}).get("conditions") or ():
+        name, status = str(condition.get("type", "")), condition.get("status")
+        wanted = "True" if name == "Ready" else "False"
+        # What is not known of the others is the node's that has gone, which Ready says.
+        if status != wanted and (name == "Ready" or status == "True"):
+            said = f"{name}={status}: {_said(condition)}"
+            yield Complaint(f"node {case.node_name}", Topic.NODE, _plain(said), Whose.OTHER)
+
+
+def _about(pod: JSON, said_by: str, topic: Topic, text: str, container: str) -> Complaint:
+    image = named_image(text)
+    whose = whose_image(pod, image) if image else None
+    if whose is None:
+        # Without its spec nobody else's image is known.
+        whose = whose_container(pod, container) if container and pod.get("spec") else Whose.MODEL
+    return Complaint(said_by, topic, _plain(text), whose, container, image)
+
+
+def _said(status: JSON) -> str:
+    return f"{status.get('reason', '')}: {status.get('message', '')}".strip(": ")
+
+
+def _plain(text: str) -> str:
+    return _COLOUR.sub("", text)
