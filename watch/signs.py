@@ -3,16 +3,18 @@
 A first sign starts a clock, and only what overcomes the sign stops it: a poll in between, in which the kubelet tries
 once more or a crashing container runs, says nothing. The rules:
 
-- **A pull that cannot succeed** (not found, no right, wrong platform, a name that is none) ends after
+- **A pull that cannot succeed** (by the table: not found, no right, wrong platform; a name that is none) ends after
   `PULL_SECONDS`: the kubelet has tried three times by then (its back-off is 10, 20, 40 s). Any other failure of a pull
   (overload, a broken connection, a name that does not resolve) may pass and ends after `HICCUP_SECONDS`, five tries. A
   pull that is under way (the kubelet's last word is `Pulling`) is never ended: it may be slow.
 - **A container that cannot be made** (a secret or a key that is not there, a command that cannot be run): likewise
   `PULL_SECONDS`.
-- **A crash** alone ends nothing: a server may start before the link to its weights, or before the driver. The third
-  ends the wait, and the second where `CRASH_SECONDS` have passed since the first was seen; both while the container is
-  down, so that an attempt that may succeed is not cut off. Pods that fail as a whole (evicted, refused by the kubelet)
-  count alike.
+- **A crash whose words no restart changes** (the table of causes says which: an argument that the server does not know)
+  ends after `LASTING_SECONDS`, whether or not it tries again meanwhile.
+- **Any other crash** alone ends nothing: a server may start before the link to its weights, or before the driver. The
+  third ends the wait, and the second where `CRASH_SECONDS` have passed since the first was seen; both while the
+  container is down, so that an attempt that may succeed is not cut off. Pods that fail as a whole (evicted, refused by
+  the kubelet) count alike.
 - **No pod, and somebody says why** (the serving object, its Deployment): `COMPLAINT_SECONDS`, since a status may be of
   the time before the change. Pods that are still going make this no sign: `Recreate` waits for them.
 - **No pod, and nobody says anything**: `SILENCE_SECONDS`, then no controller is at work.
@@ -20,19 +22,21 @@ once more or a crashing container runs, says nothing. The rules:
   `TriggeredScaleUp`): `NODE_SECONDS`. Without a word of an autoscaler a node may come: that lasts until the timeout.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from watch.causes import short
+from watch.complaints import Case, Topic, complaints
 from watch.containers import container_statuses
+from watch.table import is_lasting
 
 JSON = Mapping[str, Any]
 
 PULL_SECONDS = 45.0
 HICCUP_SECONDS = 110.0
 CRASH_SECONDS = 30.0
+LASTING_SECONDS = 5.0
 COMPLAINT_SECONDS = 30.0
 SILENCE_SECONDS = 120.0
 NODE_SECONDS = 120.0
@@ -50,10 +54,6 @@ _START = frozenset(
         "PostStartHookError",
         "RunContainerError",
     }
-)
-_FINAL = re.compile(
-    r"not found|manifest unknown|\b40[134]\b|denied|[Uu]nauthorized|[Ff]orbidden|authorization failed|no basic auth"
-    r"|insufficient_scope|no match for platform|invalid reference|has no such image"
 )
 _PULL_EVENTS = ("Pulling", "Failed", "BackOff", "Pulled")
 
@@ -157,11 +157,12 @@ def _of_pod(pod: JSON, events: Sequence[JSON]) -> Iterator[_Sign]:
         if reason in _START | _HOPELESS:
             yield _Sign((*key, "start"), PULL_SECONDS, f"{where}: it keeps failing ({reason})")
         elif reason in _PULL and not is_pulling(pod, events):
-            final = _is_final(pod, str(waiting.get("message", "")), events)
-            patience = PULL_SECONDS if final else HICCUP_SECONDS
+            patience = PULL_SECONDS if _pull_lasts(pod, status["name"], events) else HICCUP_SECONDS
             yield _Sign((*key, "start"), patience, f"{where}: its pull keeps failing ({reason})")
         crashes = _crashed(status, pod)
         yield from _crashes((*key, "crash"), crashes, f"{where}: it keeps failing ({crashes} crashes)")
+        if not status.get("ready") and _crash_lasts(pod, status["name"]):
+            yield _Sign((*key, "crash", "lasting"), LASTING_SECONDS, f"{where}: it failed, as it will again")
 
 
 def _crashes(key: tuple[str, ...], number: int, evidence: str) -> Iterator[_Sign]:
@@ -185,10 +186,16 @@ def _has_ended(status: JSON) -> bool:
     return bool((status.get("state") or {}).get("terminated") or status.get("restartCount") or status.get("lastState"))
 
 
-def _is_final(pod: JSON, said: str, events: Sequence[JSON]) -> bool:
-    """Whether any word about a pod's failing pull is one that no repetition changes."""
-    failures = [str(event.get("message", "")) for event in _of(pod, events) if event.get("reason") == "Failed"]
-    return any(_FINAL.search(text) for text in (said, *failures[-1:]))
+def _pull_lasts(pod: JSON, container: str, events: Sequence[JSON]) -> bool:
+    """Whether the last words about a container's failing pull are ones that no repetition changes."""
+    said = [one for one in complaints(Case(pod, _of(pod, events))) if one.topic is Topic.PULL]
+    told = [one for one in said if one.said_by == "event"]
+    return any(map(is_lasting, [*(one for one in said if one.container == container), *told[-1:]]))
+
+
+def _crash_lasts(pod: JSON, container: str) -> bool:
+    said = (one for one in complaints(Case(pod)) if one.topic is Topic.ENGINE and one.container == container)
+    return any(map(is_lasting, said))
 
 
 def _lasting(look: Look) -> Iterator[tuple[str, ...]]:
@@ -200,6 +207,7 @@ def _lasting(look: Look) -> Iterator[tuple[str, ...]]:
                 yield (*key, "start")
             if not status.get("ready"):
                 yield (*key, "crash")
+                yield (*key, "crash", "lasting")
 
 
 def _of(pod: JSON, events: Sequence[JSON]) -> list[JSON]:

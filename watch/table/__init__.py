@@ -1,5 +1,11 @@
 """The table of causes: one row a cause, in order of likelihood, by whose words they are read."""
 
+from watch.complaints import Complaint
 from watch.table import admission, engine, places, pulls
 
 ROWS = (*admission.ROWS, *pulls.ROWS, *engine.ROWS, *places.ROWS)
+
+
+def is_lasting(complaint: Complaint) -> bool:
+    """Whether a complaint is one that no repetition ends."""
+    return any(row.lasting and row.match(complaint) for row in ROWS)

@@ -12,6 +12,7 @@ ROWS = (
         "{grant}",
         "tests/watch/statuses/forbidden-artifact-registry.json",
         Topic.PULL,
+        lasting=True,
     ),
     Row(
         "pull-unauthorized",
@@ -20,6 +21,7 @@ ROWS = (
         "(`pulumi config set --secret`) and `pulumi up`; with KubeAI then delete the failed pods",
         "tests/watch/statuses/no-credentials.json",
         Topic.PULL,
+        lasting=True,
     ),
     Row(
         "wrong-platform",
@@ -27,6 +29,7 @@ ROWS = (
         "the image was built for another architecture than the node's: build it for that of the node "
         "(`models.NAME.platform`: linux/amd64 if nothing is said, linux/arm64 for Arm)",
         "tests/watch/statuses/wrong-platform.json",
+        lasting=True,
         hides=("digest-not-found",),
     ),
     Row(
@@ -36,6 +39,7 @@ ROWS = (
         "whether a cleanup policy without a keep rule for tags digest-… deleted it",
         "tests/watch/statuses/digest-not-found.json",
         Topic.PULL,
+        lasting=True,
     ),
     Row(
         "registry-unreachable",

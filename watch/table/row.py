@@ -23,6 +23,7 @@ class Row:
         source: the public report, document or source file that the words are from.
         topic: of the complaints that are asked.
         whose: whose image or container they are about.
+        lasting: whether no repetition changes it: neither another pull nor a restart, so that a wait for it is over.
         hides: codes of causes that only follow from this one.
     """
 
@@ -32,6 +33,7 @@ class Row:
     source: str
     topic: Topic = Topic.ANY
     whose: Whose = Whose.ANY
+    lasting: bool = False
     hides: tuple[str, ...] = ()
 
     @cached_property
