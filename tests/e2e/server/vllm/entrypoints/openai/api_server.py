@@ -140,6 +140,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--max-model-len", type=int)
     parser.add_argument("--cache-mib", type=int, default=0, help="what the server writes to its own disk")
     parser.add_argument("--answer-seconds", type=float, default=0.0, help="how long an answer takes")
+    parser.add_argument("--memory-mib", type=int, default=0, help="what the server takes of its memory")
+    parser.add_argument("--start-seconds", type=float, default=0.0, help="how long the start takes")
+    parser.add_argument("--fail", default="", help="the last words of a server that ends at its start")
     parser.add_argument("--enable-lora", action="store_true")
     parser.add_argument("--lora-modules", nargs="+", default=[])
     parser.add_argument("--max-loras", type=int, default=1)
@@ -147,6 +150,11 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     if not (options.model / "config.json").is_file() or not any(options.model.glob("*.safetensors")):
         sys.exit(f"{options.model} holds no model: {sorted(options.model.glob('*'))}")
+    if options.fail:
+        # The process that is asked says last that another one has failed, as vLLM's does.
+        sys.exit(f"{options.fail}\nRuntimeError: Engine core initialization failed. See root cause above.")
+    taken = bytearray(b"x") * (options.memory_mib << 20)
+    time.sleep(options.start_seconds)
     modules = options.lora_modules if options.enable_lora else []
     adapters = _adapters(modules, options.max_loras, options.max_lora_rank)
     Path("/tmp/cache").write_bytes(bytes(options.cache_mib << 20))  # noqa: S108 - the container's own
@@ -154,6 +162,7 @@ def main(arguments: Sequence[str]) -> None:
         "served_name": options.served_model_name,
         "weights": {options.served_model_name: fingerprint(options.model), **adapters},
         "answer_seconds": options.answer_seconds,
+        "taken": taken,
     }
     handler = type("Handler", (_Handler,), known)
     # As the first process of its container it would otherwise ignore the request to end.
