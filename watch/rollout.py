@@ -21,7 +21,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 import httpx
@@ -29,12 +29,14 @@ from pydantic import ValidationError
 
 from oci_model_serving.errors import InputError, OmsError
 from oci_model_serving.outputs import ModelOutput
+from oci_model_serving.reference import split
 from watch.causes import NotHeldError, said, short, unlike
-from watch.containers import container_statuses
+from watch.containers import container_statuses, named_image
 from watch.controllers import complaint_of, controller_of
 from watch.kube import JSON, ApiError, KubeApi
 from watch.pods import events_of, find_causes, is_of_revision, is_ready, object_path, pods_of
-from watch.signs import Look, Signs, autoscaler_words, is_over, is_pulling, unschedulable
+from watch.pulling import PullProgress
+from watch.signs import Look, Signs, autoscaler_words, is_over, pulling, unschedulable
 from watch.waiting import LateError, Progress, Tell, wait_for
 
 _EVENTS_SECONDS = 5.0
@@ -96,6 +98,8 @@ class _Rollout:
         self._served: list[JSON] = []
         self._events: list[JSON] = []
         self._events_at = -_EVENTS_SECONDS
+        self._progress = PullProgress(api)
+        self._pulled: dict[str, str] = {}
         self._complaint = ""
         self._state = "asking for its pods"
 
@@ -127,6 +131,7 @@ class _Rollout:
             return None if earlier and model.serving.platform.counts_going else ready
         if now - self._events_at >= _EVENTS_SECONDS:
             self._events, self._events_at = events_of(self._api, model, self._pods), now
+            self._pulled = dict(self._pulls())
         live = [pod for pod in self._pods if not is_over(pod)]
         self._complaint = "" if live or going else complaint_of(self._api, model, self._events)
         self._state = f"{len(ready)} of {model.replicas}, {self._told(live, len(going))}"
@@ -139,7 +144,17 @@ class _Rollout:
     def _told(self, live: Sequence[JSON], going: int) -> str:
         if not live:
             return short(self._complaint) or (f"{going} earlier pods are still going" if going else "no pod yet")
-        return "; ".join(f"{pod['metadata']['name']} {_stage(pod, self._events)}" for pod in live if not is_ready(pod))
+        names = [(pod, pod["metadata"]["name"]) for pod in live if not is_ready(pod)]
+        return "; ".join(f"{name} {self._pulled.get(name) or _stage(pod, self._events)}" for pod, name in names)
+
+    def _pulls(self) -> Iterator[tuple[str, str]]:
+        """How far the pulls of the model's image have come, by the names of their pods."""
+        repository, size = self._model.reference.repository, self._model.size_bytes
+        for pod in self._pods:
+            image = named_image(pulling(pod, self._events))
+            if image and split(image)[0] == repository:
+                far = self._progress.told(pod["spec"]["nodeName"], size)
+                yield pod["metadata"]["name"], f"is pulling {short(image, 120)}{f': {far}' if far else ''}"
 
     def _telling(self, tell: Tell) -> Tell:
         def told(line: str) -> None:
@@ -196,9 +211,9 @@ def _stage(pod: JSON, events: Sequence[JSON]) -> str:
         words = autoscaler_words(pod, events)
         heard = short(str(words[-1].get("message", "")), 120) if words else "no autoscaler has said anything yet"
         return f"has no node: {short(refused, 120)} [{heard}]"
-    if is_pulling(pod, events):
-        pulling = [event for event in events if event.get("reason") == "Pulling"]
-        return f"is pulling: {short(str(pulling[-1].get('message', '')), 120)}"
+    pull = pulling(pod, events)
+    if pull:
+        return f"is pulling: {short(pull, 120)}"
     for status in container_statuses(pod):
         state = status.get("state") or {}
         waiting = state.get("waiting") or {}

@@ -118,12 +118,12 @@ def unschedulable(pod: JSON) -> str:
     return ""
 
 
-def is_pulling(pod: JSON, events: Sequence[JSON]) -> bool:
-    """Whether the kubelet's last word about a pod's images is that it pulls one."""
+def pulling(pod: JSON, events: Sequence[JSON]) -> str:
+    """What the kubelet says of a pull that is under way; "" where its last word about the pod's images is another."""
     said = [event for event in _of(pod, events) if event.get("reason") in _PULL_EVENTS]
     # Within one second the failure comes after the pull.
     last = max(said, key=lambda event: (_time(event), event["reason"] != "Pulling"), default=None)
-    return last is not None and last["reason"] == "Pulling"
+    return str(last.get("message") or "Pulling") if last is not None and last["reason"] == "Pulling" else ""
 
 
 def is_over(pod: JSON) -> bool:
@@ -156,7 +156,7 @@ def _of_pod(pod: JSON, events: Sequence[JSON]) -> Iterator[_Sign]:
         key = (_uid(pod), status["name"])
         if reason in _START | _HOPELESS:
             yield _Sign((*key, "start"), PULL_SECONDS, f"{where}: it keeps failing ({reason})")
-        elif reason in _PULL and not is_pulling(pod, events):
+        elif reason in _PULL and not pulling(pod, events):
             patience = PULL_SECONDS if _pull_lasts(pod, status["name"], events) else HICCUP_SECONDS
             yield _Sign((*key, "start"), patience, f"{where}: its pull keeps failing ({reason})")
         crashes = _crashed(status, pod)

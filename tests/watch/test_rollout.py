@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from oci_model_serving.errors import InputError
-from tests.recorded_api import RecordedApi
+from tests.recorded_api import RecordedApi, forbidden
 from tests.smoke import stacks
-from watch import rollout, signs, waiting
+from watch import pulling, rollout, signs, waiting
 from watch.causes import NotHeldError
 from watch.kube import KubeApi
 
@@ -304,3 +304,41 @@ def test_progress_says_how_far_a_pod_has_come(
     rollout.wait_for_pods(api, stacks.model("native").output, timeout=3600, tell=lines.append)
 
     assert told in lines[0]
+
+
+def test_a_slow_pull_tells_how_much_the_nodes_disk_has_taken(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulling, "_ASK_SECONDS", 0.0)
+    served = stacks.model("native").output
+    body = pod("native", ready=False)
+    body["spec"]["nodeName"] = "n-1"
+    put(cluster, "native", body)
+    said = {
+        "reason": "Pulling",
+        "type": "Normal",
+        "message": f'Pulling image "{served.image}"',
+        "involvedObject": {"kind": "Pod", "name": body["metadata"]["name"]},
+        "metadata": {"name": "e"},
+    }
+    cluster.objects[f"/api/v1/namespaces/{served.namespace}/events/e"] = said
+    summary = {"node": {"runtime": {"imageFs": {"availableBytes": 90_000_000_000}}}}
+    cluster.objects["/api/v1/nodes/n-1/proxy/stats/summary"] = summary
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        summary["node"]["runtime"]["imageFs"]["availableBytes"] = 60_000_000_000
+        if "30.0 of about" in line:
+            body["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
+
+    rollout.wait_for_pods(api, served, timeout=30, tell=tell)
+
+    total = 2 * served.size_bytes / 1e9
+    assert any(f"30.0 of about {total:.1f} GB written to the node's disk" in line for line in told)
+
+
+def test_a_pull_is_told_without_figures_where_nodes_may_not_be_asked(api: KubeApi, cluster: RecordedApi) -> None:
+    cluster.answers["GET", "/api/v1/nodes/n-1/proxy/stats/summary"] = forbidden("nodes")
+
+    assert pulling.PullProgress(api).told("n-1", 1) == ""
