@@ -54,10 +54,11 @@ format: $(VENV)/.dev ## Format the code
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
 
-docs: $(VENV)/.dev ## Write settings, models, cold starts and the schema in docs/ anew
+docs: $(VENV)/.dev ## Write settings, models, cold starts, causes and the schema in docs/ anew
 	$(RUN) -m tests.docs.settings_page
 	$(RUN) -m tests.docs.models_page
 	$(RUN) -m tests.docs.cold_start_table
+	$(RUN) -m tests.docs.causes_page
 	$(OMS) schema | $(RUN) -m json.tool --no-ensure-ascii > docs/stack.schema.json
 
 plans: $(VENV)/.dev ## Write the plans of dev and prod anew (tests/plans/*.json)
