@@ -21,13 +21,15 @@ ROOMS = {
 
 TOP = """# Causes
 
-What `pulumi up`, `oms check`, `oms resume` and `oms coldstart` say when a model's pods do not start: {count} causes, read from statuses,
-events and the last lines of the containers' logs. A name is stable, for scripts that read `--json` (`causes[].code`). Where several
-causes show, the likeliest is first; what only follows from another is left out. What no cause is known for is told in the
-cluster's own words, as `unknown`, and a server that ends without a known reason as `crash-CONTAINER`.
+What `pulumi up`, `oms check`, `oms resume` and `oms coldstart` say when a model's pods do not start: {count} causes,
+read from statuses, events and the last lines of the containers' logs. A name is stable, for scripts that read `--json`
+(`causes[].code`). Where several causes show, the likeliest is first; what only follows from another is left out. What
+no cause is known for is told in the cluster's own words, as `unknown`, and a server that ends without a known reason as
+`crash-CONTAINER`.
 
-In a remedy `{{name}}` stands for what the message or the case says: the pool, the repository, the length that fits. {states} recorded
-states hold the table in tests ({public} of them from public reports, whose addresses are in their files).
+In a remedy `{{name}}` stands for what the message or the case says: the pool, the repository, the length that fits.
+{states} recorded states hold the table in tests ({public} of them from public reports, whose addresses are in their
+files).
 """
 SECTION = """
 ## {title}
