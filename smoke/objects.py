@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from oci_model_serving.delivery import KSERVE
+from oci_model_serving.delivery import KSERVE, KUBEAI
 from oci_model_serving.outputs import ModelOutput, StackOutputs
 from smoke.checks import NotRunError
 from smoke.manifests import RUNTIME_API, RUNTIME_NAME
@@ -16,6 +16,11 @@ from watch.pods import object_path
 _AGAIN = "`pulumi up --refresh` makes it again"
 _GATEWAY_API = "gateway.networking.k8s.io/v1"
 _GKE_API = "networking.gke.io/v1"
+_WEBHOOK = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/inferenceservice.serving.kserve.io"
+"""Where KServe puts the weights into pods: fixed in its chart (v0.19 and v0.20)."""
+_CHARTS = {KSERVE.name: "kserve-resources", KUBEAI.name: "kubeai"}
+"""The release that holds each platform's controller: called as its chart (`components/serving/charts.py`)."""
+_PRIORITY = "/apis/scheduling.k8s.io/v1/priorityclasses"
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ def check_objects(api: KubeApi, outputs: StackOutputs, model: ModelOutput) -> st
         name = f"{row.kind} {row.path.rpartition('/')[2]}"
         try:
             if api.find(row.path) is None:
-                told = f"there is no {name} in {model.namespace}: {row.without}"
+                where = model.namespace if "/namespaces/" in row.path else "the cluster"
+                told = f"there is no {name} in {where}: {row.without}"
                 causes.append(Cause(f"missing-{row.kind.lower()}", told, row.remedy))
             else:
                 there.append(row.kind)
@@ -75,7 +81,7 @@ def check_controller(api: KubeApi, outputs: StackOutputs, model: ModelOutput) ->
     if not found:
         raise NotHeldError(
             f"the controller of {model.platform} is not in the cluster",
-            "`pulumi up --refresh` installs it again; what the model's status says is of before",
+            f"{_by_chart(model, namespace)}; what the model's status says is of before",
         )
     running = next(filter(is_available, found), None)
     if running is None:
@@ -89,15 +95,35 @@ def check_controller(api: KubeApi, outputs: StackOutputs, model: ModelOutput) ->
     return f"Deployment {running['metadata']['namespace']}/{running['metadata']['name']} is available"
 
 
+def _by_chart(model: ModelOutput, namespace: str) -> str:
+    """How what a chart has made comes back: the engine keeps the release, and does not look at what is in it."""
+    chart, where = _CHARTS[model.platform], namespace or "NAMESPACE"
+    return (
+        f"`helm get manifest {chart} -n {where} | kubectl apply -n {where} --server-side --force-conflicts -f -` "
+        "brings back what the chart makes; a release that is gone as a whole `pulumi up --refresh` installs again"
+    )
+
+
 def _rows(outputs: StackOutputs, model: ModelOutput, found: JSON) -> Iterator[_Row]:
-    name, namespace = model.name, model.namespace
+    name, namespace, spec = model.name, model.namespace, found.get("spec") or {}
+    platform = outputs.platforms.get(model.platform)
+    chart = _by_chart(model, platform.namespace if platform else "")
     policy = namespaced("networking.k8s.io/v1", namespace, "networkpolicies", name)
     yield _Row("NetworkPolicy", policy, "nothing but the server's own settings keeps its pods from the internet")
     if model.serving.platform is not KSERVE:
         service = namespaced("v1", namespace, "services", "kubeai")
-        yield _Row("Service", service, "nothing answers at the model's URL")
+        yield _Row("Service", service, "nothing answers at the model's URL", chart)
+        for secret in sorted({one["secretRef"]["name"] for one in spec.get("envFrom") or () if "secretRef" in one}):
+            yield _secret(namespace, secret)
+        yield from _of_priority(spec)
         return
-    predictor = (found.get("spec") or {}).get("predictor") or {}
+    yield _Row("MutatingWebhookConfiguration", _WEBHOOK, "new pods come without the weights", chart)
+    predictor = spec.get("predictor") or {}
+    yield from _of_priority(predictor)
+    env = (one.get("valueFrom") or {} for one in (predictor.get("model") or {}).get("env") or ())
+    references = [one["secretKeyRef"] for one in env if "secretKeyRef" in one]
+    for secret in sorted({one["name"] for one in references if not one.get("optional")}):
+        yield _secret(namespace, secret)
     runtime = (predictor.get("model") or {}).get("runtime") or RUNTIME_NAME
     path = namespaced(RUNTIME_API, namespace, "servingruntimes", runtime)
     yield _Row("ServingRuntime", path, "no new pod can be made")
@@ -109,7 +135,6 @@ def _rows(outputs: StackOutputs, model: ModelOutput, found: JSON) -> Iterator[_R
     yield _Row("Service", path, "nothing answers at the model's URL", repaired)
     path = namespaced("policy/v1", namespace, "poddisruptionbudgets", name)
     yield _Row("PodDisruptionBudget", path, "a node's drain may take all pods at once")
-    platform = outputs.platforms.get(model.platform)
     gateway = platform.gateway if platform else "none"
     if gateway == "none":
         return
@@ -120,3 +145,18 @@ def _rows(outputs: StackOutputs, model: ModelOutput, found: JSON) -> Iterator[_R
         yield _Row("GCPBackendPolicy", path, "the load balancer cuts generations after 30 s")
         path = namespaced(_GKE_API, namespace, "healthcheckpolicies", name)
         yield _Row("HealthCheckPolicy", path, "the load balancer asks / for health, and sends no requests")
+
+
+def _secret(namespace: str, name: str) -> _Row:
+    path = namespaced("v1", namespace, "secrets", name)
+    remedy = (
+        "`pulumi up --refresh` makes that of `models.NAME.secretEnv` again; one that `models.NAME.env` names is yours"
+    )
+    return _Row("Secret", path, "no new pod can start", remedy)
+
+
+def _of_priority(spec: JSON) -> Iterator[_Row]:
+    name = spec.get("priorityClassName")
+    if name:
+        remedy = "make it (`kubectl create priorityclass`), or change `models.NAME.priorityClass`"
+        yield _Row("PriorityClass", f"{_PRIORITY}/{name}", "no new pod can be made", remedy)

@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from enum import Flag, auto
 from typing import Any
 
-from watch.containers import Whose, container_statuses, named_image, whose_container, whose_image
+from watch.containers import (
+    Whose,
+    all_image_volumes,
+    container_statuses,
+    containers_of,
+    named_image,
+    whose_container,
+    whose_image,
+)
 
 JSON = Mapping[str, Any]
 
@@ -119,6 +127,8 @@ def complaints(case: Case) -> Iterator[Complaint]:
         elif condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
             yield Complaint("pod", Topic.POD, _plain(_said(condition)))
     for event in case.events:
+        if _is_of_another(pod, event):
+            continue
         # The scheduler's older messages are of nodes as they were; its last word is the condition above.
         told = event.get("type") == "Warning" and (event.get("reason") != "FailedScheduling" or not status)
         probed = event.get("reason") == "Killing" and " probe" in str(event.get("message"))
@@ -162,6 +172,19 @@ def _of_event(pod: JSON, event: JSON) -> Complaint:
     return _about(pod, "event", topic, f"{reason}: {message}", path[1] if path else "")
 
 
+def _is_of_another(pod: JSON, event: JSON) -> bool:
+    """Whether an event is about an earlier pod of the same name: kept for an hour, told before this one was made."""
+    involved, metadata = event.get("involvedObject") or {}, pod.get("metadata") or {}
+    told, made = (
+        str(event.get("lastTimestamp") or event.get("eventTime") or ""),
+        str(metadata.get("creationTimestamp") or ""),
+    )
+    if involved.get("kind") != "Pod" or involved.get("name") != metadata.get("name"):
+        return False
+    # Both are of the same zone, to the second at least.
+    return bool(told and made and told[:19] < made[:19])
+
+
 def _of_node(case: Case) -> Iterator[Complaint]:
     for condition in (case.node or {}).get("status", {}).get("conditions") or ():
         name, status = str(condition.get("type", "")), condition.get("status")
@@ -176,8 +199,11 @@ def _about(pod: JSON, said_by: str, topic: Topic, text: str, container: str) -> 
     image = named_image(text)
     whose = whose_image(pod, image) if image else None
     if whose is None:
-        # Without its spec nobody else's image is known.
-        whose = whose_container(pod, container) if container and pod.get("spec") else Whose.MODEL
+        # Without its spec nobody else's image is known; with it, one that it does not name is the sandbox's.
+        unknown = Whose.OTHER if image and pod.get("spec") else Whose.MODEL
+        whose = whose_container(pod, container) if container and pod.get("spec") else unknown
+    if not image and topic is Topic.PULL and not all_image_volumes(pod):
+        image = str(containers_of(pod).get(container, {}).get("image", ""))
     return Complaint(said_by, topic, _plain(text), whose, container, image)
 
 

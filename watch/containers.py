@@ -15,8 +15,9 @@ SOURCE_ANNOTATION = "internal.serving.kserve.io/storage-initializer-sourceuri"
 MODELCAR = "modelcar"
 STORAGE_INITIALIZER = "storage-initializer"
 _SERVERS = {KSERVE.container, KUBEAI.container}
-_QUOTED = re.compile(r'\\?"([A-Za-z0-9][^"\\\s]*/[^"\\\s]+)\\?"')
+_QUOTED = re.compile(r'\\?"(?!https?:|application/)([A-Za-z0-9][^"\\\s]*/[^"\\\s]+)\\?"')
 _OF_A_REQUEST = re.compile(r"https?://([^/\s\"]+)/v2/(\S+?)/(?:manifests|blobs)/")
+_DOCKER_HUB = ("index.docker.io", "registry-1.docker.io")
 
 
 class Whose(Flag):
@@ -86,13 +87,30 @@ def named_image(text: str) -> str:
 
 def whose_image(pod: JSON, image: str) -> Whose | None:
     """Whose an image is, by its repository; None where the pod has none of that repository."""
-    repository = split(image)[0]
+    repository = repository_of(image)
     for name, volume in all_image_volumes(pod):
-        if split(str(volume.get("reference", "")))[0] == repository:
+        if repository_of(str(volume.get("reference", ""))) == repository:
             return Whose.ADAPTER if name.startswith(ADAPTER_VOLUME) else Whose.MODEL
-    if repository and split(source_of(pod).partition("://")[2])[0] == repository:
+    if repository and repository_of(source_of(pod).partition("://")[2]) == repository:
         return Whose.MODEL
     for name, container in containers_of(pod).items():
-        if split(str(container.get("image", "")))[0] == repository:
+        if repository_of(str(container.get("image", ""))) == repository:
             return whose_container(pod, name)
     return None
+
+
+def repository_of(image: str) -> str:
+    """The repository of an image as a runtime asks for it: `nginx` is `docker.io/library/nginx`; "" of no image.
+
+    So does containerd name images in its messages, however a pod's spec spells them (distribution/reference).
+    """
+    name = split(image)[0]
+    host, slash, path = name.partition("/")
+    if slash and (host == "localhost" or "." in host or ":" in host):
+        if host in _DOCKER_HUB:
+            host = "docker.io"
+        return f"{host}/library/{path}" if host == "docker.io" and "/" not in path else f"{host}/{path}"
+    if slash:
+        return f"docker.io/{name}"
+    short = name.partition(":")[0]
+    return f"docker.io/library/{short}" if short else ""

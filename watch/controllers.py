@@ -1,15 +1,22 @@
-"""What is said of a model while it has no pod: by the object that serves it, by KServe's Deployment, by a controller.
+"""What is said of a model while it has no pod: by the object that serves it, by what makes its pods, by a controller.
 
 KServe writes into `status.modelStatus` and the condition `PredictorReady` (v0.20.0,
-pkg/apis/serving/v1beta1/inference_service_status.go), and warns in events of the object; a ReplicaSet that may not make
-pods is the Deployment's condition `ReplicaFailure`, which goes when it may. KubeAI writes the number of replicas only
-(internal/modelcontroller/model_controller.go, 0.23.2): its refusals are in its log alone.
+pkg/apis/serving/v1beta1/inference_service_status.go), and warns in events of the object. A ReplicaSet that may not make
+pods warns in events of its own, and is the Deployment's condition `ReplicaFailure`, which goes when it may; Knative's
+Deployments have names of their own, and there the events are all. KubeAI writes the number of replicas only
+(internal/modelcontroller/model_controller.go, 0.23.2): its refusals are in its log alone, whose lines of errors end in
+a JSON object with the model's name (kubeai-project/kubeai#236).
 """
 
+import re
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
+import httpx
+
 from oci_model_serving.delivery import KSERVE, KUBEAI
+from oci_model_serving.foreign import read_json
 from oci_model_serving.outputs import ModelOutput
 from watch.causes import short
 from watch.kube import JSON, ApiError, KubeApi, namespaced
@@ -18,8 +25,11 @@ from watch.pods import is_paused, object_path
 CONTROLLERS = {KSERVE.name: "kserve-controller-manager", KUBEAI.name: "kubeai"}
 """The Deployment of each platform's controller: fixed in KServe's chart, the release's name in KubeAI's."""
 _FAILED = {"InvalidSpec", "BlockedByFailedLoad"}
-# A Deployment without a pod says this from its first moment on.
-_USUAL = {"MinimumReplicasUnavailable", ""}
+# A Deployment without a pod says the first from its first moment on; the others say that it has taken long, not why.
+_USUAL = {"MinimumReplicasUnavailable", "ProgressDeadlineExceeded", "RevisionMissing", ""}
+# A controller is told so by the API server every now and then, and does it again.
+_AGAIN = re.compile(r"the object has been modified|already exists")
+_LOG = {"tailLines": "500", "limitBytes": str(1 << 18)}
 
 
 def complaint_of(api: KubeApi, model: ModelOutput, events: list[JSON]) -> str:
@@ -36,12 +46,12 @@ def complaint_of(api: KubeApi, model: ModelOutput, events: list[JSON]) -> str:
         return f"there is no {platform.plural}/{model.name} in {model.namespace}"
     if is_paused(found, model):
         return f"{platform.kind} {model.name} is paused"
-    said = _of_object(found, events)
-    if not said and platform is KSERVE:
-        said = _of_deployment(
-            api.find(namespaced("apps/v1", model.namespace, "deployments", f"{model.name}-predictor"))
-        )
-    return said
+    said = _of_object(found, events) or _of_sets(events)
+    if said:
+        return said
+    if platform is KUBEAI:
+        return _of_log(api, model, _changed(found))
+    return _of_deployment(api.find(namespaced("apps/v1", model.namespace, "deployments", f"{model.name}-predictor")))
 
 
 def controller_of(api: KubeApi, model: ModelOutput, namespace: str = "") -> str:
@@ -107,10 +117,51 @@ def _of_object(found: JSON, events: list[JSON]) -> str:
     return f"{warnings[-1].get('reason', '')}: {warnings[-1].get('message', '')}" if warnings else ""
 
 
+def _of_sets(events: list[JSON]) -> str:
+    """What ReplicaSets say against pods, where that is their last word."""
+    words = [event for event in events if event["involvedObject"].get("kind") == "ReplicaSet"]
+    last = {str(event["involvedObject"].get("name")): event for event in words}
+    refused = [event for event in last.values() if event.get("reason") == "FailedCreate"]
+    return f"FailedCreate: {refused[-1].get('message', '')}" if refused else ""
+
+
+def _of_log(api: KubeApi, model: ModelOutput, since: str) -> str:
+    """The last error that KubeAI's log has of a model since its object was changed; "" where it may not be read."""
+    try:
+        errors = list(_errors(api, model, since))
+    except (ApiError, httpx.TransportError):
+        return ""  # the log is a help: what stands in the way of reading it is no failure of the model
+    return f"{KUBEAI.name}: {errors[-1]}" if errors and not _AGAIN.search(errors[-1]) else ""
+
+
+def _errors(api: KubeApi, model: ModelOutput, since: str) -> Iterator[str]:
+    of = {**_LOG, **({"sinceTime": since} if since else {})}
+    for deployment in controllers(api, KUBEAI.name, model.namespace):
+        labels = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+        selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+        path = namespaced("v1", model.namespace, "pods")
+        for pod in api.items(path, labelSelector=selector) if selector else ():
+            container = pod["spec"]["containers"][0]["name"]
+            log = api.text(f"{path}/{pod['metadata']['name']}/log", container=container, **of)
+            for line in log.splitlines():
+                error = _error_of(line, model.name)
+                if error:
+                    yield error
+
+
+def _error_of(line: str, name: str) -> str:
+    try:
+        told = read_json(line[line.index("{") :])
+    except ValueError:
+        return ""
+    mine = isinstance(told, dict) and told.get("name") == name
+    return str(told.get("error") or "") if mine else ""
+
+
 def _of_deployment(deployment: JSON | None) -> str:
     for kind, status in (("ReplicaFailure", "True"), ("Progressing", "False")):
         condition = _condition(deployment or {}, kind)
-        if condition.get("status") == status:
+        if condition.get("status") == status and condition.get("reason") not in _USUAL:
             return f"{condition.get('reason', kind)}: {condition.get('message', '')}"
     return ""
 

@@ -18,15 +18,20 @@ from watch.containers import (
     container_statuses,
     containers_of,
     image_volumes,
+    repository_of,
     source_of,
 )
 from watch.facts import fill
 from watch.table import ROWS
+from watch.table.row import Row
 
 JSON = Mapping[str, Any]
 
 IMAGE_VOLUME_CONTAINERD = (2, 1)
 """containerd mounts image volumes from 2.1.0 on (release notes of containerd 2.1)."""
+_LAST = {row.code for row in ROWS if row.last}
+_GVISOR = "gvisor"
+"""The RuntimeClass of GKE Sandbox (GKE documentation, "Harden workload isolation with GKE Sandbox")."""
 _LINES = 4
 _LINE_CHARACTERS = 300
 
@@ -34,19 +39,24 @@ _LINE_CHARACTERS = 300
 def diagnose(case: Case) -> list[Cause]:
     """Return the causes that the recorded state shows, in order of likelihood; none when it shows no trouble."""
     said = list(complaints(case))
+    seen = [(row, complaint, match) for row in ROWS for complaint in said if (match := row.match(complaint))]
+    codes = {row.code for row, _, _ in seen}
+    seen = [one for one in seen if not one[0].beside or codes & set(one[0].beside)]
     causes: dict[str, Cause] = {}
-    hidden: set[str] = set()
-    for row in ROWS:
-        for complaint in said:
-            match = row.match(complaint)
-            if match and row.code not in causes:
-                told = fill(row.remedy, match.groupdict(), case, complaint)
-                causes[row.code] = Cause(row.code, f"{complaint.said_by}: {_around(match)}", told)
-                hidden.update(row.hides)
-    for cause in (*_spec_causes(case), *_node_causes(case)):
+    for row, complaint, match in seen:
+        if row.code not in causes and not any(_hides(other, about, row, complaint) for other, about, _ in seen):
+            told = fill(row.remedy, match.groupdict(), case, complaint)
+            causes[row.code] = Cause(row.code, f"{complaint.said_by}: {_around(match)}", told)
+    for cause in (*_spec_causes(case), *_sandbox_causes(case), *_node_causes(case)):
         causes.setdefault(cause.code, cause)
-    found = [cause for code, cause in causes.items() if code not in hidden]
+    found = [cause for code, cause in causes.items() if code not in _LAST] or list(causes.values())
     return found or list(_crashes(case)) or list(_unknown(case, said))
+
+
+def _hides(row: Row, complaint: Complaint, other: Row, about: Complaint) -> bool:
+    """Whether one cause explains another away; not where the two are about different images."""
+    images = {repository_of(image) for image in (complaint.image, about.image) if image}
+    return other.code in row.hides and len(images) < 2
 
 
 def empty_mount(path: str, node: JSON | None) -> Cause:
@@ -99,6 +109,17 @@ def _spec_causes(case: Case) -> Iterator[Cause]:
             "KServe's Pod webhook did not see the pod, or modelcar is switched off: check enableModelcar, the "
             "MutatingWebhookConfiguration inferenceservice.serving.kserve.io, and that the namespace has no label "
             "`control-plane`; then delete the pod",
+        )
+
+
+def _sandbox_causes(case: Case) -> Iterator[Cause]:
+    """Find image volumes of a pod that runs in gVisor, which brings none into its sandbox (google/gvisor #14471)."""
+    if case.pod.get("spec", {}).get("runtimeClassName") == _GVISOR and all_image_volumes(case.pod):
+        yield Cause(
+            "image-volume-sandbox",
+            f"the pod runs in the sandbox {_GVISOR}, and mounts images as volumes",
+            "GKE Sandbox mounts no image volumes: set `models.NAME.delivery: modelcar`, or take a pool without "
+            f"`nodePools.{case.pool or 'NAME'}.sandbox`",
         )
 
 

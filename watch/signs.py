@@ -19,7 +19,9 @@ once more or a crashing container runs, says nothing. The rules:
   the time before the change. Pods that are still going make this no sign: `Recreate` waits for them.
 - **No pod, and nobody says anything**: `SILENCE_SECONDS`, then no controller is at work.
 - **No node, and the autoscaler will not make one** (`NotTriggerScaleUp` is its last word, and it has never said
-  `TriggeredScaleUp`): `NODE_SECONDS`. Without a word of an autoscaler a node may come: that lasts until the timeout.
+  `TriggeredScaleUp`; or since it last did, a scale-up has failed for what no repetition changes, by the table: no
+  addresses, a service account that is gone): `NODE_SECONDS`. Without a word of an autoscaler a node may come, and so it
+  may where a quota or the machines ran out: that lasts until the timeout.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -145,10 +147,9 @@ def _signs(look: Look, failed: int) -> Iterator[_Sign]:
 
 def _of_pod(pod: JSON, events: Sequence[JSON]) -> Iterator[_Sign]:
     name = str(pod["metadata"]["name"])
-    words = autoscaler_words(pod, events)
-    reasons = [word["reason"] for word in words]
-    if unschedulable(pod) and reasons[-1:] == ["NotTriggerScaleUp"] and "TriggeredScaleUp" not in reasons:
-        evidence = f"pod {name} has no node, and the autoscaler makes none: {short(str(words[-1].get('message', '')))}"
+    against = _against_a_node(pod, events)
+    if against:
+        evidence = f"pod {name} has no node, and the autoscaler makes none: {short(str(against.get('message', '')))}"
         yield _Sign((_uid(pod), "node"), NODE_SECONDS, evidence)
     for status in container_statuses(pod):
         waiting = (status.get("state") or {}).get("waiting") or {}
@@ -163,6 +164,23 @@ def _of_pod(pod: JSON, events: Sequence[JSON]) -> Iterator[_Sign]:
         yield from _crashes((*key, "crash"), crashes, f"{where}: it keeps failing ({crashes} crashes)")
         if not status.get("ready") and _crash_lasts(pod, status["name"]):
             yield _Sign((*key, "crash", "lasting"), LASTING_SECONDS, f"{where}: it failed, as it will again")
+
+
+def _against_a_node(pod: JSON, events: Sequence[JSON]) -> JSON | None:
+    """The word of the autoscaler by which it makes no node for a pod that has none; None where one may come."""
+    words = autoscaler_words(pod, events)
+    reasons = [word["reason"] for word in words]
+    if not unschedulable(pod) or not words:
+        return None
+    if "TriggeredScaleUp" not in reasons and reasons[-1] == "NotTriggerScaleUp":
+        return words[-1]
+    since = len(reasons) - reasons[::-1].index("TriggeredScaleUp") if "TriggeredScaleUp" in reasons else 0
+    return next((word for word in reversed(words[since:]) if _scale_up_lasts(pod, word)), None)
+
+
+def _scale_up_lasts(pod: JSON, word: JSON) -> bool:
+    said = complaints(Case(pod, [word]))
+    return word["reason"] == "FailedScaleUp" and any(is_lasting(one) for one in said if one.said_by == "event")
 
 
 def _crashes(key: tuple[str, ...], number: int, evidence: str) -> Iterator[_Sign]:

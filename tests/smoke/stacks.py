@@ -137,6 +137,7 @@ def around(delivery: str = "modelcar") -> dict[str, JSON]:
         controller = "/apis/apps/v1/namespaces/kubeai/deployments/kubeai"
     else:
         paths += [
+            "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/inferenceservice.serving.kserve.io",
             f"{apis.format('serving.kserve.io/v1alpha1')}/servingruntimes/vllm",
             f"{core}/serviceaccounts/{NAME}",
             f"{core}/services/{NAME}-predictor",

@@ -313,6 +313,51 @@ def test_every_object_that_a_model_needs_turns_the_check_red_when_it_is_gone(
         assert found[name].remedy
 
 
+@pytest.mark.parametrize("delivery", ["modelcar", "kubeai"])
+def test_what_a_chart_has_made_comes_back_by_its_manifest_since_the_engine_does_not_look_into_releases(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch, delivery: str
+) -> None:
+    deploy(cluster, delivery)
+    kind, name = (
+        ("mutatingwebhookconfigurations", "kserve-resources -n kserve")
+        if delivery == "modelcar"
+        else ("services", "kubeai -n kubeai")
+    )
+    del cluster.objects[next(path for path in stacks.around(delivery) if f"/{kind}/" in path)]
+
+    found = checks(api, monkeypatch, delivery)["objects"]
+
+    assert found.status is Status.FAIL
+    assert f"`helm get manifest {name} | kubectl apply" in found.remedy
+
+
+SECRET = {"valueFrom": {"secretKeyRef": {"name": "token", "key": "TOKEN"}}}
+OPTIONAL = {"valueFrom": {"secretKeyRef": {"name": "extra", "key": "TOKEN", "optional": True}}}
+
+
+@pytest.mark.parametrize(
+    ("delivery", "spec"),
+    [
+        ("modelcar", {"predictor": {"priorityClassName": "high", "model": {"env": [SECRET, OPTIONAL, {"name": "A"}]}}}),
+        ("kubeai", {"priorityClassName": "high", "envFrom": [{"secretRef": {"name": "token"}}]}),
+    ],
+)
+def test_what_the_spec_names_of_others_must_be_there(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch, delivery: str, spec: dict[str, Any]
+) -> None:
+    deploy(cluster, delivery)
+    path, _ = stacks.served(delivery)
+    merge(cluster.objects[path], {"spec": spec})
+
+    found = checks(api, monkeypatch, delivery)["objects"]
+
+    assert found.status is Status.FAIL
+    assert "there is no PriorityClass high in the cluster: no new pod can be made" in found.evidence
+    assert "there is no Secret token in" in found.evidence
+    assert "extra" not in found.evidence
+    assert any("`models.NAME.priorityClass`" in cause.remedy for cause in found.causes)
+
+
 def test_a_controller_that_was_scaled_to_none_fails_though_its_deployment_calls_itself_available(
     api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,6 +90,114 @@ def test_a_deployment_that_has_only_begun_says_nothing(api: KubeApi, cluster: Re
     assert complaint_of(api, model, []) == ""
 
 
+def test_a_deployment_that_has_taken_too_long_does_not_say_why(api: KubeApi, cluster: RecordedApi) -> None:
+    late = {"status": "False", "reason": "ProgressDeadlineExceeded", "message": "ReplicaSet has timed out progressing."}
+    model = deploy(cluster, "native", status={"conditions": [{"type": "PredictorReady", **late}]})
+    deployment(cluster, {"type": "Progressing", **late})
+
+    assert complaint_of(api, model, []) == ""
+
+
+def of_set(reason: str, at: int, name: str = f"{stacks.NAME}-predictor-00001-deployment-5d9f7c") -> JSON:
+    return {
+        "type": "Warning" if reason == "FailedCreate" else "Normal",
+        "reason": reason,
+        "message": f"Error creating: {QUOTA}" if reason == "FailedCreate" else "Created pod: x",
+        "involvedObject": {"kind": "ReplicaSet", "name": name},
+        "lastTimestamp": f"2026-11-25T10:00:{at:02}Z",
+    }
+
+
+def test_a_quota_of_knatives_is_read_from_the_events_of_its_replica_set(api: KubeApi, cluster: RecordedApi) -> None:
+    """Knative names its Deployments by revisions, and says of its Service only that a revision is missing."""
+    missing = {"type": "PredictorReady", "status": "False", "reason": "RevisionMissing", "message": "does not have any"}
+    model = deploy(cluster, "native", status={"conditions": [missing]})
+    cluster.objects["/api/v1/namespaces/models/events/e-1"] = {"metadata": {"name": "e-1"}, **of_set("FailedCreate", 1)}
+
+    failure = ends(api, model)
+
+    assert "FailedCreate: Error creating" in str(failure)
+    assert [cause.code for cause in failure.causes] == ["resource-quota"]
+
+
+def test_a_replica_set_that_has_made_its_pod_since_complains_no_more(api: KubeApi, cluster: RecordedApi) -> None:
+    model = deploy(cluster, "native")
+
+    assert complaint_of(api, model, [of_set("FailedCreate", 1), of_set("SuccessfulCreate", 2)]) == ""
+    assert complaint_of(api, model, [of_set("SuccessfulCreate", 1), of_set("FailedCreate", 2)])
+
+
+LINE = (
+    "2026-11-25T10:00:0{at}Z\tERROR\tReconciler error\t"
+    '{{"controller": "model", "controllerGroup": "kubeai.org", "controllerKind": "Model", "Model": {{"name":"{name}",'
+    '"namespace":"kubeai"}}, "namespace": "kubeai", "name": "{name}", "reconcileID": "7d13392a", "error": "{error}"}}'
+)
+"""As KubeAI writes it (kubeai-project/kubeai#236)."""
+MANAGER = "/api/v1/namespaces/kubeai/pods/kubeai-7c9f-x"
+
+
+def logging(cluster: RecordedApi, *lines: str) -> None:
+    deployed = "/apis/apps/v1/namespaces/kubeai/deployments/kubeai"
+    labels = {"app.kubernetes.io/name": "kubeai", "app.kubernetes.io/instance": "kubeai"}
+    cluster.objects[deployed] = {
+        "metadata": {"name": "kubeai", "namespace": "kubeai"},
+        "spec": {"selector": {"matchLabels": labels}},
+        "status": {"availableReplicas": 1},
+    }
+    cluster.objects[MANAGER] = {
+        "metadata": {"name": "kubeai-7c9f-x", "labels": labels},
+        "spec": {"containers": [{"name": "server"}]},
+    }
+    cluster.answers["GET", f"{MANAGER}/log"] = (200, "\n".join(lines))
+
+
+def error(text: str, name: str = stacks.NAME, at: int = 1) -> str:
+    return LINE.format(at=at, name=name, error=text.replace('"', '\\"'))
+
+
+def test_what_kubeai_is_refused_stands_in_its_log_alone_and_ends_the_wait(api: KubeApi, cluster: RecordedApi) -> None:
+    managed = [{"manager": "pulumi", "time": "2026-11-25T10:00:00Z"}]
+    model = deploy(cluster, "kubeai", metadata={"managedFields": managed})
+    info = f'2026-11-25T10:00:09Z\tINFO\tReconciling Model\t{{"name": "{stacks.NAME}"}}'
+    logging(cluster, error("another model's", "other"), error(f"executing pod plan: creating pod: {QUOTA}"), info, "{")
+
+    failure = ends(api, model)
+
+    assert "no pod is made: kubeai: executing pod plan: creating pod: pods" in str(failure)
+    assert [cause.code for cause in failure.causes] == ["resource-quota"]
+    (asked, *_) = [path for _, path, _ in cluster.requests if path.startswith(f"{MANAGER}/log")]
+    assert "container=server" in asked
+    assert "sinceTime=2026-11-25T10%3A00%3A00Z" in asked
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        [error(QUOTA, "other")],
+        [error('pods "model-x-6" already exists')],
+        [error(QUOTA), error("Operation cannot be fulfilled on models.kubeai.org: the object has been modified", at=2)],
+    ],
+)
+def test_a_log_that_says_nothing_of_the_model_that_lasts_is_no_complaint(
+    api: KubeApi, cluster: RecordedApi, lines: list[str]
+) -> None:
+    model = deploy(cluster, "kubeai")
+    logging(cluster, *lines)
+
+    assert complaint_of(api, model, []) == ""
+
+
+@pytest.mark.parametrize("answer", [forbidden("pods/log is forbidden"), (400, {"message": "is waiting to start"})])
+def test_a_log_that_cannot_be_read_hides_nothing_else(api: KubeApi, cluster: RecordedApi, answer: Any) -> None:
+    model = deploy(cluster, "kubeai")
+    logging(cluster, error(QUOTA))
+    cluster.answers["GET", f"{MANAGER}/log"] = answer
+
+    assert complaint_of(api, model, []) == ""
+    assert "`kubectl -n kubeai logs deploy/kubeai`" in str(ends(api, model))
+
+
 @pytest.mark.parametrize("delivery", ["modelcar", "kubeai"])
 def test_a_model_that_somebody_paused_is_said_to_be_paused(api: KubeApi, cluster: RecordedApi, delivery: str) -> None:
     model = deploy(cluster, delivery)

@@ -1,6 +1,7 @@
 """Recorded statuses and events become the cause and the remedy that a person needs."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,14 @@ def case(file: Path | str, **known: Any) -> Case:
 
 @pytest.mark.parametrize("file", STATUSES, ids=lambda file: file.stem)
 def test_a_recorded_status_has_exactly_its_cause(file: Path) -> None:
-    causes = diagnose(case(file))
+    recorded, causes = json.loads(file.read_text()), diagnose(case(file))
 
-    assert [cause.code for cause in causes] == json.loads(file.read_text())["expect"]
+    assert [cause.code for cause in causes] == recorded["expect"]
     assert all(cause.evidence and cause.remedy for cause in causes)
+    told = "\n".join(cause.remedy for cause in causes)
+    assert [word for word in recorded.get("words", ()) if word not in told] == []
+    assert "{" not in re.sub(r"\{(?:key:|\.|\")", "", told)
+    assert recorded.get("source", recorded.get("seen"))
 
 
 def test_a_refused_pull_from_artifact_registry_names_the_binding_and_the_account() -> None:
@@ -78,7 +83,7 @@ def test_a_refused_pull_from_another_registry_names_its_pull_secret_and_no_role(
     [
         "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. ",
         'Container kserve-container exceeded its local ephemeral storage limit "1Mi". ',
-        'Usage of EmptyDir volume "shm" exceeds the limit "16Mi". ',
+        'Usage of EmptyDir volume "cache" exceeds the limit "16Mi". ',
     ],
 )
 def test_an_eviction_for_a_limit_of_the_pods_own_is_no_matter_of_the_nodes_disk(message: str) -> None:
@@ -94,10 +99,39 @@ def test_a_full_disk_names_the_size_that_the_image_needs() -> None:
     assert "`nodePools.h100.bootDisk.sizeGb: 377` or more" in cause.remedy
 
 
-def test_a_full_disk_of_a_small_image_asks_for_no_less_than_200_gb() -> None:
+def test_a_full_disk_that_holds_the_image_asks_for_more_than_it_has() -> None:
     (cause,) = diagnose(case("disk-pressure", image_bytes=1_000_000_000))
 
-    assert "sizeGb: 200` or more" in cause.remedy
+    assert "`nodePools.NAME.bootDisk.sizeGb` above the 210 GB" in cause.remedy
+
+
+def evicted(threshold: str, labels: dict[str, str] | None = None) -> str:
+    message = f"The node was low on resource: ephemeral-storage. Threshold quantity: {threshold}, available: 1Gi. "
+    pod = {"spec": {"nodeName": "n"}, "status": {"phase": "Failed", "reason": "Evicted", "message": message}}
+    nodes = [] if labels is None else [{"metadata": {"name": "n", "labels": labels}}]
+    (cause,) = diagnose(Case(pod, nodes=nodes, image_bytes=140_000_000_000, pool="h100"))
+    return cause.remedy
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"cloud.google.com/gke-ephemeral-storage-local-ssd": "true"},
+        {"node.kubernetes.io/instance-type": "a3-highgpu-8g"},
+    ],
+)
+def test_a_node_whose_images_are_on_local_ssd_is_told_no_size_of_a_boot_disk(labels: dict[str, str]) -> None:
+    assert "nodePools.h100.localSsd" in evicted("638G", labels)
+    assert "bootDisk" not in evicted("638G", labels)
+    assert "localSsd" not in evicted("20G", {"node.kubernetes.io/instance-type": "g2-standard-8"})
+
+
+def test_a_disk_of_an_unknown_node_is_known_for_local_ssd_by_its_size() -> None:
+    small, large = evicted("20G"), evicted("638834513199")
+
+    assert "set `nodePools.h100.bootDisk.sizeGb: 377` or more, or where its images are on Local SSD" in small
+    assert "set `nodePools.h100.localSsd` to a number that holds it where its images are on Local SSD" in large
+    assert "a disk of about 6388 GB suggests: the boot disk's size changes nothing there" in large
 
 
 def test_a_pool_at_its_maximum_names_the_setting_to_raise() -> None:

@@ -8,7 +8,8 @@ import pytest
 from watch.signs import Look, Signs
 
 JSON = dict[str, Any]
-NOT_FOUND = "failed to resolve reference: r.example/m@sha256:aaaa: not found"
+_IMAGE = f"r.example/m@sha256:{'a' * 64}"
+NOT_FOUND = f'failed to pull and unpack image "{_IMAGE}": failed to resolve reference "{_IMAGE}": {_IMAGE}: not found'
 HICCUP = "unexpected status from GET request to https://r.example/v2/: 503 Service Unavailable"
 SCHEDULED = {"type": "PodScheduled", "status": "True"}
 NO_NODE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available"}
@@ -185,6 +186,21 @@ def test_a_pod_for_which_the_autoscaler_makes_no_node_ends_after_two_minutes() -
     assert ended_at(lambda _: Look([unscheduled()], events=events), range(300)) == 120
 
 
+def scale_up_failed(why: str) -> str:
+    return f"Node scale up in zones us-central1-a associated with this pod failed: {why}. Pod is at risk."
+
+
+@pytest.mark.parametrize("why", ["IP space exhausted", "Service Account was deleted", "Reservation not found"])
+def test_a_scale_up_that_no_repetition_helps_ends_the_wait_after_two_minutes(why: str) -> None:
+    events = [
+        event("TriggeredScaleUp", at=1),
+        event("FailedScaleUp", scale_up_failed(why), at=30),
+        event("NotTriggerScaleUp", "pod didn't trigger scale-up: 1 in backoff after failed scale-up", at=60),
+    ]
+
+    assert ended_at(lambda _: Look([unscheduled()], events=events), range(300)) == 120
+
+
 @pytest.mark.parametrize(
     "events",
     [
@@ -192,6 +208,11 @@ def test_a_pod_for_which_the_autoscaler_makes_no_node_ends_after_two_minutes() -
         [event("NotTriggerScaleUp", at=1), event("TriggeredScaleUp", at=9)],
         [event("TriggeredScaleUp", at=1), event("NotTriggerScaleUp", at=9)],
         [event("NotTriggerScaleUp", uid="of-an-earlier-pod")],
+        [event("TriggeredScaleUp", at=1), event("FailedScaleUp", scale_up_failed("GCE quota exceeded"), at=9)],
+        [event("TriggeredScaleUp", at=1), event("FailedScaleUp", scale_up_failed("GCE out of resources"), at=9)],
+        [event("FailedScaleUp", scale_up_failed("IP space exhausted"), at=1), event("TriggeredScaleUp", at=9)],
+        [event("TriggeredScaleUp", scale_up_failed("IP space exhausted"))],
+        [event("FailedScaleUp", scale_up_failed("IP space exhausted"), uid="of-an-earlier-pod")],
     ],
 )
 def test_a_pod_that_a_node_may_come_for_is_waited_for(events: list[JSON]) -> None:

@@ -8,4 +8,6 @@ ROWS = (*admission.ROWS, *pulls.ROWS, *engine.ROWS, *places.ROWS)
 
 def is_lasting(complaint: Complaint) -> bool:
     """Whether a complaint is one that no repetition ends."""
-    return any(row.lasting and row.match(complaint) for row in ROWS)
+    seen = [row for row in ROWS if row.match(complaint)]
+    hidden = {code for row in seen for code in row.hides}
+    return any(row.lasting for row in seen if row.code not in hidden)

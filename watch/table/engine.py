@@ -1,33 +1,9 @@
-"""The server's own failures, in its words: of its status or its log."""
+"""The server's own failures, in its words: of its status or its log.
 
-from watch.complaints import Topic
-from watch.containers import Whose
-from watch.table.row import Row
+Engines change their words from version to version: a row has those of all that were found, of vLLM from v0.2 to
+v0.23.0, of SGLang, text-generation-inference and llama.cpp where they are alike.
+"""
 
-ROWS = (
-    Row(
-        "out-of-memory",
-        r"OOMKilled",
-        "the server was killed for memory, of which it has {memory}: raise `models.NAME.resources.memory`, or lower "
-        "--max-model-len in `models.NAME.args`",
-        "tests/watch/statuses/out-of-memory.json",
-        Topic.ENGINE,
-        Whose.SERVER | Whose.OTHER,
-    ),
-    Row(
-        "modelcar-out-of-memory",
-        r"OOMKilled",
-        "the modelcar was killed for memory, of which it has {memory}: raise `platforms.kserve.modelcar.memory`",
-        "kserve-resources v0.20.0, values `memoryModelcar`: 15Mi",
-        Topic.ENGINE,
-        Whose.MODEL,
-    ),
-    Row(
-        "unreadable-files",
-        r"(?:Permission denied|PermissionError).*(?:/mnt/models|/model\b|/proc/)",
-        "the server's user may not read the files (modelcar forces uid 1010): build the image with "
-        "`oms image pack`, which makes them readable for all",
-        "tests/watch/statuses/unreadable-files.json",
-        Topic.ENGINE,
-    ),
-)
+from watch.table import gpu_memory, gpus, model_files, server_start
+
+ROWS = (*gpus.ROWS, *gpu_memory.ROWS, *model_files.ROWS, *server_start.ROWS)

@@ -24,7 +24,9 @@ class Row:
         topic: of the complaints that are asked.
         whose: whose image or container they are about.
         lasting: whether no repetition changes it: neither another pull nor a restart, so that a wait for it is over.
-        hides: codes of causes that only follow from this one.
+        hides: codes of causes that only follow from this one, where they are about the same image.
+        beside: codes of causes of which one must be found as well: what is said proves nothing by itself.
+        last: whether it is told only where no other cause is: it says little, as an exit code does.
     """
 
     code: str
@@ -35,6 +37,8 @@ class Row:
     whose: Whose = Whose.ANY
     lasting: bool = False
     hides: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    last: bool = False
 
     @cached_property
     def _expression(self) -> re.Pattern[str]:

@@ -15,7 +15,7 @@ from smoke import manifests
 from smoke.checks import Check, Status
 from smoke.deployed import deployed
 from smoke.stack import ServedModel
-from tests.integration import cluster
+from tests.integration import cluster, webhook
 from tests.integration.smoke.conftest import model
 from tests.smoke import stacks
 from watch import rollout, signs
@@ -103,6 +103,12 @@ class Served:
         output = self.model.model_copy(update=changed)
         served = ServedModel(self.served.key, output)
         return {check.name: check for check in deployed(self.api, self.outputs, [served])}
+
+
+@pytest.fixture(autouse=True)
+def kserves_webhook(kubeconfig: Path) -> None:
+    with cluster.client(kubeconfig) as admin:
+        webhook.called_as_kserves(admin)
 
 
 @pytest.fixture(autouse=True)
