@@ -59,6 +59,7 @@ docs: $(VENV)/.dev ## Write settings, models, cold starts, causes and the schema
 	$(RUN) -m tests.docs.models_page
 	$(RUN) -m tests.docs.cold_start_table
 	$(RUN) -m tests.docs.causes_page
+	$(RUN) -m tests.docs.measured_starts
 	$(OMS) schema | $(RUN) -m json.tool --no-ensure-ascii > docs/stack.schema.json
 
 plans: $(VENV)/.dev ## Write the plans of dev and prod anew (tests/plans/*.json)

@@ -21,6 +21,7 @@ from components.settings.models import StackModel
 from components.settings.places import StackPool
 from components.settings.stack import Settings
 from components.settings.types import GB, Target
+from oci_model_serving.outputs import ColdStartOutput, StageOutput
 
 TITLES = {"server_image_pull": "server's image", "image_pull": "pull", "load": "load", "server_start": "engine"}
 """The stages on the node, and what people call them."""
@@ -136,6 +137,26 @@ def say(prediction: Prediction) -> None:
         pulumi.log.info(f"{SAID}models.{key}: {UNSIZED}")
     if prediction.cost and (prediction.cost.at_max[1] or prediction.cost.unpriced):
         pulumi.log.info(f"{SAID}cost: {prediction.cost.text}")
+
+
+def described(model: StackModel, size_bytes: int) -> dict[str, Any] | None:
+    """A model's cold start as the stack's outputs hold it, of an image of that size; None where nothing can be said."""
+    known, stages = model.predicted_start(size_bytes), model.predicted_stages(size_bytes)
+    if not stages:
+        return None
+    predicted = {
+        stage.name: StageOutput(
+            seconds=round(stage.seconds, 3),
+            size_bytes=int(stage.size_bytes),
+            bound=stage.bound,
+            constant=stage.constant.name,
+            value=round(stage.constant.value, 3),
+            unit=stage.constant.unit,
+        )
+        for stage in stages
+    }
+    node_provision = list(known.node_provision) if known else []
+    return ColdStartOutput(node_provision=node_provision, stages=predicted).model_dump()
 
 
 def _start(model: StackModel, pool: StackPool, size_gb: float) -> Start:

@@ -141,13 +141,40 @@ class AdapterOutput(_ImageOutput):
     """A LoRA adapter of a model, an image of its own: `image` is `host/path@sha256:…`."""
 
 
+class StageOutput(_Output):
+    """A stage of a cold start as it is predicted: its seconds, the bytes that it is about (0: of none), what bounds it.
+
+    `constant` names the rows of `components/google/speeds.csv` that the bound is from ("" where a setting decides),
+    with their `value` in `unit` at that time.
+    """
+
+    seconds: float = Field(ge=0, lt=1e9, allow_inf_nan=False)
+    size_bytes: _Bytes = 0
+    bound: str = ""
+    constant: str = ""
+    value: float = Field(default=0.0, ge=0, lt=1e15, allow_inf_nan=False)
+    unit: str = ""
+
+
+class ColdStartOutput(_Output):
+    """A model's cold start as it was predicted when the stack was deployed, as far as it can be.
+
+    `node_provision` are the seconds to a new node, least and most: empty where nothing is known of its nodes. `stages`
+    has the others by name: `server_image_pull`, `image_pull`, `load`, `server_start` (without the load).
+    """
+
+    node_provision: list[float] = Field(default=[], max_length=2)
+    # The engine leaves empty maps out of a stack's outputs.
+    stages: dict[str, StageOutput] = {}
+
+
 class ModelOutput(_ImageOutput):
     """A served model: `image` is `host/path@sha256:…`, `size_bytes` what a node downloads, `url` without `/v1`.
 
     `revision` names what its pods are made of ("" where an older version wrote it), `replicas` is how many there are at
     least: 0 of a paused model and of one that scales to zero. `task` is what the server is asked for, `adapters` has
-    its LoRA adapters by the names that requests call them. Of a stack without a cluster `url` and
-    `namespace` are "": the image can be promoted, and nothing answers (`served`).
+    its LoRA adapters by the names that requests call them, `cold_start` what was predicted of a start. Of a stack
+    without a cluster `url` and `namespace` are "": the image can be promoted, and nothing answers (`served`).
     """
 
     delivery: Literal["modelcar", "native", "fetch", "kubeai"]
@@ -164,6 +191,7 @@ class ModelOutput(_ImageOutput):
     task: _Task = "generation"
     # The engine leaves empty maps out of a stack's outputs.
     adapters: dict[str, AdapterOutput] = {}
+    cold_start: ColdStartOutput | None = None
 
     @property
     def served(self) -> bool:
@@ -305,6 +333,7 @@ def describe(
     replicas: int,
     task: pulumi.Input[str],
     adapters: Mapping[str, Mapping[str, Any]],
+    cold_start: pulumi.Input[Mapping[str, Any] | None],
 ) -> dict[str, Any]:
     """Write a `ModelOutput`, some values of which only a build may tell; `adapters` are of `describe_image`."""
     return {
@@ -322,6 +351,7 @@ def describe(
         "replicas": replicas,
         "task": task,
         "adapters": dict(adapters),
+        "cold_start": cold_start,
     }
 
 
@@ -351,6 +381,7 @@ def describe_unserved(
         "replicas": 0,
         "task": task,
         "adapters": dict(adapters),
+        "cold_start": None,
     }
 
 

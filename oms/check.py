@@ -106,7 +106,7 @@ def _run(
         raise InputError(*problems)
     report = Report(sys.stdout, sys.stderr, quiet=as_json)
     checks: list[Check] = []
-    measured = Measured({})
+    measured = Measured()
     found = read_outputs(stack, outputs)
     models = select(found, list(model))
 
@@ -126,10 +126,10 @@ def _run(
             api.close()
     if action in {"pause", "resume"}:
         _record(action, stack, [one.output for one in models], by_engine=outputs is None)
-    report.coldstarts(measured.coldstarts)
+    report.coldstarts(measured)
     report.closing(checks)
     if as_json:
-        print(as_object(stack, checks, measured.coldstarts))
+        print(as_object(stack, checks, measured))
     if not all_hold(checks):
         raise failed()
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
 
@@ -10,13 +10,15 @@ import httpx
 
 from oci_model_serving.outputs import StackOutputs
 from smoke.checks import Check, LeftInterrupt, run
+from smoke.comparison import Comparison, compare
 from smoke.endpoint import open_endpoint
+from smoke.engine_log import EngineStart, read_log
 from smoke.scaling import pause, resume, scale_of
 from smoke.stack import ServedModel
-from smoke.timeline import ColdStart, measure
+from smoke.timeline import ColdStart, Images, measure
 from smoke.validate import served_names
 from watch.causes import NotHeldError, said
-from watch.kube import JSON, KubeApi
+from watch.kube import JSON, ApiError, KubeApi, namespaced
 from watch.pods import events_of, is_paused, nodes_of, object_path
 from watch.rollout import wait_for_no_pods, wait_for_ready_pod
 from watch.waiting import Tell, wait_for
@@ -24,13 +26,16 @@ from watch.waiting import Tell, wait_for
 STEP = "coldstart"
 _ANSWER_SECONDS = 10
 _PUT_BACK_SECONDS = 10.0
+_LOG_BYTES = 4 << 20
+"""Of the server's log, from its beginning: its start, with all that it says of each request in a debug log."""
 
 
 @dataclass
 class Measured:
-    """What was measured, by model key; filled while the checks run."""
+    """What was measured, by model key, and beside what was predicted; filled while the checks run."""
 
-    coldstarts: dict[str, ColdStart]
+    coldstarts: dict[str, ColdStart] = field(default_factory=dict)
+    comparisons: dict[str, Comparison] = field(default_factory=dict)
 
 
 def coldstart(
@@ -49,6 +54,9 @@ def coldstart(
         def evidence(model: ServedModel = model) -> str:
             found = _measure(api, outputs, model, address=address, timeout=timeout, tell=tell)
             measured.coldstarts[model.key] = found
+            compared = compare(found, model.output.cold_start)
+            if compared:
+                measured.comparisons[model.key] = compared
             return f"{found.total:.0f} s from resume to the first answer" if found.total is not None else "measured"
 
         yield run(STEP, "resume", evidence, model=model.key)
@@ -66,18 +74,46 @@ def _measure(
         resume(api, output)
         pod = wait_for_ready_pod(api, output, timeout=timeout, tell=tell, account=model.account)
         answered = _first_answer(api, outputs, model, address=address, timeout=timeout, tell=tell)
+        node = next(iter(nodes_of(api, [pod])), None)
         return measure(
             pod,
             events_of(api, output, [pod]),
-            next(iter(nodes_of(api, [pod])), None),
+            node,
             container=output.serving.platform.container,
-            repository=output.reference.repository,
+            images=Images(
+                output.reference.repository,
+                frozenset(adapter.reference.repository for adapter in output.adapters.values()),
+            ),
             resumed=resumed,
             answered=answered,
+            engine=_engine_start(api, pod, output.serving.platform.container),
+            beside=_beside(api, node),
         )
     finally:
         # Also after a failure and Ctrl-C: nobody is left with a model that does not serve, or one that costs.
         _put_back(api, model, found, interrupted=isinstance(sys.exc_info()[1], KeyboardInterrupt))
+
+
+def _engine_start(api: KubeApi, pod: JSON, container: str) -> EngineStart:
+    """What the server says of its start; nothing where its log may not be read: then these figures are missing."""
+    metadata = pod["metadata"]
+    path = namespaced("v1", metadata["namespace"], "pods", metadata["name"]) + "/log"
+    try:
+        return read_log(api.text(path, container=container, timestamps="true", limitBytes=str(_LOG_BYTES)))
+    except (ApiError, httpx.HTTPError):
+        return EngineStart()
+
+
+def _beside(api: KubeApi, node: JSON | None) -> list[JSON]:
+    """The system's pods on a node, as far as they may be seen: GKE's installer of drivers is one of them."""
+    if node is None:
+        return []
+    try:
+        return api.items(
+            namespaced("v1", "kube-system", "pods"), fieldSelector=f"spec.nodeName={node['metadata']['name']}"
+        )
+    except (ApiError, httpx.HTTPError):
+        return []
 
 
 def _put_back(api: KubeApi, model: ServedModel, found: JSON, *, interrupted: bool) -> None:

@@ -1,9 +1,8 @@
 """How the checks are shown: a line each as they end, figures as a table, all of it as one JSON object."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -11,21 +10,35 @@ from rich.text import Text
 
 from oci_model_serving.foreign import lines, shown
 from smoke.checks import Check, Status, all_hold
+from smoke.coldstart import Measured
+from smoke.comparison import Comparison
 from smoke.timeline import ColdStart
 from watch.waiting import Progress
 
 _STYLES = {Status.PASS: "green", Status.FAIL: "bold red", Status.SKIP: "yellow"}
-_PHASES = {
+STAGES = {
     "controller": "controller: resume to pod",
     "node_provision": "node: pod to scheduled",
+    "node_created": "  the node's creation",
+    "node_ready": "  from there to ready",
+    "driver": "  its GPU driver's installation",
     "server_image_pull": "pull of the server's image",
     "image_pull": "pull of the model's image (download and unpack)",
-    "unpack": "of that unpack (not told by the API)",
+    "adapters_pull": "pull of the adapters' images",
+    "unpack": "  of the pulls, unpacking (told on the node alone)",
     "container_start": "container: mounts and start",
     "server_start": "server: start to ready",
+    "process_start": "  process: imports, until it loads the model",
+    "load": "  weights",
+    "engine_init": "  engine: profile run, KV cache, warm-up",
+    "compile": "    compile",
+    "graph_capture": "    graph capture",
+    "ready": "  ready: its HTTP server up to the pod ready",
     "endpoint": "endpoint: ready to first answer",
     "total": "total",
 }
+"""The figures of a cold start and what people call them; what is a part of another is indented below it."""
+_CONSTANTS = "components/google/speeds.csv"
 
 
 class Report:
@@ -67,19 +80,36 @@ class Report:
             self._err.print("\r", end="\033[K")
         self._told = False
 
-    def coldstarts(self, coldstarts: Mapping[str, ColdStart]) -> None:
-        """Show the figures of cold starts as a table, one column a model."""
+    def coldstarts(self, measured: Measured) -> None:
+        """Show the figures of cold starts: a table with one column a model, and one of each beside its prediction."""
+        coldstarts = measured.coldstarts
         if self._quiet or not coldstarts:
             return
         table = Table("seconds", *map(shown, coldstarts))
-        for field, title in _PHASES.items():
+        for field, title in STAGES.items():
             table.add_row(title, *(_figure(getattr(found, field)) for found in coldstarts.values()))
         table.add_row("new node", *("yes" if found.node_is_new else "no" for found in coldstarts.values()))
         self._out.print(table)
         for key, found in coldstarts.items():
             for pull in found.pulls:
-                size = f", {pull.size_bytes / 1e6 / pull.seconds:.0f} MB/s" if pull.size_bytes and pull.seconds else ""
-                self._out.print(shown(f"  {key}: {pull.image} in {pull.seconds:.1f} s{size}"))
+                size = f", {pull.mb_per_second:.0f} MB/s" if pull.mb_per_second else ""
+                self._out.print(shown(f"  {key}: {pull.role}: {pull.image} in {pull.seconds:.1f} s{size}"))
+            self._comparison(key, measured.comparisons.get(key))
+
+    def _comparison(self, key: str, compared: Comparison | None) -> None:
+        if compared is None:
+            self._out.print(shown(f"  {key}: the stack's outputs hold no prediction to compare with"))
+            return
+        for one in compared.stages:
+            least, most = one.predicted
+            predicted = f"{least:.1f}" if least == most else f"{least:.0f} to {most:.0f}"
+            bound = f", bound by {one.bound}" if one.bound else ""
+            times = f": {one.ratio:g} times" if one.ratio else ""
+            told = f"{predicted} s predicted{bound}, {one.measured:.1f} s measured{times}"
+            self._out.print(shown(f"  {key}: {one.stage}: {told}"))
+        for off in compared.off:
+            told = f"{off.value:g} {off.unit} there, {off.measured:g} {off.unit} here (see docs/coldstart.md)"
+            self._out.print(shown(f"  {key}: {off.stage}: {off.constant} of {_CONSTANTS} is off: {told}"))
 
     def closing(self, checks: list[Check]) -> None:
         """Say in one line how it went, and name what was skipped."""
@@ -92,7 +122,7 @@ class Report:
             self._out.print("nothing was checked")
 
 
-def as_json(stack: str, checks: list[Check], coldstarts: Mapping[str, ColdStart]) -> str:
+def as_json(stack: str, checks: list[Check], measured: Measured) -> str:
     """Write everything as one JSON object."""
     causes = {cause.code: cause for check in checks for cause in check.causes}
     document = {
@@ -100,9 +130,15 @@ def as_json(stack: str, checks: list[Check], coldstarts: Mapping[str, ColdStart]
         "ok": all_hold(checks),
         "checks": [asdict(check) for check in checks],
         "diagnosis": [asdict(cause) for cause in causes.values()],
-        "coldstart": {key: asdict(found) for key, found in coldstarts.items()},
+        "coldstart": {
+            key: _figures(found, measured.comparisons.get(key)) for key, found in measured.coldstarts.items()
+        },
     }
     return json.dumps(document)
+
+
+def _figures(found: ColdStart, compared: Comparison | None) -> dict[str, Any]:
+    return {**asdict(found), "prediction": asdict(compared) if compared else None}
 
 
 def _title(check: Check) -> str:

@@ -1,7 +1,8 @@
 """An HTTP server that answers as a Kubernetes API server from objects in memory.
 
-It keeps objects by path, lists and selects by labels, applies merge patches, and answers what a test has set for a
-method and path instead. The refusals that tests set are copies of what kube-apiserver 1.35 says.
+It keeps objects by path, lists and selects by labels, applies merge patches, gives containers' logs as a kubelet does
+(times before lines, cut after so many bytes), and answers what a test has set for a method and path instead. The
+refusals that tests set are copies of what kube-apiserver 1.35 says.
 """
 
 import contextlib
@@ -22,11 +23,15 @@ Answer = tuple[int, Any]
 
 @dataclass
 class RecordedApi:
-    """The server's state; `answers` go before `objects`, `patched` is called after each patch."""
+    """The server's state; `answers` go before `objects`, `patched` is called after each patch.
+
+    `logs` has the lines of a container, by its pod's path and its name, each with its time.
+    """
 
     url: str = ""
     objects: dict[str, JSON] = field(default_factory=dict)
     answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    logs: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=dict)
     requests: list[tuple[str, str, JSON]] = field(default_factory=list)
     patched: Callable[[str, JSON], object] = lambda _path, _object: None
 
@@ -71,6 +76,8 @@ class RecordedApi:
     def _get(self, path: str, query: dict[str, str]) -> Answer:
         if path in self.objects:
             return 200, self.objects[path]
+        if path.endswith("/log"):
+            return self._log(path.removesuffix("/log"), query)
         if not path.rstrip("/").endswith(
             ("pods", "events", "nodes", "networkpolicies", "replicasets", "inferenceservices", "models/")
         ):
@@ -84,6 +91,20 @@ class RecordedApi:
                 if all(item["metadata"].get("labels", {}).get(key) == value for key, value in wanted)
             ]
         }
+
+    def _log(self, pod: str, query: dict[str, str]) -> Answer:
+        if pod not in self.objects:
+            return not_found(pod)
+        name, names = pod.rpartition("/")[2], [one["name"] for one in self.objects[pod]["spec"]["containers"]]
+        container = query.get("container", names[0] if len(names) == 1 else "")
+        if not container:
+            return bad_request(f"a container name must be specified for pod {name}, choose one of: {names}")
+        if container not in names:
+            return bad_request(f"container {container} is not valid for pod {name}")
+        lines = self.logs.get((pod, container), [])
+        stamped = query.get("timestamps") == "true"
+        text = "".join(f"{at} {line}\n" if stamped else f"{line}\n" for at, line in lines).encode()
+        return 200, text[: int(query.get("limitBytes", len(text)))].decode(errors="replace")
 
 
 def merge(target: JSON, patch: JSON) -> None:
@@ -103,6 +124,10 @@ def not_found(path: str) -> Answer:
 
 def forbidden(message: str) -> Answer:
     return 403, {"kind": "Status", "reason": "Forbidden", "message": message, "code": 403}
+
+
+def bad_request(message: str) -> Answer:
+    return 400, {"kind": "Status", "reason": "BadRequest", "message": message, "code": 400}
 
 
 def invalid(message: str) -> Answer:

@@ -8,12 +8,13 @@ s where 4,272 are predicted). Constants are those of `speeds.csv`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from components.google import speeds
 from components.google.accelerators import Machine
 from components.google.image_disk import ImageDisk
+from components.google.speeds import Constant
 
 _CACHED_SHARE = 0.7
 """How much of a node's memory the page cache may have: the server's own memory and the system need the rest."""
@@ -24,20 +25,23 @@ _NEARLY = 1.1
 
 @dataclass(frozen=True)
 class DiskSpeed:
-    """A disk by its speed in bytes a second; `name` as it is told."""
+    """A disk by its speed in bytes a second; `name` as it is told, and the constants that the speeds are from."""
 
     name: str
     read: float
     write: float
+    read_by: Constant = field(default_factory=Constant)
+    write_by: Constant = field(default_factory=Constant)
 
 
 @dataclass(frozen=True)
 class NodeSpeed:
-    """What of a node decides: its disk, its network (bytes a second) and its memory (bytes)."""
+    """What of a node decides: its disk, its network (bytes a second), its memory (bytes), the network's constant."""
 
     disk: DiskSpeed
     network: float
     memory: float
+    network_by: Constant = field(default_factory=Constant)
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,13 @@ class Served:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage in seconds, and what bounds it."""
+    """A stage in seconds, what bounds it, the constant of that bound, and the bytes that it is about (0: of none)."""
 
     name: str
     seconds: float
     bound: str
+    constant: Constant = field(default_factory=Constant)
+    size_bytes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,8 @@ class PredictedStart:
 
 def node_of(disk: ImageDisk, machine: Machine) -> NodeSpeed:
     """A node of a machine type, with the disk that holds its images."""
-    return NodeSpeed(_disk(disk, machine), _network(machine), machine.memory_gib * (1 << 30))
+    network, network_by = _network(machine)
+    return NodeSpeed(_disk(disk, machine), network, machine.memory_gib * (1 << 30), network_by)
 
 
 def passes(image_bytes: float, memory: float, *, copies: int = 2, registry_on_disk: bool = False) -> tuple[int, int]:
@@ -122,20 +129,27 @@ def disk_seconds(
 
 def predict(node: NodeSpeed, served: Served) -> PredictedStart:
     """The cold start of a model on a new node."""
-    stages = [_server_pull(node), _pull(node, served), _load(node, served)]
-    start = "eager" if served.eager else "gpu"
-    stages.append(Stage("server_start", speeds.of("server_start", start), "the engine"))
-    return PredictedStart((speeds.of("node_least"), speeds.of("node_most")), tuple(stages))
+    stages = (_server_pull(node), _pull(node, served), _load(node, served), engine("eager" if served.eager else "gpu"))
+    return PredictedStart((speeds.of("node_least"), speeds.of("node_most")), stages)
+
+
+def engine(kind: str) -> Stage:
+    """The server's start, without its loading of weights: on a GPU (`gpu`, or `eager`: nothing is compiled), or `cpu`.
+
+    It is what can be predicted of a start on a node of which nothing is known.
+    """
+    constant = speeds.constant("server_start", kind)
+    return Stage("server_start", speeds.of("server_start", kind), "the engine", constant)
 
 
 def _server_pull(node: NodeSpeed) -> Stage:
     stored, unpacked = speeds.of("server_image", "gpu"), speeds.of("server_image_unpacked", "gpu")
     bounds = {
-        "gzip, one layer at a time": stored / speeds.of("inflate"),
-        node.disk.name: (stored + unpacked) / node.disk.write,
-        "network": stored / node.network,
+        "gzip, one layer at a time": (stored / speeds.of("inflate"), speeds.constant("inflate")),
+        node.disk.name: ((stored + unpacked) / node.disk.write, node.disk.write_by),
+        "network": (stored / node.network, node.network_by),
     }
-    return _slowest("server_image_pull", bounds)
+    return _slowest("server_image_pull", stored, bounds)
 
 
 def _pull(node: NodeSpeed, served: Served) -> Stage:
@@ -143,11 +157,11 @@ def _pull(node: NodeSpeed, served: Served) -> Stage:
         return Stage("image_pull", 0.0, "secondary boot disk")
     size = served.image_bytes
     bounds = {
-        node.disk.name: disk_seconds(size, node.memory, node.disk),
-        "network": size / node.network,
-        "unpacking, one layer at a time": size / speeds.of("unpack"),
+        node.disk.name: (disk_seconds(size, node.memory, node.disk), node.disk.write_by),
+        "network": (size / node.network, node.network_by),
+        "unpacking, one layer at a time": (size / speeds.of("unpack"), speeds.constant("unpack")),
     }
-    return _slowest("image_pull", bounds)
+    return _slowest("image_pull", size, bounds)
 
 
 def _load(node: NodeSpeed, served: Served) -> Stage:
@@ -155,37 +169,53 @@ def _load(node: NodeSpeed, served: Served) -> Stage:
     loader = "streamer" if served.streamed else "default"
     named = "the streaming loader" if served.streamed else "the default loader, one thread"
     # What has just been unpacked is still in the page cache, where memory suffices; a preloaded disk was never read.
-    if not served.preloaded and size <= node.memory * _CACHED_SHARE:
-        return Stage("load", size / speeds.of("load_cached", loader), named)
-    return _slowest("load", {named: size / speeds.of("load_cold", loader), node.disk.name: size / node.disk.read})
+    cached = not served.preloaded and size <= node.memory * _CACHED_SHARE
+    row = ("load_cached" if cached else "load_cold", loader)
+    bounds = {named: (size / speeds.of(*row), speeds.constant(*row))}
+    if not cached:
+        bounds[node.disk.name] = (size / node.disk.read, node.disk.read_by)
+    return _slowest("load", size, bounds)
 
 
-def _slowest(name: str, bounds: dict[str, float]) -> Stage:
-    bound = max(bounds, key=lambda one: bounds[one])
-    return Stage(name, bounds[bound], bound)
+def _slowest(name: str, size_bytes: float, bounds: dict[str, tuple[float, Constant]]) -> Stage:
+    bound = max(bounds, key=lambda one: bounds[one][0])
+    seconds, constant = bounds[bound]
+    return Stage(name, seconds, bound, constant, size_bytes)
 
 
 def _disk(disk: ImageDisk, machine: Machine) -> DiskSpeed:
     if disk.is_local:
         name = f"{disk.count} Local SSD{'s' if disk.count > 1 else ''}"
-        return DiskSpeed(name, *(speeds.stepped(f"local_ssd_{way}", disk.count) for way in ("read", "write")))
+        read, write = (_row(what, speeds.step(what, disk.count)) for what in ("local_ssd_read", "local_ssd_write"))
+        return DiskSpeed(name, read[0], write[0], read[1], write[1])
     name = f"{disk.kind} {disk.size_gb} GB"
-    base = speeds.of("disk_base", disk.kind)
     if disk.kind.startswith("hyperdisk"):
         mib = disk.provisioned_throughput
-        speed = min(mib * (1 << 20) if mib else base, speeds.of("disk_limit", disk.kind))
-        return DiskSpeed(f"{name}, {round(speed / (1 << 20))} MiB/s", speed, speed)
+        given = (mib * (1 << 20), Constant()) if mib else _row("disk_base", disk.kind)
+        speed, by = min(given, _row("disk_limit", disk.kind), key=lambda one: one[0])
+        return DiskSpeed(f"{name}, {round(speed / (1 << 20))} MiB/s", speed, speed, by, by)
     gib = disk.size_gb * 1e9 / (1 << 30)
-    speed = min(base + gib * speeds.of("disk_per_gib", disk.kind), speeds.stepped("disk_limit_vcpus", machine.vcpus))
-    return DiskSpeed(name, speed, min(speed, speeds.find("disk_limit_write", disk.kind) or speed))
+    (base, least), (each, more) = _row("disk_base", disk.kind), _row("disk_per_gib", disk.kind)
+    by_size = base + gib * each
+    both = Constant(f"{least.name} + {more.name}", by_size / (1 << 20), "MiB/s")
+    limit = _row("disk_limit_vcpus", speeds.step("disk_limit_vcpus", machine.vcpus))
+    read = min((by_size, both), limit, key=lambda one: one[0])
+    limited = speeds.find("disk_limit_write", disk.kind)
+    write = min(read, _row("disk_limit_write", disk.kind), key=lambda one: one[0]) if limited else read
+    return DiskSpeed(name, read[0], write[0], read[1], write[1])
 
 
-def _network(machine: Machine) -> float:
-    known = speeds.find("network", machine.name.removesuffix("-nolssd"))
-    if known:
-        return known
-    by_vcpus = max(machine.vcpus * speeds.of("network_per_vcpu", "n1"), speeds.of("network_least", "n1"))
-    return min(by_vcpus, speeds.of("network_limit", "n1"))
+def _row(what: str, kind: str) -> tuple[float, Constant]:
+    return speeds.of(what, kind), speeds.constant(what, kind)
+
+
+def _network(machine: Machine) -> tuple[float, Constant]:
+    name = machine.name.removesuffix("-nolssd")
+    if speeds.find("network", name):
+        return _row("network", name)
+    each, constant = _row("network_per_vcpu", "n1")
+    by_vcpus = max((machine.vcpus * each, constant), _row("network_least", "n1"), key=lambda one: one[0])
+    return min(by_vcpus, _row("network_limit", "n1"), key=lambda one: one[0])
 
 
 def span(seconds: float) -> str:

@@ -23,6 +23,21 @@ class Speed:
         return self.value * _UNITS[self.unit]
 
 
+@dataclass(frozen=True)
+class Constant:
+    """What a prediction rests on: the rows of the table that give it (`unpack`, `load_cold,default`), and their value.
+
+    Attributes:
+        name: the rows, as the table's first two columns spell them; "" where a setting decides and no row.
+        value: in `unit`; of several rows what they come to.
+        unit: as the table spells it.
+    """
+
+    name: str = ""
+    value: float = 0.0
+    unit: str = ""
+
+
 _UNITS = {"MiB/s": 1 << 20, "MB/s": 1e6, "Gbit/s": 1e9 / 8, "GB": 1e9, "s": 1.0}
 
 
@@ -49,7 +64,13 @@ def find(what: str, kind: str) -> float | None:
     return found.base if found else None
 
 
-def stepped(what: str, number: int) -> float:
-    """A constant that is given from some numbers on: the one of the largest that is not above `number`."""
+def step(what: str, number: int) -> str:
+    """Of what a constant is that is given from some numbers on: the largest that is not above `number`."""
     steps = [int(kind) for name, kind in SPEEDS if name == what]
-    return of(what, str(max((step for step in steps if step <= number), default=min(steps))))
+    return str(max((step for step in steps if step <= number), default=min(steps)))
+
+
+def constant(what: str, kind: str = "") -> Constant:
+    """A row of the table, as a prediction names it."""
+    row = SPEEDS[what, kind]
+    return Constant(f"{what},{kind}" if kind else what, row.value, row.unit)

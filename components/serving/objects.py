@@ -12,6 +12,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components import prediction
 from components.serving.adapters import ServedAdapter
 from components.settings.models import StackModel
 from components.settings.serving import PullSecret
@@ -60,6 +61,7 @@ def described(
         revision=revision,
         replicas=model.live_replicas,
         task=traits.apply(lambda known: model.task_of(known).value),
+        cold_start=pulumi.Output.from_input(size_bytes).apply(lambda size: prediction.described(model, size)),
         adapters={
             adapter.label: outputs.describe_image(adapter.reference, adapter.size_bytes, adapter.traits.apply(asdict))
             for adapter in adapters

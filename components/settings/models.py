@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from components.google import gpu_memory, gpu_sharing
+from components.google import cold_start, gpu_memory, gpu_sharing
 from components.google.accelerators import AcceleratorError
-from components.google.cold_start import Served
+from components.google.cold_start import PredictedStart, Served, Stage
 from components.google.pool_origin import NodeOrigin
 from components.serving import engine_args, parallel
 from components.serving.engine_args import EngineArgs
@@ -156,6 +156,25 @@ class StackModel(StackImage):
             eager=self.args.is_on("--enforce-eager"),
             preloaded=bool(self.pool and self.pool.settings.secondary_boot_disks),
         )
+
+    def predicted_start(self, image_bytes: float) -> PredictedStart | None:
+        """Its cold start on a new node of its pool; None where nothing is known of the disk that holds the images."""
+        pool = self.pool
+        if self.target is not Target.GKE or pool is None or not pool.disk_known:
+            return None
+        try:
+            if not (pool.image_disk.is_local or pool.image_disk.kind in pool.machine.disk_types):
+                return None  # the pool says that no node of it boots from such a disk
+            return cold_start.predict(cold_start.node_of(pool.image_disk, pool.machine), self.served(image_bytes))
+        except AcceleratorError:
+            return None
+
+    def predicted_stages(self, image_bytes: float) -> tuple[Stage, ...]:
+        """The stages of its start that can be predicted: on CPU, where nothing is known of the node, vLLM's own."""
+        known = self.predicted_start(image_bytes)
+        if known:
+            return known.stages
+        return () if self.pool or self.settings.server else (cold_start.engine("cpu"),)
 
     @property
     def machines_known(self) -> bool:

@@ -80,6 +80,7 @@ def test_prod_waits_for_dev_and_serves_its_digest_when_that_is_known(dev: dict[s
             size_bytes=10**9,
             storage_uri=f"oci://{repository}@{DIGEST}",
             revision="0123456789abcdef",
+            cold_start=None,
         )
     (tmp_path / "dev.json").write_text(json.dumps(outputs))
     promoted = plan("--stack", "prod", "--outputs", f"acme/oci-model-serving/dev={tmp_path / 'dev.json'}")

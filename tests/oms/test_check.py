@@ -1,7 +1,9 @@
 """The command line: what it prints where, and how it ends."""
 
 import json
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,13 @@ from components.google import kubeconfig
 from oms.main import main
 from smoke import preflight, steps
 from smoke.checks import Check
+from smoke.coldstart import Measured
+from smoke.comparison import compare
+from smoke.report import Report
+from smoke.timeline import SCHEMA
 from tests.recorded_api import RecordedApi
 from tests.smoke import openai_server, stacks
+from tests.smoke.test_comparison import AS_PREDICTED, PREDICTED
 from watch import waiting
 
 TOKEN = "very-secret-token"
@@ -238,5 +245,24 @@ def test_coldstart_shows_its_figures_as_a_table_and_as_json(
 
     assert "server: start to ready" in table
     assert "60.0" in table
-    assert document["coldstart"][stacks.KEY]["server_start"] == 60
-    assert document["coldstart"][stacks.KEY]["unpack"] is None
+    assert "hold no prediction" in table
+    figures = document["coldstart"][stacks.KEY]
+    assert figures["server_start"] == 60
+    assert figures["unpack"] is None
+    assert (figures["schema"], figures["prediction"]) == (SCHEMA, None)
+
+
+def test_coldstart_shows_the_prediction_and_the_constant_that_is_off(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report(sys.stdout, sys.stderr, quiet=False)
+    found = compare(AS_PREDICTED, PREDICTED)
+    slow = compare(replace(AS_PREDICTED, load=80.0), PREDICTED)
+    assert found
+    assert slow
+
+    report.coldstarts(Measured({"a": AS_PREDICTED, "b": AS_PREDICTED}, {"a": found, "b": slow}))
+
+    said = capsys.readouterr().out
+    assert "a: node_provision: 180 to 480 s predicted, bound by the node, 200.0 s measured: 1 times" in said
+    assert "a: load: 16.0 s predicted, bound by the default loader, one thread, 18.0 s measured: 1.12 times" in said
+    assert "b: load: load_cached,default of components/google/speeds.csv is off: 1000 MB/s there, 200 MB/s here" in said
+    assert "is off" not in "".join(line for line in said.splitlines() if line.startswith("  a:"))

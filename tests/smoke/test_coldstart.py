@@ -1,6 +1,7 @@
 """A cold start is measured, and the model is left as it was found whatever happens."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -35,11 +36,11 @@ def kserve(cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch) -> RecordedApi
     return cluster
 
 
-def measure(api: KubeApi, address: str, *, timeout: float = 5) -> tuple[Check, Measured]:
-    measured = Measured({})
-    outputs = stacks.outputs()
+def measure(api: KubeApi, address: str, *, timeout: float = 5, **model: Any) -> tuple[Check, Measured]:
+    measured = Measured()
+    outputs = stacks.outputs(**model)
     (found,) = coldstart(
-        api, outputs, [stacks.model()], measured, address=address, timeout=timeout, tell=lambda _: None
+        api, outputs, [stacks.model(**model)], measured, address=address, timeout=timeout, tell=lambda _: None
     )
     return found, measured
 
@@ -137,7 +138,7 @@ def test_a_scale_to_zero_model_is_left_with_its_own_replicas(
             api,
             stacks.outputs("kubeai"),
             [stacks.model("kubeai")],
-            Measured({}),
+            Measured(),
             address="127.0.0.1:1",
             timeout=0.05,
             tell=lambda _: None,
@@ -204,3 +205,90 @@ def test_a_node_that_may_not_be_read_costs_only_its_own_figure(api: KubeApi, kse
 
     assert found.status is Status.PASS
     assert measured.coldstarts[stacks.KEY].server_start == 60
+
+
+SAID = [
+    ("2026-11-22T10:03:09.000000001Z", "INFO 11-22 10:03:09 [__init__.py:239] Automatically detected platform cpu."),
+    (
+        "2026-11-22T10:03:20.25Z",
+        "(EngineCore pid=60) INFO [cpu_model_runner.py:104] Starting to load model /mnt/models...",
+    ),
+    ("2026-11-22T10:03:23Z", "(EngineCore pid=60) INFO [default_loader.py:397] Loading weights took 2.42 seconds"),
+    (
+        "2026-11-22T10:03:51Z",
+        "(EngineCore pid=60) INFO [core.py:314] init engine (profile, create kv cache, warmup model) took 27.58 s",
+    ),
+    ("2026-11-22T10:03:58.5Z", "(APIServer pid=1) INFO:     Application startup complete."),
+]
+LOG = f"{POD}/log"
+
+
+def test_the_servers_start_is_divided_by_its_own_log(api: KubeApi, kserve: RecordedApi) -> None:
+    kserve.logs[POD, "kserve-container"] = SAID
+
+    with openai_server.serve(stacks.KEY) as server:
+        _, measured = measure(api, server.address)
+
+    figures = measured.coldstarts[stacks.KEY]
+    assert (figures.process_start, figures.load, figures.engine_init, figures.ready) == (20.25, 2.42, 27.58, 1.5)
+    assert (figures.compile, figures.graph_capture) == (None, None)
+    (asked,) = [path for _, path, _ in kserve.requests if path.startswith(LOG)]
+    assert "timestamps=true" in asked
+    assert "container=kserve-container" in asked
+
+
+def test_of_a_long_log_only_the_beginning_is_read(
+    api: KubeApi, kserve: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LOG_BYTES", sum(len(at) + len(line) + 2 for at, line in SAID[:3]))
+    kserve.logs[POD, "kserve-container"] = SAID
+
+    with openai_server.serve(stacks.KEY) as server:
+        _, measured = measure(api, server.address)
+
+    figures = measured.coldstarts[stacks.KEY]
+    assert (figures.load, figures.engine_init) == (2.42, None)
+
+
+@pytest.mark.parametrize("answer", [forbidden('pods "p-1" is forbidden'), (500, {"message": "no kubelet"})])
+def test_a_log_that_may_not_be_read_costs_only_its_own_figures(
+    api: KubeApi, kserve: RecordedApi, answer: tuple[int, JSON]
+) -> None:
+    kserve.answers["GET", LOG] = answer
+
+    with openai_server.serve(stacks.KEY) as server:
+        found, measured = measure(api, server.address)
+
+    assert found.status is Status.PASS
+    assert measured.coldstarts[stacks.KEY].server_start == 60
+    assert measured.coldstarts[stacks.KEY].load is None
+
+
+def test_the_systems_pods_that_may_not_be_seen_cost_only_the_drivers_figure(api: KubeApi, kserve: RecordedApi) -> None:
+    kserve.answers["GET", "/api/v1/namespaces/kube-system/pods"] = forbidden("pods is forbidden")
+
+    with openai_server.serve(stacks.KEY) as server:
+        found, measured = measure(api, server.address)
+
+    assert found.status is Status.PASS
+    assert measured.coldstarts[stacks.KEY].driver is None
+
+
+def test_what_the_outputs_have_predicted_stands_beside_it(api: KubeApi, kserve: RecordedApi) -> None:
+    kserve.logs[POD, "kserve-container"] = SAID
+    engine = {"seconds": 19.0, "bound": "the engine", "constant": "server_start,cpu", "value": 19.0, "unit": "s"}
+
+    with openai_server.serve(stacks.KEY) as server:
+        _, measured = measure(api, server.address, cold_start={"stages": {"server_start": engine}})
+
+    found = measured.comparisons[stacks.KEY]
+    assert [(one.stage, one.ratio) for one in found.stages] == [("server_start", 3.03)]
+    assert [(one.constant, one.measured) for one in found.off] == [("server_start,cpu", 57.6)]
+
+
+def test_without_a_prediction_there_is_nothing_beside_it(api: KubeApi, kserve: RecordedApi) -> None:
+    with openai_server.serve(stacks.KEY) as server:
+        _, measured = measure(api, server.address)
+
+    assert stacks.KEY in measured.coldstarts
+    assert measured.comparisons == {}

@@ -3,13 +3,11 @@
 import math
 from collections.abc import Iterator
 
-from components.google import cold_start
-from components.google.accelerators import AcceleratorError
 from components.google.cold_start import PredictedStart, span
 from components.settings.checks.unread import Problem
 from components.settings.models import StackModel
 from components.settings.serving import LONGEST_STARTUP
-from components.settings.types import GB, Target
+from components.settings.types import GB
 
 _SURELY = 2
 """How much faster than predicted no node is: what takes longer even so is refused, what may is a warning."""
@@ -30,15 +28,7 @@ def warnings(model: StackModel) -> Iterator[Problem]:
 
 
 def _predicted(model: StackModel) -> PredictedStart | None:
-    pool = model.pool
-    if model.target is not Target.GKE or pool is None or not pool.disk_known or model.size_gb is None:
-        return None
-    try:
-        if not (pool.image_disk.is_local or pool.image_disk.kind in pool.machine.disk_types):
-            return None  # the pool says that no node of it boots from such a disk
-        return cold_start.predict(cold_start.node_of(pool.image_disk, pool.machine), model.served(model.size_gb * GB))
-    except AcceleratorError:
-        return None
+    return None if model.size_gb is None else model.predicted_start(model.size_gb * GB)
 
 
 def _of_weights(cold: PredictedStart) -> float:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from components.google import speeds
 from components.serving import admission
 from modelimage.traits import Traits
 from oci_model_serving.delivery import REVISION_LABEL
@@ -404,4 +405,33 @@ def test_the_outputs_describe_the_model() -> None:
         "task": "generation",
         "traits": asdict(Traits()),
         "adapters": {},
+        "cold_start": made["cold_start"],
     }
+    assert set(made["cold_start"]["stages"]) == {"server_image_pull", "image_pull", "load", "server_start"}
+
+
+def predicted(**fields: Any) -> Any:
+    return plain(run(**fields).outputs["models"])["qwen2.5"]["cold_start"]
+
+
+def test_the_outputs_hold_the_prediction_of_the_image_that_was_built() -> None:
+    found = predicted(pool={"bootDisk": {"sizeGb": 200, "type": "pd-balanced"}})
+
+    assert found["node_provision"] == [speeds.of("node_least"), speeds.of("node_most")]
+    assert found["stages"]["load"] == {
+        "seconds": 0.001,  # 1 MB from the page cache
+        "size_bytes": 1_000_000,
+        "bound": "the default loader, one thread",
+        "constant": "load_cached,default",
+        "value": speeds.SPEEDS["load_cached", "default"].value,
+        "unit": "MB/s",
+    }
+    eager = predicted(args=["--enforce-eager"])["stages"]["server_start"]
+    assert (eager["constant"], eager["unit"]) == ("server_start,eager", "s")
+
+
+def test_of_a_model_on_cpu_the_outputs_hold_the_engines_start_alone() -> None:
+    found = predicted(nodePool=None, gpus=0)
+
+    assert found["node_provision"] == []
+    assert {name: stage["constant"] for name, stage in found["stages"].items()} == {"server_start": "server_start,cpu"}
