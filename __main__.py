@@ -18,8 +18,9 @@ pools = {key: nodes(key, pool, cluster) for key, pool in settings.node_pools.ite
 accounts = {key: pool.service_account for key, pool in pools.items()}
 registry = ModelRegistry("models", settings.registry, {**accounts, **cluster.readers})
 images = {key: ModelImage(key, image, registry.url, registry.first, cluster) for key, image in settings.images.items()}
-admitted, platforms = admit(settings.models, images), install(settings, cluster)
-enforced = enforce(settings, admitted, platforms, cluster)
+admitted = admit(settings.models, images)
+platforms = install(settings, cluster, admitted)
+enforced = enforce(settings, platforms, cluster)
 models = {
     key: serve(model, images, admitted, platforms, cluster, after=[registry, *pools.values(), *enforced])
     for key, model in settings.models.items()

@@ -17,11 +17,13 @@ IMAGE = "modelimage"
 """Packs, copies, tags and inspects images. Its name is part of users' states: another one would build all again."""
 ROLLOUT = "watch.rollout"
 """Waits for the pods of a digest."""
+ADMITTED = "watch.admitted"
+"""Waits until the API servers take what was just allowed."""
 PLAN = "offline"
 """Plans a stack; the name that every revision of this project answers to."""
 KUBECONFIG = "OMS_KUBECONFIG"
 """The variable with a kubeconfig's text, which is a secret and so no argument; or with its path."""
-_OURS = frozenset({IMAGE, ROLLOUT, PLAN, "smoke.rollout"})
+_OURS = frozenset({IMAGE, ROLLOUT, ADMITTED, PLAN, "smoke.rollout"})
 
 
 @dataclass(frozen=True)

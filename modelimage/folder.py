@@ -145,7 +145,7 @@ class FolderFile(NamedTuple):
     def _piece(self, start: int, end: int) -> bytes:
         descriptor = self._opened()
         try:
-            data = self._read_at(descriptor, start, end) if end > start else b""
+            data = b""
             while len(data) < end - start:
                 data += self._read_at(descriptor, start + len(data), end)
             self._expect(os.fstat(descriptor))  # what is as it was found after the reading was so before it

@@ -1,11 +1,13 @@
 """What every source must hold before it is packed, wherever it lies: names, shards, contents, no pickles unasked."""
 
 import re
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 
 from modelimage import remedies
+from modelimage.cache import RACY_SECONDS
 from modelimage.choice import what_servers_load
 from modelimage.contents import cache_problem, file_problems, model_problems
 from modelimage.errors import ImageError
@@ -15,6 +17,7 @@ from modelimage.source import Selection, Source, SourceFile
 from oci_model_serving.errors import InputError
 
 _NAME_BYTES = 255  # of one part of a path: the limit of every file system that an image is unpacked on
+_KEPT_BYTES = 32 << 20  # of content that was read to judge files, until they are packed
 _ALLOW = "pack them as they are with --pickle allow (a stack: files.pickle: allow)"
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 RESERVED_NAMES = frozenset(
@@ -62,17 +65,22 @@ def accepted(source: Source, listed: Iterable[str], selection: Selection, proble
     refused, said = pickle_findings(pickles, [file.path for file in files], selection)
     if found := [*found, *refused]:
         raise InputError(*dict.fromkeys(found))
+    files = looks.kept(files)
     return replace(source, files=files, notes=(*said, *notes), pickles=pickles if selection.convert else ())
 
 
 class _Looks:
     """What was seen in each file, looked at once: of those elsewhere each look is a request.
 
-    One reading of a small file on a disk serves all that is asked of it: there may be tens of thousands.
+    One reading of a small file on a disk serves all that is asked of it, and its packing: there may be tens of
+    thousands. What has changed just now is read again, since a change meanwhile might not show.
     """
 
     def __init__(self, allow: Sequence[str]) -> None:
         self._allow = allow
+        self._settled_before = time.time() - RACY_SECONDS
+        self._room_bytes = _KEPT_BYTES
+        self._kept: dict[str, SourceFile] = {}
         self._pickled: dict[str, bool] = {}
         self._problems: dict[str, list[str]] = {}
 
@@ -94,9 +102,16 @@ class _Looks:
                 self._problems[file.path] = file_problems(file, self._allow)
         return self._problems[file.path]
 
+    def kept(self, files: Sequence[SourceFile]) -> tuple[SourceFile, ...]:
+        """The files, with the content of those that were read already."""
+        return tuple(self._kept.get(file.path, file) for file in files)
+
     def _look(self, file: SourceFile) -> None:
-        try:  # noqa: SIM105 - `suppress` takes a tenth of the time of the look
+        try:
             file = file.at_hand()
+            if file.size <= self._room_bytes and file.changed_at is not None and file.changed_at < self._settled_before:
+                self._kept[file.path] = file
+                self._room_bytes -= file.size
         except ImageError:
             pass  # what cannot be read is told by who looks
         self._pickled[file.path] = self._is_pickle(file)

@@ -94,7 +94,7 @@ class SourceFile:
         return _checked(chunks, self.checksum()) if self.checksum else chunks
 
     def at_hand(self) -> "SourceFile":
-        """The same with its content read, for looking at it more than once; nothing is checked."""
+        """The same with its content read, which is not read again; only `read` checks it, where there is a checksum."""
         return _Held.of_file(self, self.head(self.size))
 
     def head(self, limit: int) -> bytes:
@@ -103,7 +103,7 @@ class SourceFile:
 
 
 class _Held(SourceFile):
-    """A file whose content was read: its head is not read again."""
+    """A file whose content was read: it is not read again."""
 
     content: bytes
 
@@ -116,6 +116,10 @@ class _Held(SourceFile):
 
     def head(self, limit: int) -> bytes:
         return self.content[:limit]
+
+    def read(self) -> Iterator[bytes]:
+        chunks = iter((self.content,))
+        return _checked(chunks, self.checksum()) if self.checksum else chunks
 
 
 def _checked(chunks: Iterator[bytes], checksum: Checksum) -> Iterator[bytes]:
@@ -224,7 +228,7 @@ class Selection:
             return False
         if self.allow and not any(_matches(path, pattern) for pattern in self.allow):
             return False
-        return not self.ignores(path)
+        return not (self.ignore and self.ignores(path))
 
     def ignores(self, path: str) -> bool:
         """Tell whether one of `ignore` is about the file at `path`."""

@@ -198,6 +198,15 @@ def is_by_digest(text: str) -> bool:
     return True
 
 
+def host_of(image: str) -> str:
+    """The registry's host of an image as a pod names it, with its port when there is one.
+
+    A pod may name none, and then means Docker Hub (Docker's reference parser).
+    """
+    first, slash, _ = image.partition("/")
+    return first if slash and ("." in first or ":" in first or first == "localhost") else "docker.io"
+
+
 def is_loopback(host: str) -> bool:
     """Whether `host` (`name[:port]`) is this machine itself: the only place where plain http is spoken."""
     # The whole is tried first: what looks like a port at the end of `::1` is a part of the address.

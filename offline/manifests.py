@@ -88,14 +88,15 @@ def kubernetes_objects(plan: Plan) -> list[KubernetesObject]:
 
 
 def _patched(item: KubernetesObject, patches: Sequence[KubernetesObject]) -> Mapping[str, Any]:
-    """The object with the data that patches add; those that only a run knows stand under the patch's name."""
+    """The object with the annotations that patches add; those that only a run knows stand under the patch's name."""
     if not patches:
         return item.body
-    data = dict(item.body.get("data") or {})
+    metadata = item.body["metadata"]
+    annotations = dict(metadata.get("annotations") or {})
     for patch in patches:
-        more = patch.body.get("data")
-        data.update(more if isinstance(more, dict) else {patch.resource.name: more})
-    return {**item.body, "data": data}
+        more = patch.body["metadata"].get("annotations")
+        annotations.update(more if isinstance(more, dict) else {patch.resource.name: more})
+    return {**item.body, "metadata": {**metadata, "annotations": annotations}}
 
 
 def helm_releases(plan: Plan) -> list[Resource]:

@@ -10,7 +10,7 @@ from policy.images import Props, is_unknown, kind_of, mapping
 PROVIDERS = frozenset({"kubernetes", "gcp", "docker", "command", "pulumi"})  # the last is the engine's own
 _KUBERNETES = {
     "core/v1": (
-        "ConfigMap ConfigMapPatch LimitRange Namespace PersistentVolumeClaim Pod ResourceQuota Secret Service "
+        "ConfigMap LimitRange Namespace NamespacePatch PersistentVolumeClaim Pod ResourceQuota Secret Service "
         "ServiceAccount"
     ),
     "apps/v1": "DaemonSet Deployment StatefulSet",
@@ -98,8 +98,8 @@ CHARTS = {
 }
 """The charts that may be installed, each with the repositories of who makes it; a mirror is on Artifact Registry, or a
 folder of the project."""
-PATCHED = "allowed-images"
-"""The only object that a patch may add to: the ConfigMap of the images that the cluster accepts."""
+LISTED = "allowed.oci-model-serving/"
+"""All that a patch may add: annotations of a namespace, one for each image that the cluster accepts there."""
 
 
 def only_allowed_types(type_: str, _name: str, props: Props) -> Iterator[str]:
@@ -136,11 +136,12 @@ def _another_kind(type_: str, kind: str, props: Props) -> Iterator[str]:
 
 
 def only_our_patch(type_: str, _name: str, props: Props) -> Iterator[str]:
-    """The one patch adds images to the list of those that the cluster accepts, each by the key that is its own."""
-    if type_ != "kubernetes:core/v1:ConfigMapPatch":
+    """The one patch adds images to those that the cluster accepts in a namespace, each by the key that is its own."""
+    if type_ != "kubernetes:core/v1:NamespacePatch":
         return
     metadata = mapping(props.get("metadata"))
-    if metadata.get("name") != PATCHED:
-        yield f"metadata.name is {metadata.get('name')!r}: a patch adds to {PATCHED} only; write the ConfigMap itself"
-    if set(props) - {"apiVersion", "kind", "metadata", "data"}:
-        yield "it has more than metadata and data: leave it out"
+    for key in mapping(metadata.get("annotations")):
+        if not str(key).startswith(LISTED):
+            yield f"metadata.annotations has {key}: a patch adds {LISTED}… only; write the Namespace itself"
+    if set(props) - {"apiVersion", "kind", "metadata"} or set(metadata) - {"name", "annotations"}:
+        yield "it has more than metadata.annotations: leave it out"

@@ -8,7 +8,7 @@ from typing import Any
 
 from components.serving.cel import REMOTE_CODE
 from components.settings.plain_secrets import looks_secret
-from policy.allowed import PATCHED
+from policy.allowed import LISTED
 from policy.images import Props, is_on, is_unknown, kind_of, mapping, walk
 
 _VOLUMES = frozenset({
@@ -218,21 +218,16 @@ def not_the_systems(type_: str, _name: str, props: Props) -> Iterator[str]:
 
 def listed_images(type_: str, _name: str, props: Props) -> Iterator[str]:
     """What the cluster is told to accept is whole images, each under the key that is its own."""
-    if type_.removesuffix("Patch") != "kubernetes:core/v1:ConfigMap":
+    if type_.removesuffix("Patch") != "kubernetes:core/v1:Namespace":
         return
-    if mapping(props.get("metadata")).get("name") != PATCHED:
-        return
-    data = props.get("data")
-    for key, image in mapping(data).items():
-        if not isinstance(image, str) or is_unknown(image):
+    for key, image in mapping(mapping(props.get("metadata")).get("annotations")).items():
+        if not str(key).startswith(LISTED) or not isinstance(image, str) or is_unknown(image):
             continue
         own = hashlib.sha256(image.encode()).hexdigest()[:16]
         if not re.fullmatch(r"(?:[\w.-]+(?::[0-9]+)?/)?[\w./-]+(?::[\w.-]+)?(?:@sha256:[0-9a-f]{64})?", image):
-            yield f"data.{key} is {image!r}, more than one image: name one, as host/path@sha256:<64 hex>"
+            yield f"metadata.annotations.{key} is {image!r}, more than one image: name one, by digest"
         elif not str(key).endswith(f".{own}"):
-            yield f"data.{key} is not the key of {image}: write …{own}"
-    if props.get("binaryData"):
-        yield "binaryData is not looked at: leave it out"
+            yield f"metadata.annotations.{key} is not the key of {image}: write …{own}"
 
 
 def narrow_access(type_: str, _name: str, props: Props) -> Iterator[str]:

@@ -10,7 +10,7 @@ from policy.images import Props, is_by_digest, is_on, is_unknown, mapping, walk
 from policy.pods import is_secret
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
-_MODULES = frozenset({"modelimage", "watch.rollout", "offline", "smoke.rollout"})
+_MODULES = frozenset({"modelimage", "watch.rollout", "watch.admitted", "offline", "smoke.rollout"})
 _PYTHON = re.compile(r"(?:[\w.+@~-]*/)*python(?:3(?:\.\d+)?)?")
 _ELSEWHERE = ("/tmp/", "/var/tmp/", "/dev/shm/")  # noqa: S108 - refused
 _UNKNOWN = re.compile(r"known after [\w .,:/@+=-]+")

@@ -8,13 +8,13 @@ import secrets
 from collections.abc import Iterator
 from functools import partial
 
-from components.serving.admission_rules import NAME, policy_name
+from components.serving.admission_rules import LISTED, policy_name
 from oci_model_serving.outputs import ModelOutput
 from smoke import manifests
 from smoke.checks import Check, NotRunError, run
 from smoke.stack import ServedModel
 from watch.causes import NotHeldError, short
-from watch.kube import ApiError, KubeApi, namespaced
+from watch.kube import ApiError, KubeApi, api_root, namespaced
 
 STEP = "allowed"
 _POLICY_API = "/apis/admissionregistration.k8s.io/v1"
@@ -54,10 +54,13 @@ def _check_objects(api: KubeApi, model: ModelOutput) -> str:
 
 
 def _check_enforced(api: KubeApi, model: ModelOutput) -> None:
-    if api.find(namespaced("v1", model.namespace, "configmaps", NAME)) is not None:
+    namespace = api.find(f"{api_root('v1')}/namespaces/{model.namespace}") or {"metadata": {}}
+    if any(key.startswith(LISTED) for key in namespace["metadata"].get("annotations") or {}):
         return
     if any(api.find(f"{_POLICY_API}/{kind}/{policy_name(model.namespace, _POD)}") for kind in _KINDS):
-        raise NotHeldError(f"there is no ConfigMap {model.namespace}/{NAME}: no pod of the model can be made", _AGAIN)
+        raise NotHeldError(
+            f"namespace {model.namespace} has no annotation {LISTED}…: no pod of the model can be made", _AGAIN
+        )
     raise NotRunError(
         f"nothing is enforced in {model.namespace}: cluster.allowList.enforce is false, or `pulumi up` has not run "
         "since there is one (`--on-demand drift` tells which)"

@@ -13,7 +13,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from components.serving.admission_rules import NAME
+from components.serving.admission_rules import LISTED
 from oci_model_serving.outputs import ModelOutput
 from smoke.checks import Check, NotRunError, run
 from smoke.stack import ServedModel
@@ -25,6 +25,7 @@ STEP = "drift"
 Path = tuple[str | int, ...]
 _SERVERS_OWN = frozenset({"managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink"})
 _DATA = ("data", "stringData")
+_ANNOTATIONS = ("metadata", "annotations")
 _MISSING = object()
 _HIDDEN = "[secret]"
 _AGAIN = "`pulumi up --refresh` brings back what the settings say; to keep the change, write it into the settings"
@@ -96,10 +97,10 @@ def _check(api: KubeApi, wanted: Wanted, models: Sequence[ModelOutput]) -> str:
         raise NotHeldError(f"{wanted.title} is gone{kind}", "`pulumi up --refresh` makes it again")
     if wanted.body["kind"] == "Secret":
         changed = _of_secret(wanted, live)
-    elif (wanted.body["kind"], wanted.body["metadata"]["name"]) == ("ConfigMap", NAME):
-        changed = _of_allowed(wanted, live)
     else:
         changed = differences(wanted, live, _applied(api, path, wanted.body, live))
+        if wanted.body["kind"] == "Namespace":
+            changed = [one for one in changed if not _is_listed(one.path)] + _of_allowed(wanted, live)
     paused = [model for model in models if _is_of(wanted.body, model) and not model.paused and is_paused(live, model)]
     told = [one for one in changed if not (paused and _is_switch(one.path, paused[0]))]
     if told:
@@ -140,14 +141,23 @@ def _of_allowed(wanted: Wanted, live: JSON) -> list[Difference]:
 
     What the engine has there beside is of an update that failed, and goes with the next one.
     """
-    own, there, entries = wanted.body.get("data") or {}, live.get("data") or {}, _entries(live)
+    own, there, entries = _annotations(wanted.body), _annotations(live), _entries(live)
     changed = []
-    for key in sorted(own.keys() | there.keys()):
-        by = _changed_by(entries, live, ("data", key))
+    for path in sorted((*_ANNOTATIONS, key) for key in own.keys() | there.keys()):
+        key, by = path[-1], _changed_by(entries, live, path)
         earlier = key not in own and by.startswith("pulumi-kubernetes")
-        if not earlier and own.get(key, _MISSING) != there.get(key, _MISSING):
-            changed.append(Difference(("data", key), own.get(key, _MISSING), there.get(key, _MISSING), by))
+        if _is_listed(path) and not earlier and own.get(key, _MISSING) != there.get(key, _MISSING):
+            changed.append(Difference(path, own.get(key, _MISSING), there.get(key, _MISSING), by))
     return changed
+
+
+def _annotations(body: JSON) -> JSON:
+    return dict(body["metadata"].get("annotations") or {})
+
+
+def _is_listed(path: Path) -> bool:
+    """Whether it is the annotation of an image that a namespace may run."""
+    return path[:-1] == _ANNOTATIONS and str(path[-1]).startswith(LISTED)
 
 
 def _is_of(body: JSON, model: ModelOutput) -> bool:

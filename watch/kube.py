@@ -146,15 +146,17 @@ class KubeApi:
         """Read something that is not JSON: metrics, a container's log."""
         return self._send("GET", path, params=params).text
 
-    def create(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> JSON:
+    def create(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False, alone: bool = False) -> JSON:
         """Create an object, or have the server only pretend to: schemas, defaults and webhooks run all the same.
 
-        Unknown fields are refused rather than dropped.
+        Unknown fields are refused rather than dropped. `alone` is over a connection that nothing else uses after it:
+        where there are several API servers, a balancer chooses again for the next.
         """
         params = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
         if dry_run:
             params["dryRun"] = "All"
-        return self._json("POST", path, params=params, json=dict(body))
+        headers = {"Connection": "close"} if alone else {}
+        return self._json("POST", path, params=params, json=dict(body), headers=headers)
 
     def patch(self, path: str, body: Mapping[str, Any]) -> JSON:
         """Merge-patch an object; None as a value removes the key."""

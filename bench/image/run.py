@@ -122,6 +122,7 @@ class Bench:
         folder, fewest = self._work / "small", self._work / "fewest"
         make_small_files(folder, count)
         make_small_files(fewest, 0)
+        time.sleep(_SETTLED_SECONDS)
         script = 'tar --sort=name --mtime=@0 --owner=0 --group=0 -cf - -C "$1" . | sha256sum'
         rows = [
             measured(f"tar and sha256sum, {count} files", ["bash", "-c", script, "tar", folder]),

@@ -22,10 +22,17 @@ from components.serving.serving_rules import of_inference_services, of_models
 from components.settings.stack import Settings
 from oci_model_serving.delivery import KSERVE, KUBEAI, Platform
 
-NAME = "allowed-images"
-"""The ConfigMap with the images that a namespace may run."""
+LISTED = "allowed.oci-model-serving/"
+"""What the keys of the namespace's annotations begin with whose values are the images that it may run."""
 
-_IMAGES = {"name": "images", "expression": "has(params.data) ? params.data.map(key, params.data[key]) : []"}
+# Not a parameter of the policy: the API server stops to read a kind of parameters for good once nothing is bound to it
+# (kubernetes #130887, #133827; seen on 1.35.4), so that a list that goes and comes again would be the old one for ever.
+# Namespaces are read by the API server for itself.
+_IMAGES = {
+    "name": "images",
+    "expression": "has(namespaceObject.metadata.annotations) ? namespaceObject.metadata.annotations"
+    f".map(key, key.startsWith('{LISTED}'), namespaceObject.metadata.annotations[key]) : []",
+}
 _CHANGED = {
     "name": "made-or-changed",
     "expression": "request.operation == 'CREATE' || object.spec != oldObject.spec",
@@ -68,7 +75,6 @@ def _policy(group: str, versions: list[str], resources: list[str], asked: JSON, 
     validations = [*asked["validations"], *([] if remote_code else [no_remote_code()])]
     return {
         "failurePolicy": "Fail",
-        "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
         "matchConstraints": {
             "resourceRules": [
                 {

@@ -51,9 +51,9 @@ class InferenceService(pulumi.ComponentResource):
         denied = objects.deny_egress(model.name, namespace, pods, mine, registry_port=pulling)
         before: list[pulumi.Resource] = [account, denied, *ingress.limited(model, pods, mine)]
         before += objects.env_secret(model, mine)
-        if enforced:
+        if enforced and kubeconfig is not None:
             images = [reference, *(adapter.reference for adapter in adapters)]
-            before.append(allow_list.allow(model, images, mine))
+            before.append(allow_list.allow(model, images, kubeconfig, mine))
         if model.settings.server:
             before.append(self._runtime())
         if model.settings.warm == "prepull":

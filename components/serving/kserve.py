@@ -7,8 +7,10 @@ import pulumi_kubernetes as k8s
 
 from components.serving import admission, objects, serving_runtime
 from components.serving.charts import release
+from components.serving.objects import Annotations
+from components.settings.pulling import PULL_SECRET
 from components.settings.serving import KServeSettings
-from components.settings.stack import PULL_SECRET, Settings
+from components.settings.stack import Settings
 from oci_model_serving.delivery import KSERVE
 
 GATEWAY = "kserve-ingress-gateway"
@@ -25,7 +27,10 @@ class KServe(pulumi.ComponentResource):
     described: dict[str, str]
     """The platform as the stack's outputs show it (`oci_model_serving.outputs.PlatformOutput`)."""
 
-    def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None, *, listed: Annotations = None
+    ) -> None:
+        """Install it; `listed` are the annotations of the models' namespace that say what it may run."""
         super().__init__("oci-model-serving:index:KServe", name, None, opts)
         self._kserve = kserve = settings.kserve
         self._hosts = [host for model in settings.models_of(KSERVE) for host in model.settings.hosts]
@@ -37,7 +42,7 @@ class KServe(pulumi.ComponentResource):
                 resource=self,
             )
         self._mine = pulumi.ResourceOptions(parent=self)
-        models = objects.namespace(kserve.model_namespace, _pod_security(settings), self._mine)
+        models = objects.namespace(kserve.model_namespace, _pod_security(settings), self._mine, annotations=listed)
         charts = self._charts() if kserve.install else []
         if not kserve.install:
             self._gke_gateway(self._mine)

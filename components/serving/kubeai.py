@@ -6,9 +6,11 @@ import pulumi
 
 from components.serving import admission, objects, vllm
 from components.serving.charts import release
+from components.serving.objects import Annotations
 from components.serving.scheduling import Scheduling
+from components.settings.pulling import PULL_SECRET
 from components.settings.serving import KubeAISettings
-from components.settings.stack import PULL_SECRET, Settings
+from components.settings.stack import Settings
 from oci_model_serving.delivery import KUBEAI
 
 
@@ -22,14 +24,23 @@ class KubeAI(pulumi.ComponentResource):
     """The platform as the stack's outputs show it (`oci_model_serving.outputs.PlatformOutput`)."""
 
     def __init__(
-        self, name: str, kubeai: KubeAISettings, settings: Settings, opts: pulumi.ResourceOptions | None = None
+        self,
+        name: str,
+        kubeai: KubeAISettings,
+        settings: Settings,
+        opts: pulumi.ResourceOptions | None = None,
+        *,
+        listed: Annotations = None,
     ) -> None:
-        """Install what `kubeai` says, for the models and with the credentials of `settings`."""
+        """Install what `kubeai` says, for the models and with the credentials of `settings`.
+
+        `listed` are the annotations of its namespace that say what it may run.
+        """
         super().__init__("oci-model-serving:index:KubeAI", name, None, opts)
         admission.advise_digest("platforms.kubeai.server.image", kubeai.server.image)
         # Pods of a KubeAI that others have installed are as they say: `restricted` refuses the chart's defaults.
         level = "restricted" if kubeai.install else "baseline"
-        namespace = objects.namespace(kubeai.namespace, level, pulumi.ResourceOptions(parent=self))
+        namespace = objects.namespace(kubeai.namespace, level, pulumi.ResourceOptions(parent=self), annotations=listed)
         before: list[pulumi.Resource] = [namespace]
         after = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
         if settings.pull_secrets:

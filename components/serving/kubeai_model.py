@@ -43,8 +43,8 @@ class KubeAIModel(pulumi.ComponentResource):
         before: list[pulumi.Resource] = [objects.deny_egress(own, namespace, pods, mine)]
         before += ingress.limited(model, pods, mine)
         before += objects.env_secret(model, mine)
-        if enforced:
-            before.append(allow_list.allow(model, [reference], mine))
+        if enforced and kubeconfig is not None:
+            before.append(allow_list.allow(model, [reference], kubeconfig, mine))
         if model.settings.warm == "prepull":
             account = objects.service_account(own, namespace, model.pull_secrets, mine)
             after = pulumi.ResourceOptions(parent=self, depends_on=[account, *before])

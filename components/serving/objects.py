@@ -20,6 +20,8 @@ from modelimage.traits import Traits
 from oci_model_serving import outputs
 from oci_model_serving.reference import ImageReference
 
+Annotations = pulumi.Input[Mapping[str, str]] | None
+"""Annotations that may be known only after a build."""
 MANAGED_BY = {"app.kubernetes.io/managed-by": "pulumi", "app.kubernetes.io/part-of": "oci-model-serving"}
 MODEL_LABEL = "oci-model-serving/model"
 
@@ -75,7 +77,7 @@ def metadata(
     *,
     model: str | None = None,
     labels: Mapping[str, str] | None = None,
-    annotations: Mapping[str, pulumi.Input[str]] | None = None,
+    annotations: pulumi.Input[Mapping[str, pulumi.Input[str]]] | None = None,
 ) -> k8s.meta.v1.ObjectMetaArgs:
     """Metadata with our labels; `model` is the Kubernetes name of the model that the object belongs to."""
     own = {MODEL_LABEL: model} if model else {}
@@ -83,11 +85,13 @@ def metadata(
         name=name,
         namespace=namespace,
         labels={**MANAGED_BY, **own, **(labels or {})},
-        annotations=dict(annotations) if annotations else None,
+        annotations=annotations,
     )
 
 
-def namespace(name: str, pod_security: str, opts: pulumi.ResourceOptions) -> k8s.core.v1.Namespace:
+def namespace(
+    name: str, pod_security: str, opts: pulumi.ResourceOptions, *, annotations: Annotations = None
+) -> k8s.core.v1.Namespace:
     """Make a namespace that enforces a Pod Security level (`baseline` or `restricted`)."""
     return k8s.core.v1.Namespace(
         name,
@@ -97,6 +101,7 @@ def namespace(name: str, pod_security: str, opts: pulumi.ResourceOptions) -> k8s
                 "pod-security.kubernetes.io/enforce": pod_security,
                 "pod-security.kubernetes.io/warn": "restricted",
             },
+            annotations=annotations,
         ),
         opts=opts,
     )

@@ -7,6 +7,7 @@ import pulumi
 
 from components.google.cluster import Cluster
 from components.model_image import ModelImage
+from components.serving import allow_list
 from components.serving.adapters import ServedAdapter
 from components.serving.inference_service import InferenceService
 from components.serving.kserve import KServe
@@ -20,15 +21,19 @@ from oci_model_serving.delivery import KSERVE, KUBEAI
 from oci_model_serving.reference import ImageReference
 
 
-def install(settings: Settings, cluster: Cluster) -> dict[str, KServe | KubeAI]:
-    """Install the platforms that models use, by name."""
+def install(
+    settings: Settings, cluster: Cluster, admitted: Mapping[str, pulumi.Output[ImageReference]]
+) -> dict[str, KServe | KubeAI]:
+    """Install the platforms that models use, by name; `admitted` has the stack's images, by their keys."""
     made: dict[str, KServe | KubeAI] = {}
     if KSERVE in settings.platforms:
         # The Gateway's load balancer is Google's, and is removed for sure only when the Gateway is.
         outlives = settings.kserve.gateway != "none"
-        made[KSERVE.name] = KServe(KSERVE.name, settings, cluster.inside(outlives=outlives))
+        listed = allow_list.whole(KSERVE, settings, admitted)
+        made[KSERVE.name] = KServe(KSERVE.name, settings, cluster.inside(outlives=outlives), listed=listed)
     if KUBEAI in settings.platforms and settings.kubeai:
-        made[KUBEAI.name] = KubeAI(KUBEAI.name, settings.kubeai, settings, cluster.inside())
+        listed = allow_list.whole(KUBEAI, settings, admitted)
+        made[KUBEAI.name] = KubeAI(KUBEAI.name, settings.kubeai, settings, cluster.inside(), listed=listed)
     return made
 
 

@@ -11,6 +11,8 @@ from components.settings.types import amount
 
 CPU_ONLY = ("2", "4Gi")
 """CPU and memory of a model without a pool: enough for models of half a billion parameters on vLLM's CPU image."""
+NEEDED_BY_KSERVE = ("cert-manager", "envoy-gateway-system")
+"""The namespaces of the controllers that KServe needs, where they are at all."""
 _MEMORY_SHARE = 0.75
 
 
@@ -128,6 +130,13 @@ def any_of(ranked: Sequence[Scheduling]) -> Scheduling:
         tolerations=list(tolerations.values()),
         surge=any(one.surge for one in ranked),
     )
+
+
+def away_from(namespaces: Sequence[str]) -> dict[str, Any]:
+    """The affinity of pods that take a node without the pods of these namespaces, where one has room."""
+    beside = {"labelSelector": {}, "namespaces": list(namespaces), "topologyKey": "kubernetes.io/hostname"}
+    preferred = [{"weight": 100, "podAffinityTerm": beside}]
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
 
 
 def _term(labels: Mapping[str, str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The models of a stack, with all that its other settings say of them."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from components.google import cold_start, gpu_memory, gpu_sharing
@@ -11,16 +12,18 @@ from components.serving import engine_args, parallel
 from components.serving.engine_args import EngineArgs
 from components.serving.memory import UTILISATION, Fit, Memory
 from components.serving.parallel import Parallel
-from components.serving.scheduling import Scheduling, any_of, schedule
+from components.serving.scheduling import NEEDED_BY_KSERVE, Scheduling, any_of, away_from, schedule
 from components.settings.images import StackAdapter, StackImage
 from components.settings.places import StackPool
 from components.settings.pods import Ingress
+from components.settings.pulling import PULL_SECRET, of_hosts
 from components.settings.serving import BUSYBOX, KServeSettings, KubeAISettings, ModelSettings
 from components.settings.types import Target
 from modelimage.architecture import Task
 from modelimage.dimensions import Dimensions
 from modelimage.traits import Traits
 from oci_model_serving.delivery import Delivery
+from oci_model_serving.reference import host_of
 
 CPU_PROFILE = "cpu"
 """KubeAI's profile of models without a node pool (chart 0.22.1, resourceProfiles)."""
@@ -35,7 +38,8 @@ class StackModel(StackImage):
         platform: settings of what serves it.
         pool: the node pool that it runs on; None on CPU.
         fallbacks: the pools that it runs on where that one is full, in this order.
-        pull_secrets: names of the secrets with which its pods pull.
+        credentials: the registries that nodes cannot read by themselves, by the keys of `pullSecrets`.
+        sidecars: images that others put into its pods; None where they may put any there.
         gpus_of_others: what the pool's other models take of it at most.
         drain_timeout: seconds that its pods may take to finish their answers; on KubeAI the longest of all its models.
         adapters: its LoRA adapters.
@@ -48,7 +52,8 @@ class StackModel(StackImage):
     platform: KServeSettings | KubeAISettings
     pool: StackPool | None = None
     fallbacks: tuple[StackPool, ...] = ()
-    pull_secrets: tuple[str, ...] = ()
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    sidecars: tuple[str, ...] | None = None
     gpus_of_others: int = 0
     drain_timeout: int = 600
     adapters: tuple[StackAdapter, ...] = ()
@@ -96,6 +101,21 @@ class StackModel(StackImage):
         if self.settings.server:
             return self.settings.server.image
         return self.platform.server.image if self.pool else self.platform.server.cpu_image
+
+    @property
+    def pull_secrets(self) -> tuple[str, ...]:
+        """Names of the secrets with which its pods pull.
+
+        Those for the registries of the images that its pods can have, where the cluster takes no others.
+        """
+        if self.delivery is Delivery.KUBEAI or self.delivery.pulled_by_pod:
+            return (PULL_SECRET,) if self.credentials else ()
+        if self.settings.pull_secrets is not None:
+            return self.settings.pull_secrets
+        weights = [image.image_host for image in (self, *self.adapters)]
+        if self.sidecars is None or not all(weights):
+            return tuple(self.credentials)
+        return of_hosts(self.credentials, [*weights, *map(host_of, (self.server_image, *self.sidecars))])
 
     @property
     def secret_name(self) -> str | None:
@@ -229,7 +249,12 @@ class StackModel(StackImage):
 
     def _schedule(self, settings: ModelSettings) -> Scheduling:
         if self.pool is None:
-            return schedule(settings)
+            made, platform = schedule(settings), self.platform
+            # Knative takes an affinity by a feature of its own only ("Kubernetes affinity"), and of KubeAI it would be
+            # in the chart's values, whose change rolls out a second time.
+            if isinstance(platform, KServeSettings) and platform.deployment_mode == "Standard":
+                return replace(made, affinity=away_from([platform.namespace, *NEEDED_BY_KSERVE]))
+            return made
         ranked = [
             schedule(
                 settings,

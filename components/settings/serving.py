@@ -218,6 +218,10 @@ class ModelSettings(ImageSettings):
     hosts: Annotated[
         tuple[HostName, ...], Field(strict=False, description="of gateway gke: further hosts that reach the model")
     ] = ()
+    pull_secrets: Annotated[
+        tuple[str, ...] | None,
+        Field(strict=False, description="keys of pullSecrets; default: those of its pods' registries, on KServe"),
+    ] = None
     resources: Resources = Resources()
     scaling: Scaling = Scaling()
     warm: Annotated[Literal["none", "prepull", "disk"], Field(description="how nodes get the image before the pod")] = (

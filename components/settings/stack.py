@@ -25,9 +25,6 @@ from modelimage.origins import Origin
 from modelimage.traits import Traits
 from oci_model_serving.delivery import KSERVE, KUBEAI, Delivery, Platform
 
-PULL_SECRET = "oci-pull"  # noqa: S105 - its name
-"""KubeAI knows one secret for all registries."""
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -163,8 +160,7 @@ class Settings:
     def _model(self, key: str, model: ModelSettings) -> StackModel:
         pool = self.node_pools.get(model.node_pool or "")
         on_kubeai, create = model.delivery is Delivery.KUBEAI, self.sections.cluster.create
-        # One secret of all credentials where only one is looked at: by KubeAI, and by the pods that pull themselves.
-        secrets = (PULL_SECRET,) if on_kubeai or model.delivery.pulled_by_pod else tuple(self.pull_secrets)
+        listed = self.sections.cluster.allow_list
         others = [other for name, other in self._on(model.node_pool).items() if name != key] if pool else []
         return StackModel(
             key,
@@ -176,7 +172,9 @@ class Settings:
             fallbacks=tuple(self.node_pools[other] for other in model.fallback_pools if other in self.node_pools),
             size_gb=self.image_sizes_gb.get(key),
             traits=self._traits(key, model) or _presumed(model),
-            pull_secrets=secrets if self.pull_secrets else (),
+            credentials={key: secret.server for key, secret in self.pull_secrets.items()},
+            # Knative's own may have any image.
+            sidecars=listed.images if listed.enforce and self.kserve.deployment_mode == "Standard" else None,
             hub_token=self._hub_token(model),
             cloud_build=self.sections.cloud_build,
             cluster_build=self.sections.cluster_build,

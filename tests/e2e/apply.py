@@ -82,7 +82,7 @@ def apply(plan: Plan, kubeconfig: Path, state: State | None = None) -> None:
                 applied.append(_apply_one(api, bodies[resource.urn], state))
             elif resource.urn in patches:
                 applied.append(_apply_patch(api, patches[resource.urn], state))
-            elif resource.runs and resource.runs.module == commands.ROLLOUT:
+            elif resource.runs and resource.runs.module in {commands.ROLLOUT, commands.ADMITTED}:
                 started = _Command(resource)
                 if state.commands.get(resource.urn) != started.inputs:
                     running[resource.urn] = started.start()
@@ -188,7 +188,7 @@ def _delete(api: httpx.Client, path: str) -> None:
         found = api.get(path.partition(_BY)[0])
         if found.is_success:
             known = found.json()
-            metadata = {"name": known["metadata"]["name"], "namespace": known["metadata"]["namespace"]}
+            metadata = {key: known["metadata"][key] for key in ("name", "namespace") if key in known["metadata"]}
             body = {"apiVersion": known["apiVersion"], "kind": known["kind"], "metadata": metadata}
             _send_patch(api, path, body).raise_for_status()
         return

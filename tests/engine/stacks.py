@@ -32,6 +32,7 @@ FAR = {
     "*-seal": f"echo {shlex.quote(_IMAGE)}",
     "*-copy": f"echo {shlex.quote(_IMAGE)}",
     "*-rollout": "cat",
+    "*-admitted": "cat",
 }
 """What is run in place of the commands that ask the hub, Google's registries or a cluster; others run themselves."""
 

@@ -110,7 +110,8 @@ def test_another_digest_is_allowed_before_it_is_served_and_the_one_of_before_unt
         dev.ground.switch(Switches(instead={**stacks.FAR, "*-context": prepared, "*-seal": sealed, **instead}))
         before = len(dev.ground.calls())
         code = dev.up().code
-        names = {f"ConfigMapPatch::qwen2-5-0-5b-instruct-{patch}": "patch", served: "served", rollout: "rollout"}
+        names = {f"NamespacePatch::qwen2-5-0-5b-instruct-{patch}": "patch", served: "served", rollout: "rollout"}
+        names["-admitted"] = "admitted"
         return code, [
             (call["method"], name)
             for call in dev.ground.calls()[before:]
@@ -119,8 +120,10 @@ def test_another_digest_is_allowed_before_it_is_served_and_the_one_of_before_unt
         ]
 
     def allowed() -> list[str]:
-        found = [one for one in dev.resources() if one["type"].endswith("ConfigMapPatch")]
-        return [image for one in found for image in one["inputs"]["data"].values() if "/models/" in image]
+        found = [one for one in dev.resources() if one["type"].endswith("NamespacePatch")]
+        return [
+            image for one in found for image in one["inputs"]["metadata"]["annotations"].values() if "/models/" in image
+        ]
 
     (old,) = allowed()
     dev.set("models", model, "source", value=f"hf://Qwen/Qwen2.5-0.5B-Instruct@{'e' * 40}")
@@ -128,7 +131,8 @@ def test_another_digest_is_allowed_before_it_is_served_and_the_one_of_before_unt
     failed, calls = up(**{"*-rollout": "exit 1"})
 
     assert failed
-    assert calls.index(("created", "patch")) < calls.index(("updated", "served"))
+    order = [("created", "patch"), ("updated", "admitted"), ("updated", "served")]
+    assert [one for one in calls if one in order] == order
     assert ("delete", "patch") not in calls
     assert {image.partition("@")[2] for image in allowed()} == {old.partition("@")[2], other}
 

@@ -86,9 +86,9 @@ def test_prod_takes_over_each_image_of_dev_by_digest_and_only_when_it_is_brought
     changed = {urn.rpartition("$")[2] for _, urn in prod.up().well().changes}
     copied, served = "command:local:Command::qwen-copy", "kubernetes:serving.kserve.io/v1beta1:InferenceService::qwen"
     assert {copied, served} <= changed
-    # Manifests are rendered here: what the cluster accepts is one file, which has the digest as well.
+    # Manifests are rendered here: what the cluster accepts is in the namespace's file, which has the digest as well.
     others = {one for one in changed if not one.rpartition("::")[2].startswith("qwen")}
-    assert others == {"kubernetes:core/v1:ConfigMap::models-allowed-images"}
+    assert others == {"kubernetes:core/v1:Namespace::models"}
     assert image(prod).partition("@")[2] == image(dev).partition("@")[2]
     assert [status(one) for one in (first, image(prod))] == [200, 200]
 

@@ -1,10 +1,13 @@
 """What the cluster refuses and takes in the namespaces of models, by the policies that the program makes.
 
-The stack's policies, bindings and ConfigMaps are on a real API server; pods and serving objects are sent as dry runs.
+The stack's policies, bindings and lists are on a real API server; pods and serving objects are sent as dry runs.
 """
 
 import copy
 import json
+import shlex
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ import httpx
 import pytest
 import yaml
 
-from components.serving.admission_rules import NAME
+from components.serving.admission_rules import LISTED
 from oci_model_serving.reference import digest_tag
 from smoke.allowed import allowed
 from smoke.checks import Status
@@ -23,6 +26,8 @@ from tests import serving
 from tests.integration import cluster, kserve, kubeai, webhook
 from tests.mocks import DIGEST, Recording, plain
 from tests.smoke import stacks
+from watch.admitted import wait_until_taken
+from watch.causes import NotHeldError
 from watch.complaints import Case
 from watch.diagnosis import diagnose
 from watch.kube import KubeApi, api_root
@@ -35,8 +40,9 @@ OTHER = "registry.example/models/qwen@sha256:" + "c" * 64
 FOREIGN = serving.IMAGE.replace("registry.example", "registry.foreign")
 TAG = "registry.example/models/qwen:v1"
 SIDECAR = "registry.example/mesh/proxy:1.2"
-PLURALS = {"ValidatingAdmissionPolicy": "validatingadmissionpolicies", "ConfigMap": "configmaps"}
+PLURALS = {"ValidatingAdmissionPolicy": "validatingadmissionpolicies", "Namespace": "namespaces"}
 PLURALS["ValidatingAdmissionPolicyBinding"] = "validatingadmissionpolicybindings"
+POLICIES = PLURALS.keys() - {"Namespace"}
 OWN = ("modelcar", "native", "kubeai")
 
 
@@ -99,7 +105,9 @@ def stack(api: httpx.Client, kubeconfig: Path) -> Iterator[Stack]:
         }
         recording = program(names)
         for body in serving.objects(recording):
-            if body["kind"] in PLURALS and (body["kind"] != "ConfigMap" or body["metadata"]["name"] == NAME):
+            if body["kind"] == "Namespace" and body["metadata"]["name"] in names.values():
+                put(api, {**body, "metadata": {key: body["metadata"][key] for key in ("name", "annotations")}})
+            elif body["kind"] in POLICIES:
                 undo.callback(api.delete, put(api, body))
         values = plain(recording.only("kubernetes:helm.sh/v3:Release", "kubeai").inputs["values"])
         made = Stack(api, recording, names, dict(values))
@@ -128,13 +136,16 @@ def program(names: dict[str, str], digest: str = DIGEST) -> Recording:
 
 
 def put(api: httpx.Client, body: JSON) -> str:
-    where = f"/namespaces/{body['metadata']['namespace']}" if body["kind"] == "ConfigMap" else ""
-    path = f"{api_root(body['apiVersion'])}{where}/{PLURALS[body['kind']]}/{body['metadata']['name']}"
+    path = f"{api_root(body['apiVersion'])}/{PLURALS[body['kind']]}/{body['metadata']['name']}"
     headers = {"Content-Type": "application/apply-patch+yaml"}
     params = {"fieldManager": "test", "fieldValidation": "Strict"}
     answer = api.patch(path, params=params, headers=headers, content=json.dumps(body))
     assert answer.is_success, answer.text
     return path
+
+
+def annotations(stack: Stack, namespace: str) -> dict[str, str]:
+    return dict(stack.api.get(f"/api/v1/namespaces/{namespace}").json()["metadata"]["annotations"])
 
 
 def mount(reference: str) -> Callable[[JSON], None]:
@@ -346,9 +357,9 @@ def test_a_pod_of_before_can_end_and_takes_no_other_image_meanwhile(stack: Stack
     pods = f"/api/v1/namespaces/{namespace}/pods"
     assert stack.send(pod, dry=False) == ""
     merge = {"Content-Type": "application/merge-patch+json"}
-    path = f"/api/v1/namespaces/{namespace}/configmaps/{NAME}"
-    kept = stack.api.get(path).json()["data"]
-    nothing = json.dumps({"data": dict.fromkeys(kept)})
+    path = f"/api/v1/namespaces/{namespace}"
+    kept = {key: image for key, image in annotations(stack, namespace).items() if key.startswith(LISTED)}
+    nothing = json.dumps({"metadata": {"annotations": dict.fromkeys(kept)}})
     try:
         stack.api.patch(path, headers=merge, content=nothing).raise_for_status()
         cluster.wait_for(lambda: bool(stack.send(stack.pod("native"))), 10)
@@ -357,7 +368,7 @@ def test_a_pod_of_before_can_end_and_takes_no_other_image_meanwhile(stack: Stack
         refused = stack.api.patch(f"{pods}/before/ephemeralcontainers", headers=strategic, content=json.dumps(debug))
         freed = stack.api.patch(f"{pods}/before", headers=merge, content=json.dumps({"metadata": {"finalizers": None}}))
     finally:
-        stack.api.patch(path, headers=merge, content=json.dumps({"data": kept})).raise_for_status()
+        stack.api.patch(path, headers=merge, content=json.dumps({"metadata": {"annotations": kept}})).raise_for_status()
         stack.api.patch(f"{pods}/before", headers=merge, content=json.dumps({"metadata": {"finalizers": None}}))
         stack.api.delete(f"{pods}/before", params={"gracePeriodSeconds": "0"})
         cluster.wait_for(lambda: not stack.send(stack.pod("native")), 10)
@@ -393,3 +404,66 @@ def test_the_policies_expressions_have_no_warning_of_their_types(stack: Stack) -
         path = f"{api_root(policy['apiVersion'])}/validatingadmissionpolicies/{policy['metadata']['name']}"
         cluster.wait_for(lambda path=path: "typeChecking" in stack.api.get(path).json()["status"])
         assert not stack.api.get(path).json()["status"]["typeChecking"].get("expressionWarnings"), policy
+
+
+@pytest.mark.parametrize("delivery", OWN)
+def test_the_update_waits_until_the_api_server_knows_what_it_was_told(
+    stack: Stack, kubeconfig: Path, delivery: str
+) -> None:
+    command = stack.recording.only("command:local:Command", f"{delivery}-admitted")
+    words = dict(zip(*[iter(shlex.split(plain(command.inputs["create"]))[3:])] * 2, strict=True))
+    body = json.loads(plain(command.inputs["stdin"]))
+    namespace, merge = body["metadata"]["namespace"], {"Content-Type": "application/merge-patch+json"}
+    assert stack.send(body) == ""  # the CRD has nothing against it, nor has the policy
+    own = {key: text for key, text in annotations(stack, namespace).items() if text == serving.IMAGE}
+
+    def write(images: dict[str, str | None]) -> None:
+        told = json.dumps({"metadata": {"annotations": images}})
+        stack.api.patch(f"/api/v1/namespaces/{namespace}", headers=merge, content=told).raise_for_status()
+
+    api = KubeApi(kubeconfig)
+    write(dict.fromkeys(own))
+    late = threading.Timer(2.5, write, [own])
+    try:
+        cluster.wait_for(lambda: bool(stack.send(body)), 10)
+        with pytest.raises(NotHeldError, match="does not name an image that the stack has verified"):
+            wait_until_taken(api, body, policy=words["--policy"], timeout=1)
+        late.start()
+        wait_until_taken(api, body, policy=words["--policy"], timeout=30)
+        assert not late.is_alive()
+    finally:
+        late.cancel()
+        api.close()
+        write(dict(own))
+        cluster.wait_for(lambda: not stack.send(body), 10)
+
+
+def test_a_list_that_went_and_came_again_with_its_policies_is_the_new_one(stack: Stack) -> None:
+    namespace = stack.namespaces["kserve"]
+    kinds = [one for kind in POLICIES for one in serving.of_kind(stack.recording, kind)]
+    for body in kinds:
+        path = f"{api_root(body['apiVersion'])}/{PLURALS[body['kind']]}/{body['metadata']['name']}"
+        stack.api.delete(path).raise_for_status()
+    foreign = stack.pod("native")
+    image(OTHER)(foreign)
+    cluster.wait_for(lambda: not stack.send(foreign), 10)
+    time.sleep(3)  # the API server looks each second what it may stop to read
+    merge, path = {"Content-Type": "application/merge-patch+json"}, f"/api/v1/namespaces/{namespace}"
+    new = f"{LISTED}again.0"
+    told = json.dumps({"metadata": {"annotations": {new: OTHER}}})
+    try:
+        stack.api.patch(path, headers=merge, content=told).raise_for_status()
+        for one in kinds:
+            put(stack.api, one)
+        unknown = stack.pod("native")
+        image("registry.example/never@sha256:" + "d" * 64)(unknown)
+        cluster.wait_for(lambda: "is not one of the stack" in stack.send(unknown), 10)
+
+        assert stack.send(foreign) == ""
+        assert stack.send(stack.pod("native")) == ""
+    finally:
+        gone = json.dumps({"metadata": {"annotations": {new: None}}})
+        stack.api.patch(path, headers=merge, content=gone).raise_for_status()
+        for one in kinds:
+            put(stack.api, one)
+        cluster.wait_for(lambda: bool(stack.send(foreign)), 10)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from modelimage import choice, pack
+from modelimage import choice, pack, rules
 from modelimage.errors import ImageError
 from modelimage.folder import FolderFile
 from modelimage.origins import open_source
@@ -202,9 +202,40 @@ def test_a_swapped_in_link_is_not_followed(tmp_path: Path, model: Path) -> None:
         list(file.read())
 
 
-def test_a_small_file_is_opened_once_to_be_looked_at_and_once_to_be_packed(
-    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written just now counts as written long ago."""
+    monkeypatch.setattr(rules, "RACY_SECONDS", -60.0)
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_file_that_was_read_to_be_judged_is_packed_as_it_was_then_and_its_change_is_told(model: Path) -> None:
+    source = opened(model)
+    file = next(file for file in source.files if file.path == "config.json")
+    before = (model / "config.json").read_bytes()
+
+    (model / "config.json").write_bytes(before.replace(b"{", b"{ "))
+
+    assert b"".join(file.read()) == before
+    with pytest.raises(ImageError, match="changed while it was being packed"):
+        source.verify()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kept_bytes", "opened_times"),
+    [(-60.0, 32 << 20, {1}), (2.0, 32 << 20, {2}), (-60.0, 50 * 15 // 2, {1, 2}), (-60.0, 0, {2})],
+    ids=["settled", "young", "some fit", "none fits"],
+)
+def test_a_small_file_is_opened_once_where_it_has_settled_and_there_is_room_and_else_twice(
+    tmp_path: Path,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    kept_bytes: int,
+    opened_times: set[int],
 ) -> None:
+    monkeypatch.setattr(rules, "RACY_SECONDS", seconds)
+    monkeypatch.setattr(rules, "_KEPT_BYTES", kept_bytes)
     for number in range(50):
         (model / "nested" / f"voice-{number}.json").write_text('{"sk-": "hf_"}')
     times: Counter[str] = Counter()
@@ -215,8 +246,9 @@ def test_a_small_file_is_opened_once_to_be_looked_at_and_once_to_be_packed(
         return real(self)
 
     monkeypatch.setattr(FolderFile, "_opened", count)
-    pack(str(model), f"oci:{tmp_path / 'image'}")
-    assert {times[f"nested/voice-{number}.json"] for number in range(50)} == {2}
+    packed = pack(str(model), f"oci:{tmp_path / 'image'}")
+    assert {times[f"nested/voice-{number}.json"] for number in range(50)} == opened_times
+    assert pack(str(model), f"oci:{tmp_path / 'again'}", fresh=True).digest == packed.digest
 
 
 def test_the_names_of_a_folder_are_gone_through_once_however_many_they_are(

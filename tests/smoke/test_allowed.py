@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 import pytest
 
+from components.serving.admission_rules import LISTED
 from smoke.allowed import allowed
 from smoke.checks import Check, Status
 from tests.recorded_api import RecordedApi, forbidden
@@ -11,7 +12,7 @@ from tests.smoke import stacks
 from watch.kube import KubeApi
 
 PODS = "/api/v1/namespaces/models/pods"
-LIST = "/api/v1/namespaces/models/configmaps/allowed-images"
+NAMESPACE = "/api/v1/namespaces/models"
 API = "/apis/admissionregistration.k8s.io/v1"
 NAMES = ("oci-model-serving-models-pod", "oci-model-serving-models-inferenceservice")
 
@@ -19,7 +20,7 @@ NAMES = ("oci-model-serving-models-pod", "oci-model-serving-models-inferenceserv
 @pytest.fixture
 def enforced(cluster: RecordedApi) -> RecordedApi:
     """A cluster with all that the stack has put there."""
-    cluster.objects[LIST] = {"metadata": {"name": "allowed-images"}}
+    cluster.objects[NAMESPACE] = {"metadata": {"name": "models", "annotations": {f"{LISTED}qwen.0": stacks.IMAGE}}}
     for kind in ("validatingadmissionpolicies", "validatingadmissionpolicybindings"):
         for name in NAMES:
             cluster.objects[f"{API}/{kind}/{name}"] = {"metadata": {"name": name}}
@@ -59,12 +60,12 @@ def test_a_binding_that_is_gone_is_named(api: KubeApi, enforced: RecordedApi) ->
 
 
 def test_a_list_that_is_gone_while_its_policies_are_there_fails(api: KubeApi, enforced: RecordedApi) -> None:
-    del enforced.objects[LIST]
+    enforced.objects[NAMESPACE]["metadata"]["annotations"] = {"team": "search"}
 
     found = checks(api)["own image"]
 
     assert found.status is Status.FAIL
-    assert "there is no ConfigMap models/allowed-images" in found.evidence
+    assert f"namespace models has no annotation {LISTED}…" in found.evidence
 
 
 def test_a_stack_that_enforces_nothing_is_skipped_with_the_reason(api: KubeApi, cluster: RecordedApi) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from components.serving.admission_rules import LISTED
 from smoke.checks import Check, Status
 from smoke.drift import Wanted, differences, drift, manager_of
 from tests.recorded_api import RecordedApi, forbidden, merge
@@ -141,3 +142,29 @@ def test_a_model_paused_by_command_does_not_fail(api: KubeApi, served: RecordedA
 
     assert found.status is Status.SKIP
     assert "paused by command" in found.evidence
+
+
+def test_an_image_that_somebody_added_to_a_namespace_is_told_and_one_of_a_failed_update_is_not(
+    api: KubeApi, cluster: RecordedApi
+) -> None:
+    own, before, foreign = (f"{LISTED}{name}.0" for name in ("qwen", "before", "foreign"))
+    wanted = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "models", "annotations": {own: "a"}}}
+    engine: JSON = {"f:metadata": {"f:annotations": {f"f:{own}": {}, f"f:{before}": {}}}}
+    somebody: JSON = {"f:metadata": {"f:annotations": {f"f:{foreign}": {}}}}
+    entries = [entry("pulumi-kubernetes-1", engine, operation="Apply"), entry("kubectl-annotate", somebody, at=7)]
+    there = {"name": "models", "annotations": {own: "a", before: "b", foreign: "c"}, "managedFields": entries}
+    cluster.objects["/api/v1"] = {
+        "metadata": {},
+        "resources": [{"kind": "Namespace", "name": "namespaces", "namespaced": False}],
+    }
+    cluster.objects["/api/v1/namespaces/models"] = {**wanted, "metadata": there}
+    # The manager's apply would take away what it does not say.
+    applied = {**wanted, "metadata": {**there, "annotations": {own: "a", foreign: "c"}}}
+    cluster.answers["PATCH", "/api/v1/namespaces/models"] = (200, applied)
+
+    (check,) = drift(api, [Wanted(wanted)], [])
+
+    assert check.status is Status.FAIL
+    assert f"metadata.annotations['{foreign}'] is \"c\"" in check.evidence
+    assert "kubectl-annotate" in check.evidence
+    assert before not in check.evidence

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from components.google import gpu_sharing
 from components.serving import vllm
 from components.serving.features import FEATURES, NO_FEATURE
-from components.settings.checks import adapters, building, pods, serving, sharing
+from components.settings.checks import adapters, building, pods, pulls, serving, sharing
 from components.settings.checks.unread import Problem, touches
 from components.settings.images import StackImage
 from components.settings.models import StackModel
@@ -36,6 +36,7 @@ def problems(settings: Settings, made: StackModel, own: Collection[str], unread:
         return
     if ".delivery" not in own:
         yield from serving.delivery(settings, made, unread)
+        yield from pulls.problems(settings, made, unread)
         yield from adapters.problems(settings, made)
         yield from _task(made)
         yield from pods.problems(settings, made)

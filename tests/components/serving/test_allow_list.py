@@ -6,11 +6,15 @@ from typing import Any
 import pytest
 
 from components.settings.reader import SettingsError
+from oci_model_serving.reference import digest_tag
+from offline.values import Secret
 from tests import serving
 from tests.mocks import DIGEST, Recording, Resource
 
-PATCH = "kubernetes:core/v1:ConfigMapPatch"
-CONFIG_MAP = "kubernetes:core/v1:ConfigMap"
+PATCH = "kubernetes:core/v1:NamespacePatch"
+NAMESPACE = "kubernetes:core/v1:Namespace"
+INFERENCE_SERVICE = "kubernetes:serving.kserve.io/v1beta1:InferenceService"
+COMMAND = "command:local:Command"
 
 
 ADAPTER = "registry.example/models/style@sha256:" + "b" * 64
@@ -25,13 +29,12 @@ def patches(recording: Recording) -> dict[str, Resource]:
     return {one.name: one for one in recording.resources if one.type == PATCH}
 
 
+def images(resource: Resource) -> dict[str, str]:
+    return dict(resource.inputs["metadata"].get("annotations") or {})
+
+
 def listed(recording: Recording, namespace: str = "models") -> set[str]:
-    (one,) = [
-        body
-        for body in serving.of_kind(recording, "ConfigMap")
-        if (body["metadata"]["name"], body["metadata"]["namespace"]) == ("allowed-images", namespace)
-    ]
-    return set(one["data"].values())
+    return set(serving.one(recording, "Namespace", namespace)["metadata"]["annotations"].values())
 
 
 def policy(recording: Recording, kind: str = "pod", namespace: str = "models") -> dict[str, Any]:
@@ -41,7 +44,7 @@ def policy(recording: Recording, kind: str = "pod", namespace: str = "models") -
 
 def test_a_models_images_are_allowed_before_anything_of_it_is_made() -> None:
     recording = run()
-    early = {"qwen-allowed-images", "models-allowed-images", "oci-model-serving-models-pod"}
+    early = {"qwen-allowed-images", "models", "oci-model-serving-models-pod"}
 
     for type_ in ("kubernetes:serving.kserve.io/v1beta1:InferenceService", "kubernetes:apps/v1:DaemonSet"):
         assert early <= serving.after(recording, recording.only(type_))
@@ -54,25 +57,37 @@ def test_an_image_that_changes_is_another_key_beside_the_one_of_before() -> None
     other = {"digest": serving.IMAGE.replace(DIGEST, f"sha256:{'d' * 64}"), "nodePool": "l4"}
     (before,), (after,) = patches(run()).values(), patches(run({"qwen": other})).values()
 
-    assert before.options["replaceOnChanges"] == ["data"]
+    assert before.options["replaceOnChanges"] == ["metadata"]
     assert before.options["deleteBeforeReplace"] is False
-    both = {**before.inputs["data"], **after.inputs["data"]}
+    both = {**images(before), **images(after)}
     assert len(both) == 3  # the server's is the same
 
 
-def test_the_map_itself_has_no_data_that_would_replace_it() -> None:
+def test_the_namespace_itself_says_no_image_so_that_it_waits_for_none() -> None:
     recording = run()
 
-    assert not recording.only(CONFIG_MAP, "models-allowed-images").inputs.get("data")
+    assert not images(recording.only(NAMESPACE, "models"))
     assert serving.IMAGE in listed(recording)
+
+
+def test_the_list_is_no_parameter_of_the_policies_which_the_api_server_may_stop_to_read() -> None:
+    for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"):
+        for body in serving.of_kind(run(), kind):
+            assert not {"paramKind", "paramRef"} & body["spec"].keys()
+
+
+def test_a_key_fits_an_annotation_however_long_the_model_is_called() -> None:
+    (patch,) = patches(run({"a" * 50: {"digest": serving.IMAGE, "nodePool": "l4"}})).values()
+
+    assert {len(key.partition("/")[2]) for key in images(patch)} == {63}
 
 
 def test_models_that_share_an_image_own_a_key_each() -> None:
     model = {"digest": serving.IMAGE, "nodePool": "l4"}
     one, two = patches(run({"one": model, "two": model})).values()
 
-    assert not one.inputs["data"].keys() & two.inputs["data"].keys()
-    assert set(one.inputs["data"].values()) == set(two.inputs["data"].values())
+    assert not images(one).keys() & images(two).keys()
+    assert set(images(one).values()) == set(images(two).values())
 
 
 def test_the_list_has_the_weights_the_server_and_the_adapters_and_nothing_else() -> None:
@@ -120,10 +135,10 @@ def test_a_rendered_list_is_whole() -> None:
     recording = serving.run(serving.local({"qwen": {"digest": serving.IMAGE}}))
 
     assert not patches(recording)
-    assert serving.IMAGE in recording.only(CONFIG_MAP, "models-allowed-images").inputs["data"].values()
+    assert serving.IMAGE in images(recording.only(NAMESPACE, "models")).values()
 
 
-def test_the_policies_deny_in_their_own_namespace_and_where_the_list_is_missing() -> None:
+def test_the_policies_deny_in_their_own_namespace() -> None:
     models = {"a": {"digest": serving.IMAGE}, "b": {"digest": serving.IMAGE, "delivery": "kubeai"}}
     recording = run(models)
     bindings = {
@@ -142,19 +157,18 @@ def test_the_policies_deny_in_their_own_namespace_and_where_the_list_is_missing(
         assert spec["policyName"] == name
         assert spec["validationActions"] == ["Deny"]
         assert spec["matchResources"]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": namespace}
-        assert spec["paramRef"] == {
-            "name": "allowed-images",
-            "namespace": namespace,
-            "parameterNotFoundAction": "Deny",
-        }
         made = serving.one(recording, "ValidatingAdmissionPolicy", name)["spec"]
         assert made["failurePolicy"] == "Fail"
 
 
 def test_nothing_is_made_where_nothing_is_enforced() -> None:
     recording = run(cluster={"allowList": {"enforce": False}})
+    rendered = serving.run(
+        serving.local({"qwen": {"digest": serving.IMAGE}}, cluster={"allowList": {"enforce": False}})
+    )
 
     assert not patches(recording)
+    assert not images(rendered.only(NAMESPACE, "models"))
     assert not serving.of_kind(recording, "ValidatingAdmissionPolicy")
 
 
@@ -218,3 +232,50 @@ def test_knatives_sidecar_and_kubeais_manager_may_have_their_charts_images() -> 
     assert "queue-proxy" in json.dumps(knative)
     assert "queue-proxy" not in json.dumps(policy(run()))
     assert "serviceAccountName" in json.dumps(kubeai)
+
+
+@pytest.mark.parametrize(
+    ("delivery", "policy_of", "uri"),
+    [
+        ("native", "models-inferenceservice", f"oci+native://{serving.IMAGE}"),
+        ("kubeai", "kubeai-model", f"oci://registry.example/models/qwen:{digest_tag(DIGEST)}"),
+    ],
+)
+def test_a_model_is_sent_when_the_api_servers_take_its_images_which_are_asked_again_for_others_only(
+    delivery: str, policy_of: str, uri: str
+) -> None:
+    model = {"digest": serving.IMAGE, "delivery": delivery, "nodePool": "l4", "awaitReady": False}
+    recording = run({"qwen": model})
+    wait = recording.only(COMMAND, "qwen-admitted")
+    kind = "kubernetes:kubeai.org/v1:Model" if delivery == "kubeai" else INFERENCE_SERVICE
+
+    assert {"qwen-admitted", "qwen-allowed-images"} <= serving.after(recording, recording.only(kind))
+    assert "qwen-allowed-images" in serving.after(recording, wait)
+    assert wait.inputs["create"].endswith(f"watch.admitted --policy oci-model-serving-{policy_of} --timeout 60")
+    assert isinstance(wait.inputs["environment"]["SMOKE_KUBECONFIG"], Secret)
+    asked = json.loads(wait.inputs["stdin"])
+    assert uri in json.dumps(asked["spec"])
+    scaled = run({"qwen": {**model, "replicas": {"min": 2}}})
+    assert scaled.only(COMMAND, "qwen-admitted").inputs["stdin"] == wait.inputs["stdin"]
+    other = run({"qwen": {**model, "digest": serving.IMAGE.replace(DIGEST, f"sha256:{'d' * 64}")}})
+    assert other.only(COMMAND, "qwen-admitted").inputs["stdin"] != wait.inputs["stdin"]
+
+
+def test_adapters_and_the_server_are_asked_for_as_well() -> None:
+    model = {
+        "digest": serving.IMAGE,
+        "delivery": "native",
+        "nodePool": "l4",
+        "adapters": {"style": {"digest": ADAPTER}},
+    }
+    recording = run({"qwen": model})
+    asked = recording.only(COMMAND, "qwen-admitted").inputs["stdin"]
+
+    assert all(image in asked for image in listed(recording))
+
+
+def test_nobody_is_asked_where_nothing_is_enforced_or_there_is_no_cluster() -> None:
+    rendered = serving.run(serving.local({"qwen": {"digest": serving.IMAGE}}))
+
+    for recording in (run(cluster={"allowList": {"enforce": False}}), rendered):
+        assert not [one for one in recording.of_type(COMMAND) if one.name.endswith("-admitted")]

@@ -121,6 +121,17 @@ def test_a_model_without_a_pool_runs_the_cpu_image_anywhere() -> None:
     assert not {"nodeSelector", "tolerations"} & set(made)
 
 
+@pytest.mark.parametrize("namespace", ["kserve", "serving"])
+def test_a_model_without_a_pool_is_rather_not_beside_the_controllers(namespace: str) -> None:
+    (preferred,) = predictor(platform={"namespace": namespace}, nodePool=None)["affinity"]["podAntiAffinity"].values()
+
+    (one,) = preferred
+    assert one["podAffinityTerm"]["topologyKey"] == "kubernetes.io/hostname"
+    assert namespace in one["podAffinityTerm"]["namespaces"]
+    assert "affinity" not in predictor()
+    assert "affinity" not in predictor(platform={"deploymentMode": "Knative", "gateway": "none"}, nodePool=None)
+
+
 def test_shared_memory_is_as_large_as_told() -> None:
     volume, _ = predictor(resources={"shm": "8Gi"})["volumes"]
 

@@ -149,7 +149,7 @@ def test_what_makes_new_pods_has_a_new_revision_and_nothing_else_has(change: dic
 
 
 def test_nothing_is_waited_for_where_nobody_waits() -> None:
-    assert [one.name for one in run(awaitReady=False).of_type(ROLLOUT)] == ["qwen2.5-check"]
+    assert [one.name for one in run(awaitReady=False).of_type(ROLLOUT)] == ["qwen2.5-check", "qwen2-5-admitted"]
 
 
 def test_its_scaling_is_the_settings() -> None:

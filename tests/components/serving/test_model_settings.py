@@ -80,11 +80,14 @@ def test_every_setting_of_a_model_has_an_effect(delivery: str) -> None:
         "scaling.target": 70,
         "scaling.target_requests": 20,
         "scaling.scale_down_delay": 300,
+        "pull_secrets": ("private",),
         "warm": "prepull",
         "await_ready": False,
     }
     exempt = dict.fromkeys(OF_THE_IMAGE, "is of the image (test_model_image.py)")
     exempt["hosts"] = "is of the gateway (test_setups.py)"
+    if delivery in {"kubeai", "fetch"}:
+        exempt["pull_secrets"] = "is of pods with credentials of their own (test_pulling.py)"
     if delivery == "kubeai":
         of_kserve = ("served_name", "adapters", "resources.shm", "scaling.query", "scaling.target", "server", "labels")
         exempt["topology_spread"] = "is KServe's, and refused for KubeAI (cases_setups_serving.py)"
