@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 OMS := $(VENV)/bin/oms
+VLLM := tests/e2e/vllm_cpu
 # Nothing but wheels whose hash the lock names: a source package would run its own build, with tools that no lock names.
 INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all:
 COMPILE := $(RUN) -m uv pip compile --quiet --universal --no-build --python-version 3.10 --generate-hashes \
@@ -72,8 +73,9 @@ lock: $(VENV)/.dev ## Write requirements*.lock anew from requirements*.txt; ARGS
 	$(COMPILE) $(ARGS) requirements.txt --output-file requirements.lock >/dev/null
 	$(COMPILE) $(ARGS) requirements-dev.txt --constraints requirements.lock --output-file requirements-dev.lock >/dev/null
 	$(COMPILE) $(ARGS) requirements-convert.txt --constraints requirements.lock --output-file requirements-convert.lock >/dev/null
+	$(COMPILE) $(ARGS) $(VLLM)/requirements.txt --overrides $(VLLM)/overrides.txt --excludes $(VLLM)/excludes.txt --output-file $(VLLM)/requirements.lock >/dev/null
 
-bench: $(VENV)/.dev ## Measure: BENCH=image compares builders, BENCH=shapes packs large models, BENCH=shares packs one by several pods, BENCH=plan times plans (bench/*/README.md)
+bench: $(VENV)/.dev ## Measure: BENCH=image compares builders, BENCH=shapes packs large models, BENCH=shares packs one by several pods, BENCH=pull pulls layers on a node, BENCH=plan times plans (bench/*/README.md)
 	$(RUN) bench/$(BENCH)/run.py $(ARGS)
 
 clean: ## Remove .venv, caches and what the local stack left

@@ -29,6 +29,7 @@ _WAIT_SECONDS = 300
 # modelcar links /mnt/models only when its own container runs, which is after the server's has started; and a
 # container runtime without image volumes leaves an empty folder there. Neither may look like a broken model.
 _WAIT = f"""\
+trap 'exit 143' TERM
 i=0
 until [ -n "$(ls -A {_MOUNT}/ 2>/dev/null)" ]; do
   i=$((i+1))
@@ -143,10 +144,15 @@ SETTLE_SECONDS = 5
 _EXIT_SECONDS = 10
 
 # vLLM aborts what it is answering on SIGTERM, unless it is new enough for --shutdown-timeout and was told (vLLM
-# #36666): so the signal waits until it answers nothing. Its metrics say how much that is, of every version.
+# #36666): so the signal waits until it answers nothing. Its metrics say how much that is, of every version. While it is
+# still importing it has no handler (v0.23.0, run_server), and the kernel keeps a signal without one from the first
+# process of a container: it would be lost, and the pod stay for its whole grace. So the signal waits for that as well.
 _DRAIN = """\
 import http.client, re, sys, time
 port, settle, patience = map(int, sys.argv[1:])
+def hears():
+    with open("/proc/1/status") as status:
+        return int(re.search(r"SigCgt:\\s*(\\w+)", status.read())[1], 16) >> 14 & 1  # SIGTERM is 15
 end = time.monotonic() + settle + patience
 time.sleep(settle)
 while time.monotonic() < end:
@@ -155,7 +161,9 @@ while time.monotonic() < end:
         connection.request("GET", "/metrics")
         said = connection.getresponse().read().decode()
     except ConnectionError:
-        break
+        if hears():
+            break
+        said = "vllm:num_requests_waiting 1"  # not even begun
     except (OSError, http.client.HTTPException):
         said = "vllm:num_requests_running 1"  # too busy to tell
     if not any(map(float, re.findall(r"^vllm:num_requests_(?:running|waiting)(?:{.*})? (\\S+)", said, re.M))):

@@ -154,7 +154,7 @@ def volumes(
     shutil.copytree(weights, own)
     folder = tmp_path_factory.mktemp("volumes") / "project"
     stack = Stack.create(folder, settings_of(node, "volumes", server, models), own, node.kubeconfig)
-    yield from _deployed(node, "volumes", stack, server)
+    yield from deployed(node, "volumes", stack, server)
 
 
 @pytest.fixture(scope="session")
@@ -173,7 +173,7 @@ def modelcar(
     }
     folder = tmp_path_factory.mktemp("modelcar") / "project"
     stack = Stack.create(folder, settings_of(node, "modelcar", server, models), weights, node.kubeconfig)
-    yield from _deployed(node, "modelcar", stack, server)
+    yield from deployed(node, "modelcar", stack, server)
 
 
 def settings_of(node: Node, name: str, server: str, models: dict[str, Any]) -> dict[str, Any]:
@@ -192,7 +192,16 @@ def settings_of(node: Node, name: str, server: str, models: dict[str, Any]) -> d
     }
 
 
-def _deployed(node: Node, name: str, stack: Stack, server: str) -> Iterator[Stack]:
+def deployed(node: Node, name: str, stack: Stack, server: str, seconds: int = SECONDS) -> Iterator[Stack]:
+    """Deploy a stack of `settings_of`, wait until each model has a ready pod, and remove it at the end.
+
+    Args:
+        node: where.
+        name: as `settings_of` was told.
+        stack: with its settings.
+        server: the image of the stand-in, which the stand-ins for controllers sleep in.
+        seconds: for a model to be ready.
+    """
     kserve, kubeai = f"{node.token}-{name}", f"{node.token}-{name}-kubeai"
     own = {"kserve": kserve, "kubeai": kubeai}
     with (
@@ -204,7 +213,7 @@ def _deployed(node: Node, name: str, stack: Stack, server: str) -> Iterator[Stac
             for platform in outputs.platforms:
                 controllers.stand_in(node.admin, own[platform], CONTROLLERS[platform], server)
             for model in outputs.models.values():
-                wait_for_ready_pod(node.api, model, timeout=SECONDS, tell=lambda _: None)
+                wait_for_ready_pod(node.api, model, timeout=seconds, tell=lambda _: None)
             yield stack
         finally:
             for namespace in (kserve, kubeai):

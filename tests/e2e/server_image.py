@@ -14,8 +14,10 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import IO
 
 import httpx
 
@@ -46,29 +48,54 @@ exec {interpreter} "$@"
 """
 _OCTETS = "application/octet-stream"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_LAYER = "application/vnd.oci.image.layer.v1.tar"
+_CHUNK = 1 << 20
 
 
 def push(
-    registry: str, repository: str, folder: Path, more: Callable[[tarfile.TarFile], object] = lambda _: None
+    registry: str,
+    repository: str,
+    folder: Path,
+    more: Callable[[tarfile.TarFile], object] = lambda _: None,
+    *,
+    modules: Path | None = _MODULES,
+    layers: Sequence[Path] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> str:
-    """Build the image in `folder`, with what `more` adds to its files, push it, and return its reference by digest."""
+    """Build the image in `folder`, push it, and return its reference by digest.
+
+    Args:
+        registry: its host.
+        repository: where in it.
+        folder: for what is written meanwhile.
+        more: adds to the files beside Python's.
+        modules: the folder whose modules are the server; None where `layers` have it.
+        layers: tar archives that lie above, pushed as they are.
+        environment: of the image, beside the interpreter's.
+    """
     tar = folder / "rootfs.tar"
-    _write_layer(tar, more)
+    _write_layer(tar, modules, more)
     # Small in transfer and on disk; this image is pulled once.
     layer = gzip.compress(tar.read_bytes(), 1, mtime=0)
-    config = {
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {"Env": ["PATH=/bin", "PYTHONPATH=/srv", "PYTHONDONTWRITEBYTECODE=1"]},
-        "rootfs": {"type": "layers", "diff_ids": [_digest(tar.read_bytes())]},
-    }
+    known = {"PATH": "/bin", "PYTHONPATH": "/srv", "PYTHONDONTWRITEBYTECODE": "1", **(environment or {})}
     with httpx.Client(base_url=f"http://{registry}/v2/{repository}/", timeout=60, trust_env=False) as client:
-        described = [_push_blob(client, json.dumps(config).encode()), _push_blob(client, layer)]
+        zipped = {"mediaType": f"{_LAYER}+gzip", **_push_blob(client, layer)}
+        plain = [{"mediaType": _LAYER, **_push_file(client, path)} for path in layers]
+        config = {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {"Env": [f"{name}={value}" for name, value in known.items()]},
+            "rootfs": {
+                "type": "layers",
+                "diff_ids": [_digest(tar.read_bytes()), *(one["digest"] for one in plain)],
+            },
+        }
+        described = _push_blob(client, json.dumps(config).encode())
         manifest = {
             "schemaVersion": 2,
             "mediaType": _MANIFEST,
-            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", **described[0]},
-            "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", **described[1]}],
+            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", **described},
+            "layers": [zipped, *plain],
         }
         content = json.dumps(manifest).encode()
         client.put("manifests/server", content=content, headers={"Content-Type": _MANIFEST}).raise_for_status()
@@ -77,34 +104,56 @@ def push(
 
 
 def _push_blob(client: httpx.Client, blob: bytes) -> dict[str, str | int]:
+    return _push_content(client, blob, _digest(blob), len(blob))
+
+
+def _push_file(client: httpx.Client, path: Path) -> dict[str, str | int]:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+        file.seek(0)
+        return _push_content(client, file, f"sha256:{digest.hexdigest()}", path.stat().st_size)
+
+
+def _push_content(client: httpx.Client, content: bytes | IO[bytes], digest: str, size: int) -> dict[str, str | int]:
     upload = client.post("blobs/uploads/").raise_for_status().headers["Location"]
-    where = httpx.URL(upload).copy_merge_params({"digest": _digest(blob)})
-    client.put(where, content=blob, headers={"Content-Type": _OCTETS}).raise_for_status()
-    return {"digest": _digest(blob), "size": len(blob)}
+    where = httpx.URL(upload).copy_merge_params({"digest": digest})
+    client.put(where, content=content, headers={"Content-Type": _OCTETS}).raise_for_status()
+    return {"digest": digest, "size": size}
 
 
 def _digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def _write_layer(path: Path, more: Callable[[tarfile.TarFile], object]) -> None:
+def _write_layer(path: Path, modules: Path | None, more: Callable[[tarfile.TarFile], object]) -> None:
     interpreter = Path(os.path.realpath(sys.executable))
-    library = Path(sysconfig.get_path("stdlib"))
-    standard = sorted(_files(library))
-    extensions = [file for file in standard if file.suffix == ".so"]
     with tarfile.open(path, "w") as tar:
-        for file in {interpreter, *standard, *shared_libraries([interpreter, *extensions])}:
+        for file in {interpreter, *_standard(), *interpreters_libraries()}:
             add(tar, file, str(file))
         add(tar, BUSYBOX, "/bin/busybox")
         for applet in _APPLETS:
             _link(tar, f"/bin/{applet}", "busybox")
         write(tar, "/bin/python3", _START.format(interpreter=interpreter).encode())
-        for file in sorted(_MODULES.rglob("*.py")):
-            add(tar, file, f"/srv/{file.relative_to(_MODULES)}")
+        if modules:
+            for file in sorted(modules.rglob("*.py")):
+                add(tar, file, f"/srv/{file.relative_to(modules)}")
         more(tar)
         writable = tarfile.TarInfo("tmp")
         writable.type, writable.mode = tarfile.DIRTYPE, 0o1777
         tar.addfile(writable)
+
+
+@cache
+def interpreters_libraries() -> frozenset[Path]:
+    """The libraries that the interpreter and its standard library are linked with: in the image already."""
+    extensions = [file for file in _standard() if file.suffix == ".so"]
+    return frozenset(shared_libraries([Path(os.path.realpath(sys.executable)), *extensions]))
+
+
+def _standard() -> list[Path]:
+    return sorted(_files(Path(sysconfig.get_path("stdlib"))))
 
 
 def _files(library: Path) -> Iterator[Path]:
@@ -126,6 +175,8 @@ def add(tar: tarfile.TarFile, file: Path, name: str) -> None:
         entry = tarfile.TarInfo(name.lstrip("/"))
         entry.size = os.fstat(content.fileno()).st_size
         entry.mode = 0o755 if os.access(file, os.X_OK) else 0o644
+        # What Python has compiled counts for a source of that time alone.
+        entry.mtime = int(os.fstat(content.fileno()).st_mtime)
         tar.addfile(entry, content)
 
 

@@ -143,10 +143,10 @@ class Stack:
         destroy(kubeconfig, state)
         state.write(self._applied_file)
 
-    def smoke(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+    def smoke(self, *arguments: str, seconds: int = 90) -> tuple[int, dict[str, Any]]:
         """Run `python -m smoke --json` on the stack; its exit code and what it reports."""
         given = ["--stack", _NAME, "--outputs", str(self._outputs_file), "--kubeconfig", str(self.kubeconfig)]
-        line = [sys.executable, "-m", "smoke", *arguments, *given, "--timeout", "90", "--json"]
+        line = [sys.executable, "-m", "smoke", *arguments, *given, "--timeout", str(seconds), "--json"]
         done = subprocess.run(line, cwd=self.folder, capture_output=True, text=True, check=False)
         assert done.stdout, done.stderr
         return done.returncode, json.loads(done.stdout)

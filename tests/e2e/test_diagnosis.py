@@ -17,7 +17,7 @@ from oci_model_serving.delivery import Delivery
 from oci_model_serving.outputs import ModelOutput
 from oci_model_serving.reference import ImageReference
 from smoke import manifests
-from smoke.timeline import parse_time
+from smoke.times import parse_time
 from tests.e2e.conftest import SECONDS, Node
 from tests.e2e.stack import Stack, modelimage
 from tests.integration import controllers, webhook

@@ -72,13 +72,17 @@ def api_server(*, node: bool = False) -> Iterator[Path]:
                     _started_here().unlink()
 
 
-def client(kubeconfig: Path) -> httpx.Client:
-    """Return a client for the API server, with the certificate of the kubeconfig's user."""
+def client(kubeconfig: Path, *, connections: int = 100) -> httpx.Client:
+    """Return a client for the API server, with the certificate of the kubeconfig's user.
+
+    `connections`: how many requests it may have under way at once; as many are kept open.
+    """
     config = yaml.safe_load(kubeconfig.read_text())
     server, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
     context = ssl.create_default_context(cafile=server["certificate-authority"])
     context.load_cert_chain(user["client-certificate"], user["client-key"])
-    return httpx.Client(base_url=server["server"], verify=context, timeout=30, trust_env=False)
+    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+    return httpx.Client(base_url=server["server"], verify=context, timeout=30, trust_env=False, limits=limits)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from smoke import scaling
 from tests.e2e.stack import Stack
 from tests.integration import cluster, controllers, webhook
 from tests.lifecycle.report import Measured
-from tests.lifecycle.stream import Address, Stream
+from tests.lifecycle.stream import Address, Pace, Stream
 from watch.kube import KubeApi
 from watch.pods import is_ready
 
@@ -57,11 +57,14 @@ class Lane:
         cells: what was measured, in order.
     """
 
-    def __init__(self, delivery: str, admin: Path, prefix: str, settings: JSON, stack: Stack) -> None:
+    def __init__(
+        self, delivery: str, admin: Path, prefix: str, settings: JSON, stack: Stack, pace: Pace | None = None
+    ) -> None:
         self.delivery = delivery
         self.models: dict[str, JSON] = {}
         self.cells: list[Measured] = []
         self._stack, self._settings, self._admin = stack, settings, admin
+        self._pace = pace or Pace()
         self._namespaces = {"kserve": prefix, "kubeai": f"{prefix}-kubeai"}
         self._api = KubeApi(admin)
         self._values: JSON = {}
@@ -187,7 +190,7 @@ class Lane:
 
     def _stream(self, key: str) -> Stream:
         if key not in self._streams:
-            self._streams[key] = Stream(self._admin)
+            self._streams[key] = Stream(self._admin, self._pace)
         return self._streams[key]
 
     # What is seen

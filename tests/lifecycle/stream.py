@@ -10,11 +10,23 @@ import httpx
 
 from tests.integration import cluster
 
-_PERIOD_SECONDS = 0.2
-_TIMEOUT_SECONDS = 15
-_WORKERS = 16
 _NOT_THERE = {404, 503}
 """What the API server answers for a Service that is not there or has no pod."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How requests come.
+
+    Attributes:
+        rate: of them a second.
+        patience: seconds that an answer may take.
+        at_once: how many may be waiting for their answers.
+    """
+
+    rate: float = 5
+    patience: float = 15
+    at_once: int = 16
 
 
 @dataclass(frozen=True)
@@ -32,17 +44,18 @@ class Address:
 
 
 class Stream:
-    """Five requests a second while it flows.
+    """Requests at a pace, while it flows.
 
     Attributes:
         addresses: where to ask, the newest first: whoever knows both addresses of a model that moves asks the old one
             while there is nobody yet at the new one.
     """
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, pace: Pace) -> None:
         self.addresses: tuple[Address, ...] = ()
-        self._client = cluster.client(kubeconfig)
-        self._pool = ThreadPoolExecutor(_WORKERS)
+        self._pace = pace
+        self._client = cluster.client(kubeconfig, connections=pace.at_once)
+        self._pool = ThreadPoolExecutor(pace.at_once)
         self._flows, self._ended = threading.Event(), threading.Event()
         self._sent: list[Future[str]] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -74,7 +87,7 @@ class Stream:
         due = time.monotonic()
         while self._flows.wait() and not self._ended.is_set():
             self._sent.append(self._pool.submit(self._ask, self.addresses))
-            due = max(due + _PERIOD_SECONDS, time.monotonic())
+            due = max(due + 1 / self._pace.rate, time.monotonic())
             self._ended.wait(due - time.monotonic())
 
     def _ask(self, addresses: tuple[Address, ...]) -> str:
@@ -83,7 +96,7 @@ class Stream:
         for address in addresses:
             question = {"model": address.model, "messages": [{"role": "user", "content": "ping"}]}
             try:
-                answer = self._client.post(address.path, json=question, timeout=_TIMEOUT_SECONDS)
+                answer = self._client.post(address.path, json=question, timeout=self._pace.patience)
             except httpx.HTTPError as error:
                 return repr(error)
             if answer.is_success:
