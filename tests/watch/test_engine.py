@@ -1,5 +1,6 @@
 """What a server says last becomes its cause, with the value that follows from its own numbers."""
 
+import time
 from typing import Any
 
 import pytest
@@ -101,3 +102,29 @@ def test_a_group_of_words_that_were_not_there_leaves_no_trace() -> None:
 )
 def test_a_place_that_cannot_be_written_is_named_where_the_words_name_it(words: str, place: str) -> None:
     assert f"the server writes to {place}, and" in remedy(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "x",
+        "/",
+        "in load_model ",
+        "in capture_model CUDA ",
+        "CUDA out of memory ",
+        "Value error, ",
+        "NCCL WARN P2P ",
+        "Permission denied ",
+        "https://edge.urm.nvidia.com/",
+        "tokenization_x.py ",
+        "'a.weight', ",
+    ],
+)
+@pytest.mark.parametrize("lines", [1, 200])
+def test_a_log_that_was_made_to_keep_the_search_busy_does_not(words: str, lines: int) -> None:
+    line = words * (256 * 1024 // lines // len(words))
+    begun = time.process_time()
+
+    ended("", logs={"kserve-container": "\n".join([line] * lines)})
+
+    assert time.process_time() - begun < 20

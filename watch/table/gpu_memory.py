@@ -8,6 +8,8 @@ _OUT_OF_MEMORY = (
     r"(?:CUDA out of memory|CUDA error: out of memory|cudaMalloc failed: out of memory|cudaErrorMemoryAllocation"
     r"|CUDA_ERROR_OUT_OF_MEMORY|CUBLAS_STATUS_ALLOC_FAILED|Cuda failure (?:\d+ )?'out of memory')"
 )
+_FRAMES = r"(?:.{0,400}\n){0,40}?.{0,400}"
+"""The rest of a traceback, in bounds: what a server prints is not to keep the search busy."""
 _LESS = (
     "take more or larger GPUs (`models.NAME.gpus`, `{setting}.accelerator`), or weights of fewer bits, as FP8 or AWQ; "
     "`pulumi preview` says what fits"
@@ -50,7 +52,7 @@ ROWS = (
         "kv-cache-too-small-for-one",
         r"at least one request with the model'?s'?s? max seq len \((?P<asked>\d+)\), \((?P<needed>[\d.]+) Gi?B KV "
         r"cache is needed, which is larger than the available KV cache memory \((?P<available>[\d.]+) Gi?B\)"
-        r"(?!.*estimated maximum)",
+        r"(?!.{0,300}estimated maximum)",
         "the KV cache has {available} GiB, and one sequence of {asked} tokens takes {needed}: write "
         "`--max-model-len={length_that_fits}` in `models.NAME.args`; for longer ones " + _LESS,
         "https://github.com/vllm-project/vllm/issues/16118",
@@ -91,11 +93,13 @@ ROWS = (
     ),
     Row(
         "gpu-memory-graphs",
-        r"(?:in capture_model|in capture_one_batch_size|Capture (?:cuda )?graph failed)(?:.*\n){0,40}?.*"
+        r"(?:in (?:capture_model|capture_one_batch_size)\s*\n"
+        + _FRAMES
+        + r"|Capture (?:cuda )?graph failed.{0,400})"
         + _OUT_OF_MEMORY
         + r"|"
         + _OUT_OF_MEMORY
-        + r".*allocated in private pools",
+        + r".{0,800}allocated in private pools",
         "the GPU's memory ran out while CUDA graphs were made, after weights and KV cache: write "
         "`--gpu-memory-utilization=0.85` in `models.NAME.args`, or a lower `--max-num-seqs`, or `--enforce-eager`, "
         "which makes no graphs and is slower (SGLang: a lower `--mem-fraction-static` in `models.NAME.server.args`)",
@@ -107,8 +111,9 @@ ROWS = (
     Row(
         "gpu-memory-weights",
         r"Failed to load model - not enough GPU memory"
-        r"|(?:in (?:load_model|load_weights|make_layers|create_weights|initialize_model|_initialize_model|get_model)\b)"
-        r"(?:.*\n){0,40}?.*" + _OUT_OF_MEMORY,
+        r"|in (?:load_model|load_weights|make_layers|create_weights|initialize_model|_initialize_model|get_model)\s*\n"
+        + _FRAMES
+        + _OUT_OF_MEMORY,
         "the weights do not fit into the GPU's memory: " + _LESS,
         "https://github.com/vllm-project/vllm/issues/16343",
         Topic.ENGINE,

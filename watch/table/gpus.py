@@ -148,7 +148,7 @@ ROWS = (
     ),
     Row(
         "quantisation-gpu",
-        r"[Qq]uantization (?:method|scheme) .*Min(?:imum)? capability: (?P<least>\d+)",
+        r"[Qq]uantization (?:method|scheme) .{0,200}Min(?:imum)? capability: (?P<least>\d+)",
         "the model's quantisation wants a GPU of compute capability {least} " + _CAPABILITIES + ": give "
         "`models.NAME.nodePool` such a `{setting}.accelerator`, or take weights in another form",
         "https://github.com/vllm-project/vllm/issues/4202",
@@ -249,10 +249,10 @@ ROWS = (
     ),
     Row(
         "shared-memory",
-        r"while (?:creating|attaching to) shared memory segment|/dev/shm.*No space left|posix_fallocate failed"
+        r"while (?:creating|attaching to) shared memory segment|/dev/shm.{0,200}No space left|posix_fallocate failed"
         r"|insufficient shared memory|out of shared memory|[Bb]us error|SIGBUS|shutdown with signal 7\b"
         r"|\(exit code 135\)|Failed core proc\(s\): \{[^}]*: -7\b|exit code: -7\b",
-        "the server's processes talk over /dev/shm, which is too small: `models.NAME.resources.shm: 8Gi` (it counts "
+        "the server's processes talk over /dev/shm, which is too small: `models.NAME.resources.shm: 16Gi` (it counts "
         "as memory of the pod: see `models.NAME.resources.memory`)",
         "https://github.com/NVIDIA/nccl/issues/525",
         Topic.ENGINE,
@@ -261,7 +261,8 @@ ROWS = (
     ),
     Row(
         "nccl-peers",
-        r"peer access is not supported|NCCL WARN.*(?:P2P|cuMem|CUMEM).*(?:fail|error)|ncclCuMem\w*.{0,80}(?:fail|rror)",
+        r"peer access is not supported|NCCL WARN.{0,100}(?:P2P|cuMem|CUMEM).{0,100}(?:fail|error)"
+        r"|ncclCuMem\w*.{0,80}(?:fail|rror)",
         'the GPUs do not reach each other\'s memory: write `models.NAME.env.NCCL_P2P_DISABLE: "1"` and '
         '`models.NAME.env.NCCL_CUMEM_ENABLE: "0"`; slower, but it starts',
         "https://github.com/NVIDIA/nccl/issues/1838",
@@ -284,7 +285,7 @@ ROWS = (
         r"NCCL error|ncclSystemError|ncclUnhandledCudaError|ncclInternalError|ncclRemoteError|DistBackendError"
         r"|Watchdog caught collective operation timeout|DistStoreError|Timed out after \d+ seconds waiting for clients",
         "the processes of several GPUs could not talk to each other (NCCL): most often /dev/shm is too small, "
-        "`models.NAME.resources.shm: 8Gi`; else `models.NAME.env.NCCL_DEBUG: INFO` has the log say why "
+        "`models.NAME.resources.shm: 16Gi`; else `models.NAME.env.NCCL_DEBUG: INFO` has the log say why "
         "(`kubectl -n {namespace} logs {pod} -c {container} --previous`)",
         "https://github.com/vllm-project/vllm/issues/6732",
         Topic.ENGINE,

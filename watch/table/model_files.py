@@ -9,7 +9,8 @@ _PACK = "add it to the model's source and run `pulumi up`, and see that `models.
 ROWS = (
     Row(
         "unreadable-files",
-        r"Permission denied.*(?:/mnt/models|/model/|/proc/\d)|(?:/mnt/models|/model/|/proc/\d).*Permission denied",
+        r"Permission denied.{0,300}(?:/mnt/models|/model/|/proc/\d)"
+        r"|(?:/mnt/models|/model/|/proc/\d).{0,300}Permission denied",
         "the server's user may not read the files (modelcar forces uid 1010): build the image with "
         "`oms image pack`, which makes them readable for all",
         "tests/watch/statuses/unreadable-files.json",
@@ -84,7 +85,7 @@ ROWS = (
     ),
     Row(
         "path-missing",
-        r"Repo id must (?:be|use) .*?: '(?P<path>/[^']*)'|The model path (?P<other>/\S+) does not exist"
+        r"Repo id must (?:be|use) .{1,200}?: '(?P<path>/[^']*)'|The model path (?P<other>/\S+) does not exist"
         r"|failed to open GGUF file '(?P<third>[^']+)' \(No such file",
         "the server was told of {path}{other}{third}, which is not there: the weights are at /mnt/models on KServe, "
         "/model on KubeAI; correct `models.NAME.args` (`models.NAME.server.args` of another server)",
@@ -110,8 +111,8 @@ ROWS = (
         r"|has model type [`'](?P<second>[\w.-]+)[`'] but Transformers does not recognize"
         r"|unknown model architecture: '(?P<third>[\w.-]+)'"
         r"|GGUF model with architecture (?P<fourth>\S+) is not supported|Unsupported model type:? (?P<fifth>[\w.-]+)"
-        r"|CONFIG_MAPPING\[.*\n(?:.*\n){0,6}?.*KeyError: '(?P<sixth>[\w.-]+)'"
-        r"|(?P<seventh>\w+) has no vLLM implementation",
+        r"|CONFIG_MAPPING\[.{0,200}\n(?:.{0,200}\n){0,6}?.{0,200}KeyError: '(?P<sixth>[\w.-]+)'"
+        r"|\b(?P<seventh>\w{1,100}) has no vLLM implementation",
         "this version of the server does not know the architecture "
         "{first}{second}{third}{fourth}{fifth}{sixth}{seventh}: take a newer one in `{server}` (for this model alone: "
         "`models.NAME.server.image`)",
@@ -160,7 +161,7 @@ ROWS = (
         "no-config",
         r"Invalid repository ID or local directory specified: '(?P<path>[^']+)'|No supported config format found"
         r"|Could not detect config format for no config file found|does not appear to have a file named config\.json"
-        r"|Can't load the configuration of|No such file or directory.*config\.json",
+        r"|Can't load the configuration of|No such file or directory.{0,200}config\.json",
         "the model's image has no config.json where the server looks (at the top of /mnt/models, /model on KubeAI): "
         "see `oms image inspect REF`; " + _PACK + "; a GGUF file alone is found by itself",
         "vLLM v0.23.0, vllm/transformers_utils/config.py",
@@ -173,7 +174,8 @@ ROWS = (
         r"Can't load tokenizer for|Couldn't instantiate the backend tokenizer|No tokenizer file found"
         r"|Unable to load vocabulary from file|Tokenizer class \w+ does not exist or is not currently imported"
         r"|does not appear to have a file named (?:tokenizer|vocab|spiece)|not a valid tokenizer"
-        r"|did not match any variant of untagged enum ModelWrapper|tokenization_\w+\.py\W(?:.*\n){1,12}?.*TypeError: "
+        r"|did not match any variant of untagged enum ModelWrapper"
+        r"|tokenization_\w{1,40}\.py\W(?:.{0,200}\n){1,12}?.{0,200}TypeError: "
         r"(?:expected str, bytes or os\.PathLike object, not NoneType|not a string)",
         "the model's image holds no tokenizer that the server can load (tokenizer.json, tokenizer.model or vocab.json, "
         "with tokenizer_config.json): add it to the source, name it in `models.NAME.files.allow` if that is set, and "
@@ -224,7 +226,7 @@ ROWS = (
         "no-weights",
         r"Cannot find any model weights with `?(?P<path>[^`\s]+)`?|No safetensors weights found for model"
         r"|No local weights found in"
-        r"|no file named (?:pytorch_model|model)\.\w+.* found in directory",
+        r"|no file named (?:pytorch_model|model)\.\w+.{0,200} found in directory",
         "the server finds no weights that it can load: safetensors at the top of the image, beside config.json. See "
         "`oms image inspect REF` and `models.NAME.files.allow`; pickles alone want `models.NAME.files.convert: "
         "safetensors`; take `--load-format` out of `models.NAME.args`",
@@ -296,7 +298,7 @@ ROWS = (
     ),
     Row(
         "quantisation-platform",
-        r"(?P<method>[\w-]+) quantization is currently not supported in (?P<device>\w+)",
+        r"(?<![\w-])(?P<method>[\w-]{1,40}) quantization is currently not supported in (?P<device>\w+)",
         "the server does not take weights in the form {method} on {device}: give the model a `models.NAME.nodePool` "
         "with GPUs, or take weights in another form",
         "vLLM v0.23.0, vllm/platforms/interface.py",
@@ -336,7 +338,7 @@ ROWS = (
     ),
     Row(
         "lora-unfit",
-        r"does not support LoRA\b|is unsupported LoRA weight|expected target modules in .* but received"
+        r"does not support LoRA\b|is unsupported LoRA weight|expected target modules in .{0,800} but received"
         r"|Adapter bias is not supported|does not (?:yet )?support DoRA|only supports modules_to_save being None"
         r"|No adapter found for|When using LoRA, vocab size must be",
         "the server cannot load an adapter of `models.NAME.adapters` beside this model: the log says which and why "

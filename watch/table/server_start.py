@@ -44,9 +44,10 @@ ROWS = (
     ),
     Row(
         "max-model-len-too-long",
-        r"(?:[Vv]alue ?[Ee]rror\W.*|^)User-specified max_model_len \((?P<asked>\d+)\) is greater than the derived "
+        r"(?:[Vv]alue ?[Ee]rror\W.{0,60}|^)User-specified max_model_len \((?P<asked>\d+)\) is greater than the derived "
         r"max_model_len \(\w+=(?P<length>\d+)"
-        r"|context_length \(\d+\) is greater than the derived context_length \((?P<other>\d+)\).*To allow overriding",
+        r"|context_length \(\d+\) is greater than the derived context_length \((?P<other>\d+)\).{0,300}"
+        r"To allow overriding",
         "the model is made for {length}{other} tokens at most: write `--max-model-len={length}{other}` in "
         "`models.NAME.args`, or leave it out (SGLang: `--context-length`)",
         "https://github.com/vllm-project/vllm/issues/3676",
@@ -83,7 +84,7 @@ ROWS = (
     Row(
         "deep-gemm",
         r"DeepGEMM backend is not available or outdated|NVCC version should be|Assertion error \([^)]*/jit/\w+\.hpp"
-        r"|in _find_cuda_home\n(?:.*\n){0,4}?.*AssertionError",
+        r"|in _find_cuda_home\n(?:.{0,200}\n){0,4}?.{0,200}AssertionError",
         "the server's image cannot make DeepGEMM's kernels: write `models.NAME.env.VLLM_USE_DEEP_GEMM: \"0\"`, or take "
         "another `{server}`",
         "https://github.com/vllm-project/vllm/issues/41849",
@@ -106,7 +107,7 @@ ROWS = (
     ),
     Row(
         "kernels-not-fetched",
-        r"https?://edge\.urm\.nvidia\.com/\S+.*(?:Max retries|[Ff]ailed|rror)|host='edge\.urm\.nvidia\.com'"
+        r"https?://edge\.urm\.nvidia\.com/.{0,300}(?:Max retries|[Ff]ailed|rror)|host='edge\.urm\.nvidia\.com'"
         r"|BatchedGemm\w+\.h not found",
         "the server wants to fetch GPU kernels of FlashInfer's from the internet, and its image lacks them: take an "
         "image with the package flashinfer-cubin in `{server}`, as vLLM's own, and `--attention-backend` and "
@@ -185,7 +186,7 @@ ROWS = (
     Row(
         "port-not-allowed",
         r"\[Errno 13\] error while attempting to bind on address \(\S+ (?P<port>\d+)\)"
-        r"|bind\(\).*\(13: Permission denied\)",
+        r"|bind\(\).{0,200}\(13: Permission denied\)",
         "the server may not listen on a port below 1024: `models.NAME.server.port: 8080`, and no `--port` in "
         "`models.NAME.args`",
         "uvicorn, uvicorn/server.py",
@@ -207,7 +208,7 @@ ROWS = (
     Row(
         "read-only",
         r"Read-only file system(?:: '(?P<path>[^']+)')?|mkdir (?P<second>\S+): read-only file system"
-        r"|'?(?P<third>/[^\s:']+)'?: Read-only file system",
+        r"|(?<![\w/])(?P<third>/[^\s:']{1,200})'?: Read-only file system",
         "the server writes to {place}, and but for /tmp nothing in its container can be written: have it write "
         "to /tmp by `models.NAME.env` (`models.NAME.env.HF_HOME: /tmp/hf`, XDG_CACHE_HOME, VLLM_CACHE_ROOT, "
         "TRITON_CACHE_DIR), or take `--download-dir` out of `models.NAME.args`",
@@ -261,7 +262,7 @@ ROWS = (
     ),
     Row(
         "runs-as-root",
-        r"(?:image will run as root|runAsUser breaks non-root policy)(?:.*container: (?P<container>[\w.-]+))?",
+        r"(?:image will run as root|runAsUser breaks non-root policy)(?:.{0,200}container: (?P<container>[\w.-]+))?",
         "the image of {container} runs as root, which the pod does not allow: take one that is built with `USER "
         "1010`, or another number than 0, in `{server}` or `models.NAME.server.image`",
         "https://github.com/goharbor/harbor-operator/issues/82",
@@ -270,7 +271,7 @@ ROWS = (
     ),
     Row(
         "user-by-name",
-        r"image has non-numeric user \((?P<user>[^)]+)\)(?:.*container: (?P<container>[\w.-]+))?",
+        r"image has non-numeric user \((?P<user>[^)]+)\)(?:.{0,200}container: (?P<container>[\w.-]+))?",
         "the image of {container} names its user, {user}, of whom the kubelet cannot know that it is not root: take "
         "one that is built with `USER 1010`, or another number, in `{server}` or `models.NAME.server.image`",
         "https://github.com/kubernetes-up-and-running/kuard/issues/43",
@@ -282,7 +283,7 @@ ROWS = (
         r"(?:unable to find|can't find) (?P<what>user|group) (?P<user>\S+): no matching entries",
         "an image names its {what}, {user}, and has no such one in its /etc/passwd or /etc/group: take the image as "
         "its makers publish it in `{server}`, or build it with a number, as `USER 1010`",
-        "https://github.com/TheHive-Project/Cortex/issues/282",
+        "https://github.com/podman-container-tools/podman/issues/1817",
         Topic.START,
         lasting=True,
     ),
@@ -394,7 +395,7 @@ ROWS = (
         r"BackendCompilerFailed|InductorError|PTXASError|Internal Triton PTX codegen error|TritonCompilationError",
         "the server could not compile the model: write `--enforce-eager` in `models.NAME.args`, which is slower, or "
         "take another version in `{server}` (for this model alone: `models.NAME.server.image`)",
-        "https://github.com/vllm-project/vllm/issues/31940",
+        "PyTorch 2.9, torch/_inductor/exc.py",
         Topic.ENGINE,
         Whose.SERVER,
         hides=("cause-above",),
@@ -402,8 +403,8 @@ ROWS = (
     ),
     Row(
         "server-unfit",
-        r"(?:'[\w.]+'|[\w.]+) object has no attribute '(?P<what>\w+)'|module '[\w.]+' has no attribute '(?P<other>\w+)'"
-        r"|TypeError: [\w.]+\(\) (?:got an unexpected keyword argument|missing \d+ required)",
+        r"object has no attribute '|module '[\w.]{1,100}' has no attribute '"
+        r"|TypeError: [\w.]{1,100}\(\) (?:got an unexpected keyword argument|missing \d+ required)",
         "the server's own code fails on this model: its version knows the model's kind, or the way it is quantised, "
         "not well enough, or its libraries are not those that it was made with. Take another version in `{server}` "
         "(for this model alone: `models.NAME.server.image`), as a rule a newer one",

@@ -162,6 +162,11 @@ SAID: dict[str, list[str]] = {
         "This can happen when:\n\n  - Renaming a Pulumi resource: use an alias to preserve the identity,",
         'gateways.gateway.networking.k8s.io "kserve-ingress-gateway" already exists\n\nThe resource already exists in '
         "the cluster. This can happen when:",
+        # Helm 3.19, of a second stack's release: in the same namespace, and in another.
+        "kubernetes:helm.sh/v3:Release (kserve-resources): error: cannot re-use a name that is still in use",
+        'Unable to continue with install: CustomResourceDefinition "models.kubeai.org" in namespace "" exists and '
+        "cannot be imported into the current release: invalid ownership metadata; annotation validation error: key "
+        '"meta.helm.sh/release-namespace" must equal "theirs": current value is "ours"',
     ],
     "protected": [
         "Cannot destroy cluster because deletion_protection is set to true. Set it to false to proceed with instance "
