@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
 import pulumi
 
 from modelimage.traits import Traits
+
+_T = TypeVar("_T")
 
 
 def said(image: Mapping[str, Any]) -> Traits:
@@ -16,8 +18,8 @@ def said(image: Mapping[str, Any]) -> Traits:
     return Traits(**known)
 
 
-def or_presumed(real: pulumi.Output[Traits], presumed: Traits | None) -> pulumi.Output[Traits]:
-    """The traits of an image; in a plan that cannot know them yet, those that are presumed, if any.
+def or_presumed(real: pulumi.Output[_T], presumed: _T | None) -> pulumi.Output[_T]:
+    """What is known of an image; in a plan that cannot know it yet, what is presumed, if anything.
 
     Without them a plan would show nothing of what a server is started with, for the sake of the few images that need
     more than their folder to be named.
@@ -25,8 +27,9 @@ def or_presumed(real: pulumi.Output[Traits], presumed: Traits | None) -> pulumi.
     if presumed is None or not pulumi.runtime.is_dry_run():
         return real
 
-    async def traits() -> Traits:
-        return await real.future() or presumed
+    async def value() -> _T:
+        known = await real.future()
+        return presumed if known is None else known
 
     async def resources() -> set[pulumi.Resource]:
         return await real.resources() if await real.is_known() else set()
@@ -35,5 +38,5 @@ def or_presumed(real: pulumi.Output[Traits], presumed: Traits | None) -> pulumi.
         return True
 
     return pulumi.Output(
-        asyncio.ensure_future(resources()), asyncio.ensure_future(traits()), asyncio.ensure_future(known())
+        asyncio.ensure_future(resources()), asyncio.ensure_future(value()), asyncio.ensure_future(known())
     )

@@ -36,6 +36,8 @@ class ModelImage(pulumi.ComponentResource):
     """What a node downloads, in bytes."""
     traits: pulumi.Output[Traits]
     """What its files say to a server; in a plan, before it is built, what they are taken to say."""
+    annotations: pulumi.Output[dict[str, str]]
+    """Those of its manifest, where it exists already and is looked at; else none."""
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class ModelImage(pulumi.ComponentResource):
         else:
             built = self._existing()
         self.traits = image_traits.or_presumed(built.apply(image_traits.said), model.traits)
+        self.annotations = built.apply(lambda image: dict(image.get("annotations") or {}))
         self.register_outputs({"reference": self.reference.apply(str), "size_bytes": self.size_bytes})
 
     def _packed(self, source: str) -> pulumi.Output[dict[str, Any]]:

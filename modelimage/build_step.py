@@ -27,8 +27,9 @@ _INDEX = "JOB_COMPLETION_INDEX"
 def main() -> int:
     """Run with the arguments of `pack` as JSON, then the requirements to install; return the exit code.
 
-    Two more keys are for pods of a Job: `shares` is in how many shares the image is packed, of which this pod's index
-    tells one, and `output` the file that the result is written to.
+    Three more keys are for pods of a Job: `shares` is in how many shares the image is packed, of which this pod's index
+    tells one, `output` the file that the result is written to, and `compile_cache` has the arguments of `pack_cache`
+    where it is that which is packed.
     """
     job, requirements = sys.argv[1], sys.argv[2:]
     missing = [wanted for wanted in requirements if not _is_there(wanted)]
@@ -58,10 +59,13 @@ def _pack(job: dict[str, Any]) -> int:
     from modelimage.progress import reporting  # noqa: PLC0415 - its libraries are there only now
     from oci_model_serving.errors import OmsError  # noqa: PLC0415
 
-    output, shares = job.pop("output", None), job.pop("shares", None)
+    output, shares, kept = job.pop("output", None), job.pop("shares", None), job.pop("compile_cache", None)
     try:
         with reporting() as reporter:
-            result = _share(job, shares, reporter) if shares else _whole(job, reporter)
+            if kept:
+                result = _compile_cache(kept, reporter)
+            else:
+                result = _share(job, shares, reporter) if shares else _whole(job, reporter)
     except OmsError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -87,6 +91,19 @@ def _share(job: Mapping[str, Any], shares: int, reporter: Any) -> dict[str, Any]
         "size_bytes": done.size_bytes,
         "uploaded_bytes": done.uploaded_bytes,
         "image": _told(done.image) if done.image else None,
+    }
+
+
+def _compile_cache(job: Mapping[str, Any], reporter: Any) -> dict[str, Any]:
+    from modelimage.compile_cache import pack_cache  # noqa: PLC0415
+
+    image = pack_cache(**job, reporter=reporter)
+    return {
+        "share": 1,
+        "layers": len(image.layers),
+        "size_bytes": image.size_bytes,
+        "uploaded_bytes": sum(layer.size_bytes for layer in image.layers if layer.uploaded),
+        "image": _told(image),
     }
 
 

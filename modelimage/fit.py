@@ -33,8 +33,9 @@ _MAGIC = ((b"GGUF", "gguf"), (b"\x80", "pickle"), (b"PK\x03\x04", "pickle"))
 """GGUF's magic, a pickle's PROTO opcode, and the zip archive that `torch.save` puts one into."""
 
 
-Purpose = Delivery | Literal["adapter"]
-"""What an image is held against: what the delivery of a model needs, or that it is a LoRA adapter."""
+Purpose = Delivery | Literal["adapter", "compile-cache"]
+"""What an image is held against: what the delivery of a model needs, or that it is a LoRA adapter or a server's compile
+cache, of which its annotations tell (`cache_key`)."""
 
 
 @dataclass(frozen=True)

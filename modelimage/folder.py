@@ -57,7 +57,7 @@ def open_source(uri: str, selection: Selection, _: "Patience") -> Source:
 
     def verify() -> None:
         watched = (file for file in chosen if file.path in packed)
-        changed = [problem for file in watched if (problem := file.changed(_stat_or_none(file.real)))]
+        changed = [problem for file in watched if (problem := file.changed(file.now()))]
         if changed:
             raise ImageError("\n".join(changed))
 
@@ -97,6 +97,10 @@ class FolderFile(NamedTuple):
     path: str
     real: str
     status: os.stat_result
+
+    def now(self) -> os.stat_result | None:
+        """What it looks like now; None where it is gone."""
+        return _stat_or_none(self.real)
 
     def changed(self, now: os.stat_result | None) -> str | None:
         """What to tell when the file is no longer the one that was found."""
@@ -188,8 +192,8 @@ class Walk:
     unreadable: list[str] = field(default_factory=list)
 
 
-def walk(uri: str) -> Walk:
-    """Go through a folder: packing and fingerprints see the same files.
+def walk(uri: str, *, hidden: bool = False) -> Walk:
+    """Go through a folder: packing and fingerprints see the same files. `hidden` names are taken where that is said.
 
     A symbolic link to a file inside the folder is that file. A snapshot of huggingface_hub's cache
     (`models--…/snapshots/<commit>`) may also link into its own `blobs` folder, which is how that cache is built.
@@ -210,7 +214,7 @@ def walk(uri: str) -> Walk:
         for entry in entries:
             name = entry.name
             path = below + name
-            if name.startswith("."):
+            if name.startswith(".") and not hidden:
                 found.hidden.append(path)
             elif entry.is_dir(follow_symlinks=False):
                 visit(entry.path, f"{path}/")

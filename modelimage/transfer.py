@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from modelimage import cache_key
 from modelimage.documents import INDEX_TYPES, Descriptor, read_index, read_manifest
 from modelimage.errors import CancelledError, ImageError
 from modelimage.fit import Purpose, find_model, misfits
@@ -162,7 +163,10 @@ def _needed(platform: str | None, purpose: Purpose | None) -> str | None:
 
 
 def _hold(contents: Contents, image: StoredImage, purpose: Purpose, place: str, reporter: Reporter) -> None:
-    """Refuse an image that is not for a delivery, or no adapter, or say what could not be seen."""
+    """Refuse an image that is not for a delivery, or no adapter or cache, or say what could not be seen."""
+    if purpose == cache_key.PURPOSE:
+        cache_key.key_in(image.manifest.annotations or {}, place)
+        return
     problems = misfits(contents, image.config, purpose, place)
     if problems and (contents.complete or contents.damaged):
         raise InputError(*problems)

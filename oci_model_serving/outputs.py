@@ -168,12 +168,19 @@ class ColdStartOutput(_Output):
     stages: dict[str, StageOutput] = {}
 
 
+class CompileCacheOutput(_Promoted):
+    """What a model's server has compiled before, an image of its own; `used` says whether it fits what is served."""
+
+    used: bool
+
+
 class ModelOutput(_ImageOutput):
     """A served model: `image` is `host/path@sha256:…`, `size_bytes` what a node downloads, `url` without `/v1`.
 
     `revision` names what its pods are made of ("" where an older version wrote it), `replicas` is how many there are at
     least: 0 of a paused model and of one that scales to zero. `task` is what the server is asked for, `adapters` has
-    its LoRA adapters by the names that requests call them, `cold_start` what was predicted of a start. Of a stack
+    its LoRA adapters by the names that requests call them, `cold_start` what was predicted of a start, `compile_cache`
+    is what the settings name. Of a stack
     without a cluster `url` and `namespace` are "": the image can be promoted, and nothing answers (`served`).
     """
 
@@ -192,6 +199,7 @@ class ModelOutput(_ImageOutput):
     # The engine leaves empty maps out of a stack's outputs.
     adapters: dict[str, AdapterOutput] = {}
     cold_start: ColdStartOutput | None = None
+    compile_cache: CompileCacheOutput | None = None
 
     @property
     def served(self) -> bool:
@@ -334,8 +342,12 @@ def describe(
     task: pulumi.Input[str],
     adapters: Mapping[str, Mapping[str, Any]],
     cold_start: pulumi.Input[Mapping[str, Any] | None],
+    cache: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write a `ModelOutput`, some values of which only a build may tell; `adapters` are of `describe_image`."""
+    """Write a `ModelOutput`, some values of which only a build may tell.
+
+    Its `adapters` are of `describe_image`, its `cache` of `describe_cache`.
+    """
     return {
         **describe_image(reference, size_bytes, traits),
         "delivery": delivery.value,
@@ -352,6 +364,7 @@ def describe(
         "task": task,
         "adapters": dict(adapters),
         "cold_start": cold_start,
+        **({"compile_cache": dict(cache)} if cache else {}),
     }
 
 
@@ -395,6 +408,14 @@ def describe_image(
         "size_bytes": size_bytes,
         "traits": traits,
     }
+
+
+def describe_cache(
+    reference: pulumi.Output[ImageReference], size_bytes: pulumi.Input[int], used: pulumi.Input[bool]
+) -> dict[str, Any]:
+    """Write a `CompileCacheOutput`."""
+    named = {"image": reference.apply(str), "digest": reference.apply(lambda known: known.digest)}
+    return {**named, "size_bytes": size_bytes, "used": used}
 
 
 def export(outputs: Mapping[str, pulumi.Input[Any]]) -> None:

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from components.settings.stack import adapter_key
+from components.settings.images import cache_key
+from components.settings.stack import Settings, adapter_key
 from components.settings.stack_file import Project, read_config
 from oci_model_serving.outputs import CONTRACT_VERSION, AdapterOutput, ModelOutput, StackOutputs
 from offline.plan import Plan
@@ -24,6 +25,15 @@ def plan_of_deployed(project: Project, stack: str, outputs: StackOutputs) -> Pla
         InputError: the settings are wrong or missing.
         Exception: whatever the program itself raises.
     """
+    return _planned(project, stack, outputs)[1]
+
+
+def settings_of_deployed(project: Project, stack: str, outputs: StackOutputs) -> Settings:
+    """The settings of a stack as they are now, as the program reads them; `outputs` and errors as above."""
+    return _planned(project, stack, outputs)[0].settings(stack)
+
+
+def _planned(project: Project, stack: str, outputs: StackOutputs) -> tuple[Program, Plan]:
     references: dict[str, dict[str, Any]] = {}
     for key, settings in read_config(project, stack).models.items():
         model = outputs.models.get(key)
@@ -35,7 +45,8 @@ def plan_of_deployed(project: Project, stack: str, outputs: StackOutputs) -> Pla
             if adapter.get("fromStack") and label in model.adapters:
                 there = _promoted(references, adapter, key).setdefault("adapters", {})
                 there[adapter.get("adapter") or label] = model.adapters[label].model_dump()
-    return Program(project, references).plan(stack, answer=lambda resource: _answer(resource, outputs))
+    program = Program(project, references)
+    return program, program.plan(stack, answer=lambda resource: _answer(resource, outputs))
 
 
 def _promoted(references: dict[str, dict[str, Any]], settings: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -49,6 +60,8 @@ def _promoted(references: dict[str, dict[str, Any]], settings: Mapping[str, Any]
 def _answer(resource: Resource, outputs: StackOutputs) -> Mapping[str, Any] | None:
     kind, _, key = resource.parent.rpartition("::")
     image = _images(outputs).get(key) if kind.endswith(MODEL_IMAGE_TYPE) else None
+    if kind.endswith(MODEL_IMAGE_TYPE) and key in _unused(outputs) and resource.name == f"{key}-check":
+        return {"stdout": json.dumps({"annotations": {}, "size_bytes": 0}), "stderr": ""}
     if image is None:
         return None
     if resource.type == IMAGE_TYPE:
@@ -56,6 +69,12 @@ def _answer(resource: Resource, outputs: StackOutputs) -> Mapping[str, Any] | No
     if resource.type == COMMAND_TYPE and resource.name in {f"{key}-{step}" for step in _STEPS}:
         return {"stdout": json.dumps(_result(image)), "stderr": ""}
     return None
+
+
+def _unused(outputs: StackOutputs) -> set[str]:
+    """The keys of compile caches that do not fit: what they were made for is not among the outputs."""
+    caches = ((key, model.compile_cache) for key, model in outputs.models.items())
+    return {cache_key(key) for key, cache in caches if cache and not cache.used}
 
 
 def _images(outputs: StackOutputs) -> dict[str, ModelOutput | AdapterOutput]:

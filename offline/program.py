@@ -44,6 +44,16 @@ class Program:
         recording = self._run(stack, config, build=build, through=(), answer=answer)
         return Plan(self._project.name, stack, recording, self._predicted(stack, recording))
 
+    def settings(self, stack: str) -> Settings:
+        """The settings that the program has read for a stack that was planned.
+
+        Raises:
+            InputError: it has read none.
+        """
+        if stack not in self._settings:
+            raise InputError(f"the program in {self._project.folder} does not read this project's settings")
+        return self._settings[stack]
+
     def _predicted(self, stack: str, recording: Recording) -> Prediction:
         """What is predicted of the settings that the program has read; another stack's images have known sizes here."""
         settings = self._settings.get(stack)

@@ -208,8 +208,8 @@ def _making(command: Callable[..., Any]) -> Callable[..., Any]:
 _for = click.option(
     "--for",
     "purpose",
-    help="Fail unless its files are what this delivery needs, or a LoRA adapter.",
-    type=click.Choice([*(delivery.value for delivery in Delivery), "adapter"]),
+    help="Fail unless its files are what this delivery needs, a LoRA adapter, or a server's compile cache.",
+    type=click.Choice([*(delivery.value for delivery in Delivery), "adapter", "compile-cache"]),
 )
 
 

@@ -104,6 +104,7 @@ def _used(stacks: tuple[str, ...], files: tuple[Path, ...]) -> set[str]:
     read += [read_outputs("", file, deployed=True) for file in files]
     models = [model for outputs in read for model in outputs.models.values()]
     used = {model.digest for model in models} | {one.digest for model in models for one in model.adapters.values()}
+    used |= {model.compile_cache.digest for model in models if model.compile_cache}
     for stack in project.stacks():
         file = project.stack_file(stack)
         try:

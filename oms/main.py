@@ -17,7 +17,7 @@ import click
 from click.shell_completion import get_completion_class, shell_complete
 
 from oci_model_serving.errors import OmsError
-from oms import check, convention, image, image_prune, image_trust, pin, plan, up
+from oms import check, compile_cache, convention, image, image_prune, image_trust, pin, plan, up
 
 INTERRUPTED = 130
 _COMPLETE = "_OMS_COMPLETE"
@@ -63,7 +63,7 @@ oms.add("Look, without engine or cloud", plan.plan, plan.diff, plan.policy, plan
 oms.add("What is deployed", check.check, check.pause, check.resume, check.coldstart)
 for command in (image_trust.sign, image_trust.verify, image_trust.attest, image_prune.prune):
     image.image.add_command(command)
-oms.add("Images", image.image, pin.pin)
+oms.add("Images", image.image, compile_cache.cache, pin.pin)
 oms.add("Shell", completion)
 
 

@@ -49,11 +49,13 @@ def preflight(
         yield one("image", partial(check_image, model.output.reference))
         for name, adapter in sorted(model.output.adapters.items()):
             yield one(f"image of adapter {name}", partial(check_image, adapter.reference))
+        if model.output.compile_cache:
+            yield one("image of compile cache", partial(check_image, model.output.compile_cache.reference))
         yield one("node-account", partial(_check_account, model, policies))
 
 
 def _needs_image_volume(model: ModelOutput) -> bool:
-    return model.serving.needs_image_volume or bool(model.adapters)
+    return model.serving.needs_image_volume or bool(model.adapters or model.compile_cache)
 
 
 def _check_reachable(api: KubeApi) -> str:

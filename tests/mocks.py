@@ -14,12 +14,16 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
 def built(
-    digest: str = DIGEST, size_bytes: int = 1_000_000, *, traits: Mapping[str, Mapping[str, Any]] | None = None
+    digest: str = DIGEST,
+    size_bytes: int = 1_000_000,
+    *,
+    traits: Mapping[str, Mapping[str, Any]] | None = None,
+    annotations: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Answer:
     """Answers each step of a model image, by `modelimage` or Docker, as if it had gone well with this digest.
 
     `traits` has what an image's files say, by the last part of its repository; without it the packer of an earlier
-    version answers, which said nothing.
+    version answers, which said nothing. `annotations` are of the manifests of images that exist, likewise.
     """
 
     def answer(resource: Resource) -> Mapping[str, Any] | None:
@@ -36,7 +40,10 @@ def built(
         target = first if verb in {"tag", "inspect", "sign", "attest", "verify"} else rest[0]
         own = digest if verb in {"pack", "cloudbuild", "clusterbuild"} else first.partition("@")[2] or digest
         reference = f"{_repository(target)}@{own}"
-        said = (traits or {}).get(_repository(target).rpartition("/")[2], {})
+        name = _repository(target).rpartition("/")[2]
+        said = dict((traits or {}).get(name, {}))
+        if verb == "inspect" and annotations and name in annotations:
+            said["annotations"] = annotations[name]
         return {"digest": own, "reference": reference, "size_bytes": size_bytes, "layers": [], **said}
 
     return answer

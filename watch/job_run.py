@@ -30,24 +30,6 @@ _LOG_BYTES = 64 << 10
 _GONE_SECONDS = 60.0
 _LET_GO_LOOKS = 10
 _LATE_SECONDS = 120.0  # after the Job's own deadline: its controller says more
-_REMEDIES = (
-    (
-        r"pull|InvalidImageName",
-        "check the step's image (`clusterBuild.image`, --step-image), and that the cluster's nodes may pull it",
-    ),
-    (
-        r"CreateContainer|secret",
-        "make the Secrets that `clusterBuild.hubTokenSecret` and `clusterBuild.registrySecret` name in the build's "
-        "namespace: the first has the key HF_TOKEN, the second is of the type kubernetes.io/dockerconfigjson",
-    ),
-    (r"serviceaccount", "make the account that `clusterBuild.serviceAccount` names in the build's namespace"),
-    (r"quota|usage per", "lower `clusterBuild.cpu`, `clusterBuild.memory` or `clusterBuild.pods`, or raise the quota"),
-    (
-        r"no node|has no node",
-        "lower `clusterBuild.cpu` and `clusterBuild.memory`, or check `clusterBuild.nodeSelector` and "
-        "`clusterBuild.tolerations`",
-    ),
-)
 
 
 class PackedImage(BaseModel):
@@ -103,10 +85,7 @@ class JobRun:
                     f"the Job {name}, which another run has made, goes on: run the same command again to wait for it"
                 )
             else:
-                become = (
-                    f"the Job {name} was deleted with its pods; shares that were done are kept in the registry: run "
-                    "the same command again to go on"
-                )
+                become = f"the Job {name} was deleted with its pods; {self._job.words.left}"
             raise KeyboardInterrupt(become) from None
         finally:
             self._remove()
@@ -140,7 +119,7 @@ class JobRun:
             kinds = {"ConfigMap": "configmaps", "Secret": "secrets"}
             api.create(namespaced("v1", job.place.namespace, kinds[need["kind"]]), need)
         api.patch(self._path, {"spec": {"suspend": False}})
-        self._reporter.note(f"Job {job.name}: {job.place.completions} shares, at most {job.place.pods} pods at once")
+        self._reporter.note(f"Job {job.name}: {job.words.begun}")
 
     def _remove(self) -> None:
         """Delete the Job after its pods and all that it owns; what goes wrong is told, since something else is more.
@@ -195,13 +174,14 @@ class JobRun:
         if evidence:
             said = "; ".join(dict.fromkeys(filter(None, map(_waiting, live))))
             raise NotHeldError(
-                f"Job {self._job.name}: {evidence}{f': {short(said)}' if said else ''}", _remedy(f"{evidence} {said}")
+                f"Job {self._job.name}: {evidence}{f': {short(said)}' if said else ''}",
+                self._remedy(f"{evidence} {said}"),
             )
         status = found.get("status") or {}
         done = int(status.get("succeeded") or 0)
         running = [pod for pod in live if (pod.get("status") or {}).get("phase") == "Running"]
         homeless = [pod for pod in live if unschedulable(pod)]
-        parts = [f"{done} of {self._job.place.completions} shares packed", f"running: {len(running)}"]
+        parts = [f"{done} of {self._job.place.completions} {self._job.words.unit}", f"running: {len(running)}"]
         parts += [f"without a node: {len(homeless)}"] if homeless else []
         parts += [f"failed: {status['failed']}"] if status.get("failed") else []
         self._state = ", ".join(parts)
@@ -223,10 +203,10 @@ class JobRun:
 
     def _listen(self, pods: Sequence[JSON]) -> None:
         """Hand on what the pods have written since the last time. It is a courtesy: the build goes on without."""
-        for pod in pods:
-            uid, share = str(pod["metadata"]["uid"]), _share_of(pod)
+        for pod, container in ((pod, container) for pod in pods for container in self._job.containers):
+            uid, share = f"{pod['metadata']['uid']}/{container}", _share_of(pod)
             last = self._heard.get(uid, "")
-            options = {"container": CONTAINER, "timestamps": "true", "limitBytes": str(_LOG_BYTES)}
+            options = {"container": container, "timestamps": "true", "limitBytes": str(_LOG_BYTES)}
             path = namespaced("v1", self._job.place.namespace, "pods", pod["metadata"]["name"])
             try:
                 text = self._api.text(f"{path}/log", **options, **({"sinceTime": last} if last else {}))
@@ -238,21 +218,23 @@ class JobRun:
                     self._heard[uid] = at
                     self._reporter.note(f"[{share}/{self._job.place.completions}] {said}")
 
+    def _remedy(self, evidence: str) -> str:
+        remedies = self._job.words.remedies
+        found = (remedy for pattern, remedy in remedies if re.search(pattern, evidence, re.IGNORECASE))
+        return next(found, "see `kubectl describe job` and the pods' events")
+
     def _failure(self, failed: JSON, pods: Sequence[JSON]) -> NotHeldError:
         """Why the Job failed, in the words of its pods."""
         told: dict[int, str] = {}
         for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", ""))):
-            ended = _ended(pod)
-            if ended.get("exitCode"):
+            ended = next((one for name in self._job.containers if (one := _ended(pod, name)).get("exitCode")), {})
+            if ended:
                 lines = str(ended.get("message") or "").strip().splitlines()
                 errors = [line for line in lines if line.startswith("error: ")] or lines[-3:]
                 said = "; ".join(line.removeprefix("error: ") for line in errors) or str(ended.get("reason") or "")
                 told[_share_of(pod)] = f"share {_share_of(pod)}, exit code {ended['exitCode']}: {short(said, 600)}"
         reason, said = str(failed.get("reason") or ""), str(failed.get("message") or "")
-        if reason == "DeadlineExceeded":
-            remedy = "give more time (`clusterBuild.timeout`, --timeout) or more pods; what is packed is kept"
-        else:
-            remedy = "do what the message says, then run the same again: shares that are packed are not packed again"
+        remedy = self._job.words.late if reason == "DeadlineExceeded" else self._job.words.again
         words = "; ".join(dict.fromkeys(told.values())) or short(said)
         return NotHeldError(f"Job {self._job.name} failed ({reason}): {words}", remedy)
 
@@ -272,23 +254,22 @@ def _share_of(pod: JSON) -> int:
     return int((pod["metadata"].get("annotations") or {}).get(_INDEX, -1)) + 1
 
 
-def _ended(pod: JSON) -> JSON:
+def _statuses(pod: JSON) -> list[JSON]:
+    """What is said of a pod's containers, those first that come first."""
+    status = pod.get("status") or {}
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
+def _ended(pod: JSON, container: str = CONTAINER) -> JSON:
     """How a pod's container has ended; empty while it has not."""
-    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-    own: JSON = next((one for one in statuses if one["name"] == CONTAINER), {})
+    own: JSON = next((one for one in _statuses(pod) if one["name"] == container), {})
     return dict((own.get("state") or {}).get("terminated") or {})
 
 
 def _waiting(pod: JSON) -> str:
     """What a pod's container waits for, in the kubelet's words."""
-    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-    waiting = [(one.get("state") or {}).get("waiting") or {} for one in statuses]
+    waiting = [(one.get("state") or {}).get("waiting") or {} for one in _statuses(pod)]
     return "; ".join(str(one["message"]) for one in waiting if one.get("message"))
-
-
-def _remedy(evidence: str) -> str:
-    found = (remedy for pattern, remedy in _REMEDIES if re.search(pattern, evidence, re.IGNORECASE))
-    return next(found, "see `kubectl describe job` and the pods' events")
 
 
 def _instant(stamp: str) -> tuple[str, str]:

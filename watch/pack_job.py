@@ -32,6 +32,47 @@ _OUTPUT = "/dev/termination-log"
 
 
 @dataclass(frozen=True)
+class Words:
+    """What a person is told of a Job by whoever waits for it.
+
+    Attributes:
+        begun: what it does.
+        unit: what its pods bring about.
+        left: what becomes of it when it is interrupted.
+        late: what to do where its time was too short.
+        again: what to do where it failed.
+        remedies: patterns of what keeps its pods from running, with what to do; the first that fits counts.
+    """
+
+    begun: str
+    unit: str
+    left: str
+    late: str
+    again: str
+    remedies: Sequence[tuple[str, str]]
+
+
+_REMEDIES = (
+    (
+        r"pull|InvalidImageName",
+        "check the step's image (`clusterBuild.image`, --step-image), and that the cluster's nodes may pull it",
+    ),
+    (
+        r"CreateContainer|secret",
+        "make the Secrets that `clusterBuild.hubTokenSecret` and `clusterBuild.registrySecret` name in the build's "
+        "namespace: the first has the key HF_TOKEN, the second is of the type kubernetes.io/dockerconfigjson",
+    ),
+    (r"serviceaccount", "make the account that `clusterBuild.serviceAccount` names in the build's namespace"),
+    (r"quota|usage per", "lower `clusterBuild.cpu`, `clusterBuild.memory` or `clusterBuild.pods`, or raise the quota"),
+    (
+        r"no node|has no node",
+        "lower `clusterBuild.cpu` and `clusterBuild.memory`, or check `clusterBuild.nodeSelector` and "
+        "`clusterBuild.tolerations`",
+    ),
+)
+
+
+@dataclass(frozen=True)
 class PodPlace:
     """Where and how the pods of a build run.
 
@@ -83,11 +124,36 @@ class PackJob:
     @property
     def name(self) -> str:
         """Of all its objects: the same for the same build by the same code, so that it is found again."""
-        # Not of the secrets: a name is no place for what hangs on them.
-        made_of = json.dumps([self.arguments, asdict(self.place), bundle.requirements()], sort_keys=True, default=str)
+        made_of = json.dumps(self._made_of, sort_keys=True, default=str)
         digest = hashlib.sha256(made_of.encode() + bundle.archive()).hexdigest()[:10]
         last = re.sub(r"[^a-z0-9]+", "-", self.destination.repository.rpartition("/")[2]).strip("-")
-        return f"pack-{last[:40].rstrip('-')}-{digest}"
+        return f"{self._kind}-{last[:40].rstrip('-')}-{digest}"
+
+    @property
+    def _kind(self) -> str:
+        return "pack"
+
+    @property
+    def _made_of(self) -> list[Any]:
+        # Not of the secrets: a name is no place for what hangs on them.
+        return [self.arguments, asdict(self.place), bundle.requirements()]
+
+    @property
+    def containers(self) -> tuple[str, ...]:
+        """The containers that a pod runs, one after the other; the last tells the result."""
+        return (CONTAINER,)
+
+    @property
+    def words(self) -> Words:
+        """What a person is told of it."""
+        return Words(
+            begun=f"{self.place.completions} shares, at most {self.place.pods} pods at once",
+            unit="shares packed",
+            left="shares that were done are kept in the registry: run the same command again to go on",
+            late="give more time (`clusterBuild.timeout`, --timeout) or more pods; what is packed is kept",
+            again="do what the message says, then run the same again: shares that are packed are not packed again",
+            remedies=_REMEDIES,
+        )
 
     @property
     def job(self) -> JSON:

@@ -20,7 +20,7 @@ class DiskError(OmsError, pulumi.RunError):
 def admit(
     models: Mapping[str, StackModel], images: Mapping[str, ModelImage]
 ) -> dict[str, pulumi.Output[ImageReference]]:
-    """The images that may be served, adapters' too, those of a pool once its disk is known to hold all of them.
+    """The images that may be served and what lies beside them, those of a pool once its disk is known to hold them.
 
     Sizes of the settings are checked before anything runs; here are those that only builds, copies and other stacks
     tell. Models without a pool run on nodes whose disks are not this program's.
@@ -35,7 +35,7 @@ def admit(
         if model.pool
         else images[key].reference
         for model in models.values()
-        for key in (model.key, *(adapter.key for adapter in model.adapters))
+        for key in (model.key, *(image.key for image in model.beside))
     }
 
 

@@ -103,7 +103,7 @@ def allow(
 
     Args:
         model: the model.
-        references: its weights' image and its adapters'.
+        references: its weights' image, its adapters' and its compile cache's.
         kubeconfig: text or path of a kubeconfig, which reaches the command by its environment only, as a secret.
         opts: resource options.
     """
@@ -124,11 +124,11 @@ def allow(
 
 def _like_served(model: StackModel, references: Sequence[ImageReference]) -> dict[str, Any]:
     """An object with the images of the one that serves the model, and nothing that anybody else could object to."""
-    weights, *adapters = references
+    weights, *mounted = references
     uri, server, platform = model.delivery.uri(weights), model.server_image, model.delivery.platform
     if platform is KSERVE:
         served = {"modelFormat": {"name": serving_runtime.model_format(model)}, "storageUri": uri, "image": server}
-        mounts = [{"name": f"image-{at}", "image": {"reference": str(one)}} for at, one in enumerate(adapters)]
+        mounts = [{"name": f"image-{at}", "image": {"reference": str(one)}} for at, one in enumerate(mounted)]
         spec: dict[str, Any] = {"predictor": {"model": served, **({"volumes": mounts} if mounts else {})}}
     else:
         spec = {"url": uri, "image": server, "engine": "VLLM", "features": []}
@@ -160,7 +160,7 @@ def _patch(
 def _references(
     model: StackModel, admitted: Mapping[str, pulumi.Output[ImageReference]]
 ) -> list[pulumi.Output[ImageReference]]:
-    return [admitted[key] for key in (model.key, *(adapter.key for adapter in model.adapters))]
+    return [admitted[key] for key in (model.key, *(image.key for image in model.beside))]
 
 
 def _of_model(model: StackModel, references: Sequence[pulumi.Output[ImageReference]]) -> pulumi.Output[dict[str, str]]:

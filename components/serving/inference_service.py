@@ -8,6 +8,7 @@ import pulumi_kubernetes as k8s
 
 from components.serving import allow_list, ingress, kserve, objects, predictor, rollout, serving_runtime, vllm, warm
 from components.serving.adapters import ServedAdapter
+from components.serving.compile_cache import ServedCache
 from components.serving.objects import described
 from components.settings.models import StackModel
 from components.settings.serving import KServeSettings
@@ -38,6 +39,7 @@ class InferenceService(pulumi.ComponentResource):
         kubeconfig: pulumi.Input[str] | None,
         enforced: bool = False,
         adapters: Sequence[ServedAdapter] = (),
+        cache: ServedCache | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("oci-model-serving:index:InferenceService", name, None, opts)
@@ -53,14 +55,15 @@ class InferenceService(pulumi.ComponentResource):
         before += objects.env_secret(model, mine)
         if enforced and kubeconfig is not None:
             images = [reference, *(adapter.reference for adapter in adapters)]
+            images += [cache.reference] if cache else []
             before.append(allow_list.allow(model, images, kubeconfig, mine))
         if model.settings.server:
             before.append(self._runtime())
         if model.settings.warm == "prepull":
             after = pulumi.ResourceOptions(parent=self, depends_on=list(before))
-            before.append(warm.prepull(model, namespace, reference, adapters, after))
+            before.append(warm.prepull(model, namespace, reference, adapters, after, cache=cache))
         storage_uri = reference.apply(model.delivery.uri)
-        spec = predictor.spec(model, platform, storage_uri, traits, adapters)
+        spec = predictor.spec(model, platform, storage_uri, traits, adapters, cache=cache)
         annotations = predictor.annotations(model, platform)
         revision = predictor.revision(model, spec, annotations, platform)
         self.described = described(
@@ -72,6 +75,7 @@ class InferenceService(pulumi.ComponentResource):
             revision=revision,
             traits=traits,
             adapters=adapters,
+            cache=cache,
         )
         service = k8s.apiextensions.CustomResource(
             model.name,

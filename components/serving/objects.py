@@ -14,6 +14,7 @@ import pulumi_kubernetes as k8s
 
 from components import prediction
 from components.serving.adapters import ServedAdapter
+from components.serving.compile_cache import ServedCache
 from components.settings.models import StackModel
 from components.settings.serving import PullSecret
 from modelimage.traits import Traits
@@ -46,6 +47,7 @@ def described(
     revision: pulumi.Output[str],
     traits: pulumi.Output[Traits],
     adapters: Sequence[ServedAdapter] = (),
+    cache: ServedCache | None = None,
 ) -> dict[str, Any]:
     """A model as the stack's outputs show it; `url` is where its server answers, without `/v1`."""
     return outputs.describe(
@@ -68,6 +70,7 @@ def described(
             adapter.label: outputs.describe_image(adapter.reference, adapter.size_bytes, adapter.traits.apply(asdict))
             for adapter in adapters
         },
+        cache=outputs.describe_cache(cache.reference, cache.size_bytes, cache.used) if cache else None,
     )
 
 

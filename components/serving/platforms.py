@@ -7,8 +7,10 @@ import pulumi
 
 from components.google.cluster import Cluster
 from components.model_image import ModelImage
-from components.serving import allow_list
+from components.serving import adapters as loras
+from components.serving import allow_list, compile_cache, predictor
 from components.serving.adapters import ServedAdapter
+from components.serving.compile_cache import ServedCache
 from components.serving.inference_service import InferenceService
 from components.serving.kserve import KServe
 from components.serving.kubeai import KubeAI
@@ -67,12 +69,28 @@ def serve(
     }
     if not cluster.settings.serves:
         return Unserved(model, images, admitted)
-    beside = [images[adapter.key] for adapter in model.adapters]
+    beside = [images[one.key] for one in model.beside]
     opts = cluster.inside(image, platforms[model.delivery.platform.name], *beside, *after)
     if isinstance(model.platform, KServeSettings):
         adapters = [
             ServedAdapter(adapter.label, admitted[adapter.key], mounted.size_bytes, mounted.traits)
-            for adapter, mounted in zip(model.adapters, beside, strict=True)
+            for adapter, mounted in zip(model.adapters, beside, strict=False)
         ]
-        return InferenceService(model.key, model, model.platform, **known, adapters=adapters, opts=opts)
+        cache = _cache(model, images, admitted, adapters)
+        return InferenceService(model.key, model, model.platform, **known, adapters=adapters, cache=cache, opts=opts)
     return KubeAIModel(model.key, model, **known, opts=opts)
+
+
+def _cache(
+    model: StackModel,
+    images: Mapping[str, ModelImage],
+    admitted: Mapping[str, pulumi.Output[ImageReference]],
+    adapters: Sequence[ServedAdapter],
+) -> ServedCache | None:
+    if model.compile_cache is None:
+        return None
+    key = model.compile_cache.key
+    known = pulumi.Output.all(admitted[model.key], images[model.key].traits, loras.ranks(adapters))
+    served = known.apply(lambda of: predictor.cache_key(model, of[0].digest, of[1], of[2]))
+    used = compile_cache.is_used(model, admitted[key], images[key].annotations, served)
+    return ServedCache(admitted[key], images[key].size_bytes, used)

@@ -9,11 +9,13 @@ from typing import Any
 
 import pulumi
 
-from components.serving import adapters, rollout, serving_runtime, vllm
+from components.serving import adapters, compile_cache, rollout, serving_runtime, vllm
 from components.serving.adapters import ServedAdapter
+from components.serving.compile_cache import ServedCache
 from components.serving.objects import SERVING_ANNOTATIONS
 from components.settings.models import StackModel
 from components.settings.serving import KServeSettings
+from modelimage.cache_key import CacheKey
 from modelimage.traits import Traits
 from oci_model_serving.delivery import KSERVE_STOP
 
@@ -29,6 +31,8 @@ def spec(
     storage_uri: pulumi.Input[str],
     traits: pulumi.Output[Traits],
     loras: Sequence[ServedAdapter] = (),
+    *,
+    cache: ServedCache | None = None,
 ) -> dict[str, Any]:
     """The predictor: how many pods, of what and where."""
     settings, scheduling, replicas = model.settings, model.scheduling, model.settings.replicas
@@ -38,14 +42,15 @@ def spec(
         "serviceAccountName": model.name,
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": vllm.grace(model.drain_timeout, _settle(platform)),
-        "model": _server(model, platform, storage_uri, traits, loras),
-        "volumes": [
-            {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": settings.resources.shm}},
-            # The runtime's own as well, by whose name they are merged.
-            *([] if settings.server else [vllm.WRITABLE]),
-            *adapters.volumes(loras),
-        ],
+        "model": _server(model, platform, storage_uri, traits, loras, cache=cache),
     }
+    predictor["volumes"] = [
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": settings.resources.shm}},
+        # The runtime's own as well, by whose name they are merged.
+        *([] if settings.server else [vllm.WRITABLE]),
+        *adapters.volumes(loras),
+        *([compile_cache.volume(cache)] if cache else []),
+    ]
     if platform.deployment_mode == "Standard":
         predictor["deploymentStrategy"] = _strategy(model)
         predictor.update(_scaling(model, platform))
@@ -130,6 +135,8 @@ def _server(
     storage_uri: pulumi.Input[str],
     traits: pulumi.Output[Traits],
     loras: Sequence[ServedAdapter],
+    *,
+    cache: ServedCache | None,
 ) -> dict[str, Any]:
     settings, scheduling = model.settings, model.scheduling
     amounts = scheduling.amounts
@@ -137,15 +144,8 @@ def _server(
         "modelFormat": {"name": serving_runtime.model_format(model)},
         "runtime": serving_runtime.name(model),
         "storageUri": storage_uri,
-        "args": pulumi.Output.all(traits, adapters.ranks(loras)).apply(
-            lambda known: [
-                f"--served-model-name={model.served_name}",
-                *vllm.told(model, known[0]),
-                *vllm.lora(known[1]),
-                *settings.args,
-            ]
-        ),
-        "env": vllm.env(_env(model)),
+        "args": pulumi.Output.all(traits, adapters.ranks(loras)).apply(lambda known: arguments(model, *known)),
+        "env": variables(model),
         # Both, for both: KServe fills what is left out with 1 CPU and 2 GiB.
         "resources": {"requests": amounts, "limits": amounts},
         **vllm.probes(settings.startup_timeout, *vllm.health(model)),
@@ -156,9 +156,28 @@ def _server(
         made["lifecycle"] = vllm.settle_only(_settle(platform))
     elif not scheduling.gpus:
         made["image"] = model.server_image
-    if loras:
-        made["volumeMounts"] = adapters.mounts(loras)  # beside the runtime's own: they are merged by their paths
+    if cache:
+        made["command"] = compile_cache.command()  # the runtime's own gives way to it
+    if mounts := [*adapters.mounts(loras), *([compile_cache.mount()] if cache else [])]:
+        made["volumeMounts"] = mounts  # beside the runtime's own: they are merged by their paths
     return made
+
+
+def arguments(model: StackModel, traits: Traits, ranks: Mapping[str, int]) -> list[str]:
+    """What vLLM is told beside the runtime's own arguments; `ranks` are of the model's adapters."""
+    name = f"--served-model-name={model.served_name}"
+    return [name, *vllm.told(model, traits), *vllm.lora(ranks), *model.settings.args]
+
+
+def variables(model: StackModel) -> list[dict[str, Any]]:
+    """The environment of its server's container."""
+    return vllm.env(_env(model))
+
+
+def cache_key(model: StackModel, digest: str, traits: Traits, ranks: Mapping[str, int]) -> CacheKey:
+    """What its server compiles for, with an image of that digest."""
+    args = [*vllm.ARGS, *arguments(model, traits, ranks)]
+    return compile_cache.key_of(model, digest, args, variables(model))
 
 
 def _env(model: StackModel) -> dict[str, str | Mapping[str, Any]]:

@@ -18,7 +18,7 @@ from components import commands
 from components.settings.models import StackModel
 
 _DIGITS = 16
-_NOT_ASKED = frozenset({"task", "traits", "adapters", "cold_start"})
+_NOT_ASKED = frozenset({"task", "traits", "adapters", "compile_cache", "cold_start"})
 """Outputs that say nothing of pods which the revision does not say: without them an earlier version's text stays."""
 
 

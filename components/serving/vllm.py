@@ -40,10 +40,15 @@ until [ -n "$(ls -A {_MOUNT}/ 2>/dev/null)" ]; do
   sleep 0.2
 done
 """
-_START = f'{_WAIT}exec python3 -m vllm.entrypoints.openai.api_server "$@"\n'
 
-COMMAND = ["/bin/sh", "-c", _START, "vllm"]
-"""Waits for the weights, then becomes the server; arguments follow."""
+
+def command(before: str = "") -> list[str]:
+    """Waits for the weights, then becomes the server; arguments follow. `before` is what the shell does in between."""
+    return ["/bin/sh", "-c", f'{_WAIT}{before}exec python3 -m vllm.entrypoints.openai.api_server "$@"\n', "vllm"]
+
+
+COMMAND = command()
+"""What starts the server where a model needs nothing else."""
 ARGS = [f"--model={_MOUNT}", f"--port={PORT}"]
 
 

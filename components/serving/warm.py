@@ -10,8 +10,9 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.google import image_volume
-from components.serving import adapters, objects, vllm
+from components.serving import adapters, compile_cache, objects, vllm
 from components.serving.adapters import ServedAdapter
+from components.serving.compile_cache import ServedCache
 from components.settings.models import StackModel
 from oci_model_serving.reference import ImageReference
 
@@ -24,8 +25,10 @@ def prepull(
     reference: pulumi.Output[ImageReference],
     loras: Sequence[ServedAdapter],
     opts: pulumi.ResourceOptions,
+    *,
+    cache: ServedCache | None = None,
 ) -> k8s.apps.v1.DaemonSet:
-    """Pull the images of the model, its adapters and the server, by digest, on each new node of the model's pool.
+    """Pull a model's images and the server's, by digest, on each new node of the model's pool.
 
     The pods ask for no GPU and next to no CPU, so they neither start nodes nor keep them; while they run, the kubelet's
     image collection leaves both images alone. A new digest is on the nodes before the model's pods are replaced, since
@@ -51,6 +54,9 @@ def prepull(
         mounted = [{"name": "weights", "mountPath": "/weights", "readOnly": True}, *mounted]
     else:
         containers.append({"name": "model-image", "image": reference.apply(str), **hold})
+    beside: list[Any] = list(volumes)
+    if cache:
+        beside, mounted = [*volumes, compile_cache.volume(cache)], [*mounted, compile_cache.mount()]
     if mounted:
         server["volumeMounts"] = mounted
     labels = {"app.kubernetes.io/name": f"{name}-prepull"}
@@ -70,7 +76,7 @@ def prepull(
                 **scheduling.on(),
                 "tolerations": [dict(toleration) for toleration in scheduling.tolerations],
                 "containers": containers,
-                "volumes": volumes,
+                "volumes": beside,
             },
         },
     }

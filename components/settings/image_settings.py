@@ -68,3 +68,11 @@ class AdapterSettings(ImageSettings):
     def selection(self) -> Selection:
         """Which files of `source` are packed."""
         return replace(self.files.selection, adapter=True)
+
+
+class CompileCacheSettings(Section):
+    """What the server of a model has compiled before, as an image that `oms cache make` has made."""
+
+    digest: Annotated[
+        DigestReference, Field(description="the cache's image: host/path@sha256:…, as `oms cache make` prints it")
+    ]

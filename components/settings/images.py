@@ -1,13 +1,15 @@
 """The images of a stack, with all that its other settings say of them."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pydantic import SecretStr
 
 from components.settings.building import CloudBuildSettings, ClusterBuildSettings, in_secret_manager
-from components.settings.image_settings import AdapterSettings, ImageSettings
+from components.settings.image_settings import AdapterSettings, CompileCacheSettings, ImageSettings
 from components.settings.places import LOCAL, StackRegistry
 from components.settings.types import Target, kubernetes_name
+from modelimage.cache_key import PURPOSE
 from modelimage.machines import PLATFORM
 from modelimage.traits import Traits
 
@@ -113,3 +115,32 @@ class StackAdapter(StackImage):
     def promoted(self) -> tuple[str, str | None]:
         """The model, and the adapter of it if it is one, that it is in the stack which it comes from."""
         return self.settings.model or self.of, self.settings.adapter or self.label
+
+
+@dataclass(frozen=True)
+class StackCompileCache(StackImage):
+    """What a model's server has compiled before."""
+
+    @classmethod
+    def of(
+        cls,
+        model: str,
+        settings: CompileCacheSettings | None,
+        platform: Literal["linux/amd64", "linux/arm64"] | None,
+        target: Target,
+        registry: StackRegistry,
+    ) -> "StackCompileCache | None":
+        """That of the model with this key; None of one that names none."""
+        if settings is None:
+            return None
+        return cls(cache_key(model), ImageSettings(digest=settings.digest, platform=platform), target, registry)
+
+    @property
+    def meant_for(self) -> str:
+        """What an image that exists is held against."""
+        return PURPOSE
+
+
+def cache_key(model: str) -> str:
+    """The key that names the resources of a model's compile cache; no adapter's name begins like this."""
+    return f"{model}/_compile-cache"

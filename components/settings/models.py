@@ -13,7 +13,7 @@ from components.serving.engine_args import EngineArgs
 from components.serving.memory import UTILISATION, Fit, Memory
 from components.serving.parallel import Parallel
 from components.serving.scheduling import NEEDED_BY_KSERVE, Scheduling, any_of, away_from, schedule
-from components.settings.images import StackAdapter, StackImage
+from components.settings.images import StackAdapter, StackCompileCache, StackImage
 from components.settings.places import StackPool
 from components.settings.pods import Ingress
 from components.settings.pulling import PULL_SECRET, of_hosts
@@ -43,6 +43,7 @@ class StackModel(StackImage):
         gpus_of_others: what the pool's other models take of it at most.
         drain_timeout: seconds that its pods may take to finish their answers; on KubeAI the longest of all its models.
         adapters: its LoRA adapters.
+        compile_cache: what its server has compiled before.
         dimensions: what decides on its memory, as far as that is known before a build.
         ingress: who may reach its pods.
         proxies: the range of the gateway's proxies, where this stack makes their subnetwork.
@@ -57,6 +58,7 @@ class StackModel(StackImage):
     gpus_of_others: int = 0
     drain_timeout: int = 600
     adapters: tuple[StackAdapter, ...] = ()
+    compile_cache: StackCompileCache | None = None
     dimensions: Dimensions = field(default_factory=Dimensions)
     ingress: Ingress = field(default_factory=Ingress)
     proxies: str | None = None
@@ -70,6 +72,11 @@ class StackModel(StackImage):
     def meant_for(self) -> str:
         """What an image that exists is held against."""
         return self.delivery.value
+
+    @property
+    def beside(self) -> tuple[StackImage, ...]:
+        """The images that its pods mount beside its own."""
+        return (*self.adapters, *([self.compile_cache] if self.compile_cache else []))
 
     def task_of(self, traits: Traits) -> Task:
         """What it is asked for: what the settings say, or else its files."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from components.settings.image_settings import AdapterSettings, ImageSettings
+from components.settings.image_settings import AdapterSettings, CompileCacheSettings, ImageSettings
 from components.settings.pods import Env, Ingress, ModelServer, SecretEnv, TopologySpread
 from components.settings.types import (
     BaseImage,
@@ -227,6 +227,12 @@ class ModelSettings(ImageSettings):
     warm: Annotated[Literal["none", "prepull", "disk"], Field(description="how nodes get the image before the pod")] = (
         "none"
     )
+    compile_cache: Annotated[
+        CompileCacheSettings | None,
+        Field(
+            description="what vLLM has compiled for this model before, on KServe; used where all that it hangs on fits"
+        ),
+    ] = None
     startup_timeout: Annotated[
         int, Field(ge=60, le=LONGEST_STARTUP, description="seconds from scheduling to ready, pull included")
     ] = 3600
@@ -239,5 +245,10 @@ class ModelSettings(ImageSettings):
 
     @property
     def needs_image_volume(self) -> bool:
-        """Whether its pods mount an image as a volume: the model's own, or an adapter's."""
-        return self.delivery.needs_image_volume or bool(self.adapters)
+        """Whether its pods mount an image as a volume: the model's own, an adapter's or a compile cache."""
+        return self.delivery.needs_image_volume or bool(self.adapters or self.compile_cache)
+
+    @property
+    def needs_subpath(self) -> bool:
+        """Whether such a volume is mounted by subPath: the files of all of our images are in the folder `models`."""
+        return self.delivery.needs_subpath or bool(self.adapters or self.compile_cache)

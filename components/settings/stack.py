@@ -11,7 +11,7 @@ from components.google.pool_origin import NodeOrigin
 from components.serving.scheduling import Scheduling, most_replicas
 from components.settings.google import NodePoolSettings
 from components.settings.image_settings import AdapterSettings, ImageSettings
-from components.settings.images import StackAdapter, StackImage
+from components.settings.images import StackAdapter, StackCompileCache, StackImage
 from components.settings.models import StackModel
 from components.settings.places import StackCluster, StackPool, StackRegistry
 from components.settings.sections import Sections
@@ -64,8 +64,7 @@ class Settings:
             project=settings.project or self.project,
             location=(create.location if create else settings.location) or self.region,
             needs_image_volume=any(model.needs_image_volume for model in models),
-            # An adapter's files are in the folder `models` of its image as well.
-            needs_subpath=any(model.delivery.needs_subpath or model.adapters for model in models),
+            needs_subpath=any(model.needs_subpath for model in models),
             needs_gateway=self.kserve.gateway == "gke" and any(model.delivery.platform is KSERVE for model in models),
             runs_models=any(model.node_pool is None for model in models),
             serves=self.serves,
@@ -106,9 +105,9 @@ class Settings:
 
     @property
     def images(self) -> dict[str, StackImage]:
-        """The images that pods need, by the keys that name their resources: those of models and of their adapters."""
-        adapters = (adapter for model in self.models.values() for adapter in model.adapters)
-        return {**self.models, **{adapter.key: adapter for adapter in adapters}}
+        """The images that pods need, by the keys that name their resources: models', adapters' and compile caches."""
+        beside = (image for model in self.models.values() for image in model.beside)
+        return {**self.models, **{image.key: image for image in beside}}
 
     @cached_property
     def kserve(self) -> KServeSettings:
@@ -185,6 +184,7 @@ class Settings:
                 if pool
             ),
             adapters=tuple(self._adapter(key, label, adapter) for label, adapter in model.adapters.items()),
+            compile_cache=StackCompileCache.of(key, model.compile_cache, model.platform, self.target, self.registry),
             dimensions=self._dimensions(key, model),
             ingress=self.sections.platforms.ingress,
             proxies=create.new_network.proxy_only_cidr if create and not create.network else None,

@@ -564,7 +564,7 @@ def test_every_setting_has_an_effect() -> None:
                         *("fallback_pools", "hosts"),
                         *("resources.cpu", "resources.memory", "resources.shm", "scaling.query", "scaling.target"),
                         *("scaling.target_requests", "scaling.scale_down_delay", "drain_timeout"),
-                        *("warm", "startup_timeout", "await_ready"),
+                        *("warm", "startup_timeout", "await_ready", "compile_cache"),
                     ),
                     elsewhere,
                 ),

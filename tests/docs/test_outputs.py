@@ -86,4 +86,8 @@ def test_what_the_program_exports_passes_its_own_reader() -> None:
 
     exported = outputs_of(deploy("dev"))
     assert set(exported) == set(StackOutputs.model_fields)
-    assert outputs.parse(exported).model_dump() == exported
+    read = outputs.parse(exported).model_dump()
+    for model in read["models"].values():
+        # Of the few models that name one (test_compile_cache.py).
+        assert model.pop("compile_cache") is None
+    assert read == exported

@@ -25,7 +25,7 @@ import httpx2
 
 from components.serving import engine_args
 from components.settings import plain_yaml
-from modelimage import gguf_header, hub_client, image_address, safetensors_header
+from modelimage import cache_key, gguf_header, hub_client, image_address, safetensors_header
 from modelimage.archives import ArchiveError, UnreadableError
 from modelimage.artifacts import artifact_kind, check_image
 from modelimage.attachments import entry_of, listed_in, merged, subject_of, type_of
@@ -144,6 +144,26 @@ def referrers(rng: Random) -> None:
     content = material.encoded(rng, material.mutated(rng, _INDEX))
     if listed_in(content) is not None:
         merged(content, [{"digest": DIGEST}])
+
+
+_CACHE_KEY = {
+    "version": 1,
+    "model": DIGEST,
+    "server": DIGEST,
+    "gpu": "nvidia-l4",
+    "gpus": 1,
+    "args": {"--max-model-len": "8192"},
+    "env": {"HOME": "/root"},
+}
+
+
+def compile_caches(rng: Random) -> None:
+    """What images say that a compile cache was made of, held against what is served."""
+    text = material.encoded(rng, material.mutated(rng, _CACHE_KEY)).decode("utf-8", "surrogateescape")
+    made = _told_or(cache_key.key_in, {cache_key.ANNOTATION: text}, IMAGE)
+    if isinstance(made, cache_key.CacheKey):
+        told("; ".join(made.differences(cache_key.CacheKey.model_validate(_CACHE_KEY))))
+        made.written()
 
 
 _HEADER = {
@@ -544,8 +564,8 @@ def words(rng: Random) -> None:
 KINDS: Mapping[str, Door] = {
     door.__name__: door
     for door in (
-        references, manifests, referrers, safetensors, gguf, layers, hub, registry, logins, stack_outputs,
-        settings_files, plans, cluster_objects, server_arguments, endpoint_answers, words,
+        references, manifests, referrers, compile_caches, safetensors, gguf, layers, hub, registry, logins,
+        stack_outputs, settings_files, plans, cluster_objects, server_arguments, endpoint_answers, words,
     )
 }  # fmt: skip
 

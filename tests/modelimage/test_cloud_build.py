@@ -280,6 +280,7 @@ def test_the_code_that_travels_is_the_same_each_time_and_holds_what_packs_and_no
         names = set(archive.namelist())
     program = (
         "import sys, modelimage.build_step, modelimage.shares, modelimage.hub, modelimage.bucket\n"
+        "import modelimage.compile_cache\n"
         "for name, module in sys.modules.items():\n"
         "    if name.split('.')[0] in ('modelimage', 'oci_model_serving'):\n"
         "        print('/'.join(module.__file__.split('/')[-2:]))"

@@ -17,7 +17,7 @@ from tests.workflows import install
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ["up", "preview", "engine", "plan", "diff", "policy", "stacks", "schema"]
-COMMANDS += ["check", "pause", "resume", "coldstart", "image", "pin", "completion"]
+COMMANDS += ["check", "pause", "resume", "coldstart", "image", "cache", "pin", "completion"]
 VERBS = {
     "pack",
     "repack",
@@ -58,10 +58,10 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     assert main([name, "--help"]) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"Usage: oms {name}")
-    if name not in {"engine", "image", "pin", "completion", "stacks", "schema"}:
+    if name not in {"engine", "image", "cache", "pin", "completion", "stacks", "schema"}:
         assert "--stack NAME" in said
         assert "[default: local]" in " ".join(said.split())
-    if name not in {"engine", "image", "completion"}:
+    if name not in {"engine", "image", "cache", "completion"}:
         assert "--json" in said
 
 

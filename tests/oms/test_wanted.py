@@ -118,3 +118,30 @@ def test_of_a_secret_the_keys_are_wanted_and_no_value_leaves_the_plan(
     (body,) = [one.body for one in found if one.body["kind"] == "Secret"]
     assert body["stringData"] == {".dockerconfigjson": ""}
     assert "v1:abc" not in json.dumps([one.body for one in found])
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_compile_cache_is_where_it_is_used_and_an_empty_folder_where_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fits: bool
+) -> None:
+    settings = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())
+    config = settings["config"]
+    config["oci-model-serving:platforms"] = {"kserve": {"server": {"image": f"docker.io/vllm/vllm@{OTHER}"}}}
+    (model,) = config["oci-model-serving:models"].values()
+    model["compileCache"] = {"digest": f"registry.example/cache@{OTHER}"}
+    for name in ("Pulumi.yaml", "__main__.py"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    file = tmp_path / "Pulumi.dev.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    raw = outputs_of(deploy("dev", config_file=file))
+    (told,) = (one["compile_cache"] for one in raw["models"].values())
+    told["used"] = fits
+    outputs = parse(raw)
+    monkeypatch.chdir(tmp_path)
+
+    found = wanted_objects("dev", outputs, list(outputs.models.values()))
+
+    assert all(not one.unknown for one in found)
+    (predictor,) = [one.body["spec"]["predictor"] for one in found if one.body["kind"] == "InferenceService"]
+    (volume,) = [one for one in predictor["volumes"] if one["name"] == "compile-cache"]
+    assert ("image" in volume) == fits

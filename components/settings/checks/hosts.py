@@ -19,6 +19,8 @@ def problems(settings: Settings) -> Iterator[Problem]:
         named[f"models.{key}.digest"] = None if model.copy_image else model.digest
         for label, adapter in model.adapters.items():
             named[f"models.{key}.adapters.{label}.digest"] = None if adapter.copy_image else adapter.digest
+        if model.compile_cache:
+            named[f"models.{key}.compileCache.digest"] = model.compile_cache.digest
     for platform, server in (
         ("kserve", settings.kserve.server),
         ("kubeai", settings.kubeai and settings.kubeai.server),

@@ -7,10 +7,11 @@ import pytest
 from pydantic import SecretStr
 
 from components.serving.adapters import ServedAdapter
+from components.serving.compile_cache import ServedCache
 from components.serving.inference_service import InferenceService
 from components.serving.kubeai_model import KubeAIModel
 from components.settings.google import NodePoolSettings
-from components.settings.image_settings import AdapterSettings
+from components.settings.image_settings import AdapterSettings, CompileCacheSettings
 from components.settings.pods import ModelServer, TopologySpread
 from components.settings.sections import Sections
 from components.settings.serving import KServeSettings, KubeAISettings, ModelSettings, Platforms
@@ -49,7 +50,11 @@ def serve(given: ModelSettings) -> None:
             )
             for adapter in model.adapters
         ]
-        InferenceService("qwen", model, model.platform, **known, adapters=adapters)
+        cache = None
+        if model.compile_cache:
+            image = pulumi.Output.from_input(ImageReference.parse(model.compile_cache.settings.digest or ""))
+            cache = ServedCache(image, pulumi.Output.from_input(1), pulumi.Output.from_input(True))
+        InferenceService("qwen", model, model.platform, **known, adapters=adapters, cache=cache)
     else:
         KubeAIModel("qwen", model, **known)
 
@@ -82,6 +87,7 @@ def test_every_setting_of_a_model_has_an_effect(delivery: str) -> None:
         "scaling.scale_down_delay": 300,
         "pull_secrets": ("private",),
         "warm": "prepull",
+        "compile_cache": CompileCacheSettings(digest=IMAGE.replace("qwen", "cache")),
         "await_ready": False,
     }
     exempt = dict.fromkeys(OF_THE_IMAGE, "is of the image (test_model_image.py)")
@@ -91,6 +97,7 @@ def test_every_setting_of_a_model_has_an_effect(delivery: str) -> None:
     if delivery == "kubeai":
         of_kserve = ("served_name", "adapters", "resources.shm", "scaling.query", "scaling.target", "server", "labels")
         exempt["topology_spread"] = "is KServe's, and refused for KubeAI (cases_setups_serving.py)"
+        exempt["compile_cache"] = "is KServe's, and refused for KubeAI (test_compile_cache.py)"
         exempt |= dict.fromkeys(of_kserve, "is KServe's, and refused for KubeAI (test_checks.py)")
     else:
         of_kubeai = ("scaling.target_requests", "scaling.scale_down_delay")
