@@ -8,6 +8,7 @@ from components.model_image import ModelImage
 from components.serving.admission import admit
 from components.serving.allow_list import enforce
 from components.serving.platforms import install, serve
+from components.serving.spare_nodes import keep_nodes
 from components.settings.reader import load
 from oci_model_serving import outputs
 
@@ -25,6 +26,7 @@ models = {
     key: serve(model, images, admitted, platforms, cluster, after=[registry, *pools.values(), *enforced])
     for key, model in settings.models.items()
 }
+keep_nodes(settings, models, cluster)
 outputs.export(
     {
         "registry_url": registry.url,

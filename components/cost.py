@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from components.google import bins, image_disk, local_ssd
+from components.google import image_disk, local_ssd
 from components.google.image_disk import ImageDisk
 from components.google.pool_origin import NodeOrigin
 from components.google.prices import Prices, Range
+from components.settings import spare
 from components.settings.places import ZONES_OF_A_REGION, StackPool
 from components.settings.stack import Settings
 
@@ -93,13 +94,7 @@ def _pool_cost(settings: Settings, pool: StackPool, table: Prices) -> Cost:
     node = (machine[0] + held, machine[1] + held)
     zones = pool.zone_count or ZONES_OF_A_REGION
     least, most = one.min_nodes * zones, one.max_nodes * zones
-    pods = [
-        float(model.gpus)
-        for model in settings.models.values()
-        if model.pool is pool
-        for _ in range(model.live_replicas)
-    ]
-    serving = min(most, max(least, bins.at_least(pods, pool.gpu_slots))) if pods else least
+    serving = min(most, max(least, spare.in_use(settings, pool) + spare.kept(settings, pool)))
     at_min, at_max, paused = ((node[0] * count, node[1] * count) for count in (serving, most, least))
     return Cost(at_min, at_max, paused)
 

@@ -17,6 +17,7 @@ from components.google.cold_start import PredictedStart, Served, span
 from components.google.image_disk import ImageDisk
 from components.google.prices import Prices, Range
 from components.serving.memory import Fit
+from components.serving.runtime_profile import Profile
 from components.settings.models import StackModel
 from components.settings.places import StackPool
 from components.settings.stack import Settings
@@ -87,13 +88,15 @@ class Start:
 class Prediction:
     """What is predicted of a stack: cold starts by model, and cost; none of a stack without Google.
 
-    `unsized` are the models on a pool whose image's size is not known.
+    `unsized` are the models on a pool whose image's size is not known; `profiles` has what servers on GPUs are told so
+    that they start faster, by model.
     """
 
     starts: Mapping[str, Start] = field(default_factory=dict)
     fits: Mapping[str, Fit] = field(default_factory=dict)
     cost: Cost | None = None
     unsized: tuple[str, ...] = ()
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
 
     def data(self) -> dict[str, Any]:
         """For scripts."""
@@ -105,6 +108,8 @@ class Prediction:
             models.setdefault(key, {})["fit"] = {
                 name: round(value, 2) if isinstance(value, float) else value for name, value in asdict(fit).items()
             }
+        for key, profile in self.profiles.items():
+            models.setdefault(key, {})["profile"] = profile.data()
         return {"models": models, "cost": self.cost.data()}
 
 
@@ -124,13 +129,17 @@ def predict(settings: Settings, table: Prices | None = None, sizes_gb: Mapping[s
     starts = {key: _start(model, pool, sizes[key]) for key, (model, pool) in placed.items() if key in sizes}
     unsized = tuple(key for key in placed if key not in sizes)
     fits = {key: model.fit for key, model in settings.models.items() if model.fit and str(model.fit)}
-    return Prediction(starts, fits, cost.of(settings, table or prices.chosen()), unsized)
+    tuned = {key: model.tuned(model.traits) for key, model in settings.models.items()} if settings.serves else {}
+    profiles = {key: profile for key, profile in tuned.items() if profile.choices}
+    return Prediction(starts, fits, cost.of(settings, table or prices.chosen()), unsized, profiles)
 
 
 def say(prediction: Prediction) -> None:
     """Say it in the engine's plan; one that is made in this process shows it as a table (`SAID`)."""
     for key, fit in prediction.fits.items():
         pulumi.log.info(f"{SAID}models.{key}: {fit}")
+    for key, profile in prediction.profiles.items():
+        pulumi.log.info(f"{SAID}models.{key}: {profile.text}")
     for key, start in prediction.starts.items():
         pulumi.log.info(f"{SAID}models.{key}: {start.text}")
     for key in prediction.unsized:
@@ -176,7 +185,7 @@ def _start(model: StackModel, pool: StackPool, size_gb: float) -> Start:
 
 def _may_stream(model: StackModel) -> bool:
     """Whether vLLM's loader of several threads is another way to load it: not chosen already, and not of a GGUF."""
-    other = model.settings.server or model.args.names("--load-format")
+    other = model.settings.server or model.args.names("--load-format") or model.tuned(model.traits).streams
     return not other and model.traits is not None and not model.traits.weights_file
 
 

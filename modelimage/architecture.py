@@ -127,3 +127,13 @@ def json_object(content: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def quantisation(config: Mapping[str, Any]) -> str:
+    """How a `config.json` says that the weights are quantised (`quant_method`); empty where it says nothing of it."""
+    for key in ("quantization_config", "compression_config"):
+        said = config.get(key)
+        if isinstance(said, dict):
+            method = said.get("quant_method")
+            return method if isinstance(method, str) and method else "unknown"
+    return ""

@@ -96,7 +96,7 @@ def read(config: bytes, weights_bytes: int = 0) -> Dimensions:
     return Dimensions(
         weights_bytes=weights_bytes,
         dtype=_dtype(whole, text),
-        quantisation=_quantisation(whole) or _quantisation(text),
+        quantisation=architecture.quantisation(whole) or architecture.quantisation(text),
         layers=layers,
         heads=heads,
         context=_context(text),
@@ -126,15 +126,6 @@ def _number(config: Mapping[str, Any], *keys: str) -> int:
 def _dtype(*configs: Mapping[str, Any]) -> str:
     named = (config.get(key) for config in configs for key in ("dtype", "torch_dtype"))
     return next((name.removeprefix("torch.") for name in named if isinstance(name, str)), "")
-
-
-def _quantisation(config: Mapping[str, Any]) -> str:
-    for key in ("quantization_config", "compression_config"):
-        said = config.get(key)
-        if isinstance(said, dict):
-            method = said.get("quant_method")
-            return method if isinstance(method, str) and method else "unknown"
-    return ""
 
 
 def _cached(text: Mapping[str, Any], heads: int, *, latent: bool) -> tuple[int, int]:

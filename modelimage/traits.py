@@ -13,6 +13,9 @@ _CONFIG = "config.json"
 _ADAPTER_CONFIG = "adapter_config.json"
 _CONFIG_LIMIT_BYTES = 16 << 20
 _TOKENIZERS = frozenset({"tokenizer.json", "tokenizer.model"})
+_STREAMED = ("ForCausalLM", "ForConditionalGeneration")
+"""How vLLM's classes end whose weights are all in the files that a loader is given; some others fetch a part of theirs
+by the default loader alone (`secondary_weights` of Ultravox, and of BGE-M3, whose part is a pickle)."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,9 @@ class Traits:
         has_tokenizer: whether a tokenizer lies in the model's root, with what tells its kind.
         has_config: whether a `config.json` does.
         lora_rank: the largest rank of a LoRA adapter; 0 of anything else.
+        streams: whether Run:ai's streamer loads it as the default loader does: it reads every safetensors file of the
+            root, whatever an index says (vllm#40765), so that these must be one set; and it is no loader of
+            bitsandbytes.
     """
 
     task: str = Task.GENERATION.value
@@ -35,6 +41,7 @@ class Traits:
     has_tokenizer: bool = False
     has_config: bool = False
     lora_rank: int = 0
+    streams: bool = False
 
 
 def traits_of(files: Iterable[SourceFile]) -> Traits:
@@ -76,7 +83,8 @@ def read_traits(paths: Collection[str], read: Callable[[str], bytes]) -> Traits:
     def content(path: str) -> bytes:
         return read(path) if path in paths else b""
 
-    model = architecture.read(content(_CONFIG), paths)
+    config = content(_CONFIG)
+    model = architecture.read(config, paths)
     return Traits(
         task=model.task.value,
         architecture=model.name,
@@ -84,7 +92,25 @@ def read_traits(paths: Collection[str], read: Callable[[str], bytes]) -> Traits:
         has_tokenizer=not _TOKENIZERS.isdisjoint(paths) and not {"tokenizer_config.json", _CONFIG}.isdisjoint(paths),
         has_config=_CONFIG in paths,
         lora_rank=_rank(content(_ADAPTER_CONFIG)),
+        streams=_is_one_set(paths) and model.name.endswith(_STREAMED) and _is_plain(config),
     )
+
+
+def _is_one_set(paths: Collection[str]) -> bool:
+    """Whether the safetensors files of the root are one file, or the numbered parts of one set."""
+    found = [path for path in paths if path.endswith(".safetensors") and "/" not in path]
+    places = [place for path in found if (place := numbered(path))]
+    if not found or any(path.startswith(("consolidated", "adapter_model")) for path in found):
+        return False
+    if not places:
+        return len(found) == 1
+    counted_from_0 = any(place.number == 0 for place in places)  # gpt-oss-20b's
+    whole = places[0].count + counted_from_0
+    return len(found) == len(places) == whole and len({place.pattern for place in places}) == 1
+
+
+def _is_plain(config: bytes) -> bool:
+    return architecture.quantisation(architecture.json_object(config)) != "bitsandbytes"
 
 
 def _weights_file(paths: Sequence[str]) -> str:

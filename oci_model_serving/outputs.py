@@ -108,6 +108,7 @@ class TraitsOutput(_Output):
     has_tokenizer: bool = False
     has_config: bool = False
     lora_rank: _Count = 0
+    streams: bool = False
 
 
 class _Promoted(_Output):

@@ -42,6 +42,14 @@ def _print_prediction(plan: Plan, console: Console) -> None:
         for key, start in plan.prediction.starts.items():
             table.add_row(shown(key), *map(shown, start.cells))
         console.print(table)
+    if plan.prediction.profiles:
+        table = Table(title="how servers are started", title_justify="left", box=SIMPLE)
+        for title in ("model", "what", "becomes", "because", "instead"):
+            table.add_column(title, overflow="fold")
+        for key, profile in plan.prediction.profiles.items():
+            for one in profile.choices:
+                table.add_row(*map(shown, (key, one.what, one.value, one.reason, one.instead)))
+        console.print(table)
     for key, fit in plan.prediction.fits.items():
         console.print(Text(shown(f"{key}: "), style="bold").append(lines(str(fit)), style="not bold"))
     for key in plan.prediction.unsized:

@@ -158,7 +158,7 @@ def _scalars(node: Any, path: str = "") -> Iterator[tuple[str, "yaml.ScalarNode"
 
 def _defaults(config: Mapping[str, Any]) -> dict[str, str]:
     """The images that a stack's models are served by where its file says nothing, by their keys."""
-    from components.settings.serving import VLLM_CPU_IMAGE, VLLM_IMAGE
+    from components.settings.server import VLLM_CPU_IMAGE, VLLM_IMAGE
 
     models = next((value for key, value in config.items() if key.rpartition(":")[2] == "models"), None)
     used: dict[str, str] = {}

@@ -17,6 +17,7 @@ _KUBERNETES = {
     "batch/v1": "CronJob Job",
     "autoscaling/v2": "HorizontalPodAutoscaler",
     "policy/v1": "PodDisruptionBudget",
+    "scheduling.k8s.io/v1": "PriorityClass",
     "networking.k8s.io/v1": "NetworkPolicy",
     "rbac.authorization.k8s.io/v1": "Role RoleBinding",
     "admissionregistration.k8s.io/v1": "ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding",

@@ -11,6 +11,7 @@ from functools import partial
 from oci_model_serving.delivery import IMAGE_ROOT, KUBEAI
 from oci_model_serving.outputs import ModelOutput, StackOutputs
 from smoke.checks import Check, run
+from smoke.features import check_features
 from smoke.objects import check_controller, check_objects
 from smoke.presence import check_not_paused, pods_to_check
 from smoke.stack import ServedModel
@@ -38,6 +39,7 @@ def deployed(api: KubeApi, outputs: StackOutputs, models: list[ServedModel]) -> 
             yield one(f"digest of adapter {name}", partial(_check_adapter, api, model.output, name))
         yield one("restarts", partial(_check_restarts, api, model))
         yield one("files", partial(_check_files, api, model.output))
+        yield one("features", partial(check_features, api, model.output))
 
 
 def _unless_paused(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from components.serving.vllm import LAST_WORDS
 from oci_model_serving.delivery import KSERVE, KUBEAI
 from oci_model_serving.outputs import ModelOutput
 from watch.containers import SOURCE_ANNOTATION
@@ -104,4 +105,4 @@ def _object(api_version: str, kind: str, name: str, spec: JSON, **metadata: Any)
 
 def _container(name: str, image: str, **more: Any) -> JSON:
     fixed = {"name": name, "image": image, "resources": SMALL_RESOURCES, "securityContext": _CONTAINER_SECURITY}
-    return {**fixed, **more}
+    return {**fixed, **LAST_WORDS, **more}

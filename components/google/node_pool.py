@@ -151,8 +151,32 @@ def _node_config(made: StackPool, account: pulumi.Input[str]) -> gcp.container.N
             "image_gc_low_threshold_percent": pool.image_gc_low_threshold_percent,
             "insecure_kubelet_readonly_port_enabled": "FALSE",
         },
+        "containerd_config": _mirrors(pool),
         "confidential_nodes": hardening.confidential(pool.confidential),
     }
+
+
+def _mirrors(pool: NodePoolSettings) -> gcp.container.NodePoolNodeConfigContainerdConfigArgsDict | None:
+    """Where the nodes ask for images first: by digest, so that a mirror cannot make another image of one.
+
+    A mirror that may tell tags has the other capability too; without any named it would have all, pushing included
+    (GKE API, HostConfig). What none of them has comes from the registry itself (containerd, "Registry Host Namespace").
+    """
+    hosts: list[gcp.container.NodePoolNodeConfigContainerdConfigRegistryHostArgsDict] = [
+        {
+            "server": server,
+            "hosts": [
+                {
+                    "host": mirror.host,
+                    "capabilities": ["HOST_CAPABILITY_PULL", *(["HOST_CAPABILITY_RESOLVE"] if mirror.tags else [])],
+                    "override_path": mirror.has_path or None,
+                }
+                for mirror in mirrors
+            ],
+        }
+        for server, mirrors in sorted(pool.registry_mirrors.items())
+    ]
+    return {"registry_hosts": hosts} if hosts else None
 
 
 def _local_ssds(

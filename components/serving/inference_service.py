@@ -61,7 +61,7 @@ class InferenceService(pulumi.ComponentResource):
             before.append(self._runtime())
         if model.settings.warm == "prepull":
             after = pulumi.ResourceOptions(parent=self, depends_on=list(before))
-            before.append(warm.prepull(model, namespace, reference, adapters, after, cache=cache))
+            before += warm.prepull(model, namespace, reference, adapters, after, cache=cache)
         storage_uri = reference.apply(model.delivery.uri)
         spec = predictor.spec(model, platform, storage_uri, traits, adapters, cache=cache)
         annotations = predictor.annotations(model, platform)

@@ -89,7 +89,7 @@ def _values(settings: Settings) -> dict[str, Any]:
             },
             "securityContext": {**vllm.SECURITY_CONTEXT, "readOnlyRootFilesystem": True},
             # Without room a pod that drains is one that KubeAI counts, and it would replace its successor meanwhile.
-            "jsonPatches": [*_home(), *(_drain(settings.kubeai_drain_timeout) if surge else [])],
+            "jsonPatches": [*_home(), *_last_words(), *(_drain(settings.kubeai_drain_timeout) if surge else [])],
         },
     }
     if settings.pull_secrets:
@@ -108,6 +108,13 @@ def _home() -> list[dict[str, Any]]:
         *({"op": "add", "path": "/spec/containers/0/env/-", "value": variable} for variable in variables),
         {"op": "add", "path": "/spec/volumes/-", "value": vllm.WRITABLE},
         {"op": "add", "path": "/spec/containers/0/volumeMounts/-", "value": vllm.WRITABLE_MOUNT},
+    ]
+
+
+def _last_words() -> list[dict[str, Any]]:
+    """Patches of all model pods, as `_home`: neither a Model nor the chart has a place for it (0.23.2)."""
+    return [
+        {"op": "add", "path": f"/spec/containers/0/{name}", "value": value} for name, value in vllm.LAST_WORDS.items()
     ]
 
 

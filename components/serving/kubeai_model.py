@@ -48,7 +48,7 @@ class KubeAIModel(pulumi.ComponentResource):
         if model.settings.warm == "prepull":
             account = objects.service_account(own, namespace, model.pull_secrets, mine)
             after = pulumi.ResourceOptions(parent=self, depends_on=[account, *before])
-            before.append(warm.prepull(model, namespace, reference, (), after))
+            before += warm.prepull(model, namespace, reference, (), after)
         url = f"http://kubeai.{namespace}.svc.cluster.local/openai"
         storage_uri = reference.apply(model.delivery.uri)
         spec = _spec(model, storage_uri, traits)
@@ -87,8 +87,9 @@ def _spec(model: StackModel, url: pulumi.Output[str], traits: pulumi.Output[Trai
 
 
 def _texts(model: StackModel) -> dict[str, str]:
-    """The settings' environment; a Model takes texts alone."""
-    return {name: value for name, value in model.settings.env.items() if isinstance(value, str)}
+    """The profile's environment and the settings'; a Model takes texts alone."""
+    texts = {name: value for name, value in model.settings.env.items() if isinstance(value, str)}
+    return {**model.tuned(model.traits).env, **texts}
 
 
 def _revision(model: StackModel, spec: dict[str, Any]) -> pulumi.Output[str]:

@@ -45,7 +45,7 @@ def spec(
         "model": _server(model, platform, storage_uri, traits, loras, cache=cache),
     }
     predictor["volumes"] = [
-        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": settings.resources.shm}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": model.shm}},
         # The runtime's own as well, by whose name they are merged.
         *([] if settings.server else [vllm.WRITABLE]),
         *adapters.volumes(loras),
@@ -150,6 +150,8 @@ def _server(
         "resources": {"requests": amounts, "limits": amounts},
         **vllm.probes(settings.startup_timeout, *vllm.health(model)),
         "lifecycle": vllm.drain(model.drain_timeout, _settle(platform)),
+        # As the runtime's, so that the container is the same whichever of the two KServe has read last.
+        **vllm.LAST_WORDS,
     }
     if settings.server:
         made["args"] = list(settings.args)
@@ -181,7 +183,7 @@ def cache_key(model: StackModel, digest: str, traits: Traits, ranks: Mapping[str
 
 
 def _env(model: StackModel) -> dict[str, str | Mapping[str, Any]]:
-    """The settings' environment: texts, and where Kubernetes takes the others from."""
+    """The profile's environment and the settings': texts, and where Kubernetes takes the others from."""
     given: dict[str, str | Mapping[str, Any]] = {}
     for name, value in model.settings.env.items():
         if isinstance(value, str):
@@ -189,7 +191,7 @@ def _env(model: StackModel) -> dict[str, str | Mapping[str, Any]]:
         else:
             given[name] = {"secretKeyRef": {"name": value.secret_key_ref.name, "key": value.secret_key_ref.key}}
     secret = {name: {"secretKeyRef": {"name": model.secret_name, "key": name}} for name in model.settings.secret_env}
-    return {**given, **secret}
+    return {**model.tuned(model.traits).env, **given, **secret}
 
 
 def _settle(platform: KServeSettings) -> int:

@@ -59,6 +59,7 @@ def _runtime(image: str, of_format: str) -> tuple[dict[str, Any], dict[str, Any]
         "securityContext": vllm.SECURITY_CONTEXT,
         "resources": {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"cpu": "1", "memory": "2Gi"}},
         "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108 - the container's own
+        **vllm.LAST_WORDS,
     }
     made = {
         "supportedModelFormats": [{"name": of_format, "version": "1", "autoSelect": False}],

@@ -91,6 +91,7 @@ def told(model: StackModel, traits: Traits) -> list[str]:
         *share(model),
         *runner(task, asked=asked),
         *weights(traits, mount),
+        *model.tuned(traits).args,
     ]
 
 
@@ -219,3 +220,6 @@ SECURITY_CONTEXT: dict[str, Any] = {
 WRITABLE = {"name": "tmp", "emptyDir": {}}
 """What a server writes, its home and caches included, where its root file system is read-only."""
 WRITABLE_MOUNT = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - the container's own
+LAST_WORDS = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+"""Of every container: where it ended with an error and wrote no message, the end of its log is one, which the pod's
+status keeps after the log is gone (Kubernetes, "Determine the Reason for Pod Failure": 2,048 bytes or 80 lines)."""

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from components.settings.allow_list import AllowListSettings
 from components.settings.hardening import ConfidentialType, Hardening
 from components.settings.maintenance import MaintenanceWindow
+from components.settings.mirrors import RegistryMirrors
 from components.settings.types import (
     AccountId,
     Cidr,
@@ -176,6 +177,9 @@ class NodePoolSettings(Section):
     ] = "auto"
     min_nodes: Annotated[int, Field(ge=0, le=1000, description="nodes in all zones together")] = 0
     max_nodes: Annotated[int, Field(ge=1, le=1000, description="nodes in all zones together")] = 1
+    warm_nodes: Annotated[
+        int, Field(ge=0, le=100, description="nodes kept beside those in use: a model's next pod need not wait for one")
+    ] = 0
     per_zone: Annotated[bool, Field(description="min and max nodes count for each zone")] = False
     spot: Annotated[bool, Field(description="Spot VMs: cheaper, and taken back at any time")] = False
     flex_start: Annotated[bool, Field(description="Dynamic Workload Scheduler, flex-start")] = False
@@ -194,6 +198,9 @@ class NodePoolSettings(Section):
         Literal["DEFAULT", "LATEST", "INSTALLATION_DISABLED"], Field(description="GPU driver that GKE installs")
     ] = "DEFAULT"
     max_parallel_image_pulls: Annotated[int, Field(ge=2, le=5, description="GKE allows 2 to 5")] = 3
+    registry_mirrors: Annotated[
+        RegistryMirrors, Field(description="host of a registry -> mirrors that the nodes ask first")
+    ] = {}  # noqa: RUF012 - pydantic copies it
     image_gc_high_threshold_percent: Annotated[
         int, Field(ge=10, le=85, description="disk usage at which unused images go")
     ] = 85

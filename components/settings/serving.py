@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr
 
 from components.settings.image_settings import AdapterSettings, CompileCacheSettings, ImageSettings
 from components.settings.pods import Env, Ingress, ModelServer, SecretEnv, TopologySpread
+from components.settings.server import Server
 from components.settings.types import (
     BaseImage,
     DnsLabel,
@@ -21,10 +22,6 @@ from oci_model_serving.delivery import SHELL_BASE, Delivery
 BUSYBOX = SHELL_BASE
 LONGEST_STARTUP = 86400
 """The longest `startupTimeout`, in seconds: a day."""
-VLLM_IMAGE = "docker.io/vllm/vllm-openai:v0.23.0"
-"""The runbook's engine. A tag, for want of a registry to resolve it against: set the digest in your own stack."""
-VLLM_CPU_IMAGE = "public.ecr.aws/q9t5s3a7/vllm-cpu-release-repo:v0.23.0"
-"""vLLM's pre-built CPU image (vLLM documentation, "CPU", pre-built images), of the same version."""
 
 
 class Chart(Section):
@@ -43,15 +40,6 @@ class Modelcar(Section):
     ] = 1010
     cpu: Annotated[Quantity, Field(description="request and limit of modelcar's containers")] = "10m"
     memory: Annotated[Quantity, Field(description="request and limit of modelcar's containers")] = "15Mi"
-
-
-class Server(Section):
-    """The inference server that our ServingRuntime starts."""
-
-    image: Annotated[
-        str, Field(description="for models on a node pool; a digest is best, a version's tag is warned of")
-    ] = VLLM_IMAGE
-    cpu_image: Annotated[str, Field(description="for models without a node pool")] = VLLM_CPU_IMAGE
 
 
 class KServeSettings(Section):
@@ -159,7 +147,10 @@ class Resources(Section):
 
     cpu: Annotated[Quantity | None, Field(description="default: the GPUs' share of the node")] = None
     memory: Annotated[Quantity | None, Field(description="default: the GPUs' share of the node")] = None
-    shm: Annotated[Quantity, Field(description="size of /dev/shm")] = "2Gi"
+    shm: Annotated[
+        Quantity | None,
+        Field(description="size of /dev/shm; default: 2Gi, of several GPUs 16Gi or half the memory (profile auto)"),
+    ] = None
 
 
 class Scaling(Section):

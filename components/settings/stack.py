@@ -243,4 +243,4 @@ def adapter_key(model: str, label: str) -> str:
 
 def _presumed(model: ModelSettings) -> Traits | None:
     """What a plan takes an image's files to say where only the build can tell: nothing, unless a GGUF is hinted at."""
-    return None if "gguf" in (model.source or "").lower() else Traits()
+    return None if "gguf" in (model.source or "").lower() else Traits(streams=True)

@@ -26,9 +26,9 @@ from watch.kube import namespaced
 from watch.pods import is_ready, pods_of
 
 # The first test waits for the packages, where the node's tests are run alone, and for four servers.
-pytestmark = [pytest.mark.node, pytest.mark.xdist_group("cluster"), pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.node, pytest.mark.xdist_group("cluster"), pytest.mark.timeout(1800)]
 
-SECONDS = 600
+SECONDS = 900
 ARGS = ["--enforce-eager", "--max-model-len=256"]
 RESOURCES = {"cpu": "400m", "memory": "3Gi"}
 MODELCAR, NATIVE, KUBEAI, VECTORS = "tiny", "tiny.native", "tiny.kubeai", "tiny.vectors"

@@ -108,6 +108,12 @@ _POOLS: dict[str, dict[str, Any]] = {
         "resourceLabels": {"cost-center": "42"},
         "driverVersion": "LATEST",
         "maxParallelImagePulls": 5,
+        "registryMirrors": {
+            "docker.io": [
+                {"host": "https://mirror.example/v2/hub", "tags": True},
+                {"host": "https://other.example", "tags": False},
+            ]
+        },
         "imageGcHighThresholdPercent": 84,
         "imageGcLowThresholdPercent": 70,
         "serviceAccountId": "spot-nodes",
@@ -129,7 +135,7 @@ _POOLS: dict[str, dict[str, Any]] = {
         "bootDisk": {"sizeGb": 400, "provisionedIops": 4000, "provisionedThroughput": 400},
     },
     "cached": {"accelerator": "nvidia-l4", "secondaryBootDisks": ["projects/p/global/images/vllm"]},
-    "streaming": {"accelerator": "nvidia-tesla-t4", "imageStreaming": True},
+    "streaming": {"accelerator": "nvidia-tesla-t4", "imageStreaming": True, "warmNodes": 0},
     "partitioned": {"accelerator": "nvidia-tesla-a100", "gpuPartitionSize": "3g.20gb", "sharing": {"maxClients": 2}},
     "measured": {"accelerator": "nvidia-tesla-t4", "machineType": "custom-8-49152"},
     "classed": {

@@ -219,9 +219,10 @@ def test_our_own_pods_pass(stack: Stack, delivery: str) -> None:
     assert stack.send(stack.pod(delivery)) == ""
 
 
+@pytest.mark.parametrize("of", ["prepull", "prepull-s"])
 @pytest.mark.parametrize("delivery", ["modelcar", "kubeai"])
-def test_our_own_prepull_pods_pass(stack: Stack, delivery: str) -> None:
-    template = stack.named("DaemonSet", f"{delivery}-prepull")["spec"]["template"]
+def test_our_own_prepull_pods_pass(stack: Stack, delivery: str, of: str) -> None:
+    template = stack.named("DaemonSet", f"{delivery}-{of}")["spec"]["template"]
 
     assert stack.send(stack.placed(template, "kubeai" if delivery == "kubeai" else "kserve")) == ""
 

@@ -92,6 +92,44 @@ def test_of_two_quantisations_none_is_the_file_to_serve() -> None:
     assert traits_of(files("a.gguf")).weights_file == "a.gguf"
 
 
+@pytest.mark.parametrize(
+    ("paths", "streams"),
+    [
+        (["model.safetensors"], True),
+        (["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"], True),
+        (["model-00000-of-00001.safetensors", "model-00001-of-00001.safetensors"], True),  # gpt-oss counts from 0
+        (["model.safetensors", "1_Pooling/model.safetensors"], True),  # the streamer looks into no folder
+        (["model.safetensors", "consolidated.safetensors"], False),  # vllm#40765: both sets would be loaded
+        (["consolidated.safetensors"], False),  # of Mistral's own format
+        (["model.safetensors", "mtp.safetensors"], False),  # an index may leave one of them out
+        (["model-00001-of-00002.safetensors"], False),
+        (["a-00001-of-00002.safetensors", "b-00002-of-00002.safetensors"], False),
+        (["model-00001-of-00002.safetensors", "x.safetensors"], False),
+        (["adapter_model.safetensors"], False),
+        (["model.gguf"], False),
+        (["pytorch_model.bin"], False),
+        (["weights/model.safetensors"], False),
+    ],
+)
+def test_the_streamer_is_for_weights_that_are_one_set(paths: list[str], *, streams: bool) -> None:
+    assert traits_of(files(*paths, config_json={"architectures": ["Qwen2ForCausalLM"]})).streams is streams
+
+
+@pytest.mark.parametrize(
+    ("config", "streams"),
+    [
+        ({"architectures": ["Gemma3ForConditionalGeneration"]}, True),
+        ({"architectures": ["Qwen3ForCausalLM"], "quantization_config": {"quant_method": "fp8"}}, True),
+        ({"architectures": ["Qwen3ForCausalLM"], "quantization_config": {"quant_method": "bitsandbytes"}}, False),
+        ({"architectures": ["UltravoxModel"]}, False),  # its other half comes by the default loader
+        ({"architectures": ["XLMRobertaModel"]}, False),
+        ({}, False),
+    ],
+)
+def test_the_streamer_is_for_models_whose_weights_it_is_given_all_of(config: dict[str, Any], *, streams: bool) -> None:
+    assert traits_of(files("model.safetensors", config_json=config)).streams is streams
+
+
 def test_the_outputs_of_a_stack_have_the_same_traits_and_defaults() -> None:
     assert TraitsOutput().model_dump() == asdict(Traits())
     for task in Task:

@@ -110,7 +110,7 @@ def test_a_tag_that_has_moved_is_stale_until_it_is_refreshed(
 def test_defaults_that_a_stack_uses_are_told_with_the_line_to_write(
     registry: RegistryServer, stack: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("components.settings.serving.VLLM_CPU_IMAGE", f"{registry.host}/cpu:v1")
+    monkeypatch.setattr("components.settings.server.VLLM_CPU_IMAGE", f"{registry.host}/cpu:v1")
     stack.write_text(
         "config:\n  target: local\n  models:\n    qwen: {source: weights}\n    k: {source: w, delivery: kubeai}\n",
         encoding="utf-8",

@@ -19,6 +19,7 @@ from components.settings.checks import (
     startup,
     system_pool,
     tags,
+    warm_nodes,
 )
 from components.settings.checks.unread import Problem, touches
 from components.settings.models import StackModel
@@ -47,6 +48,7 @@ def problems(settings: Settings, *, unread: Collection[str] = ()) -> Iterator[Pr
             for path, problem in (*_of_vllm(model), *placement.problems(settings, model), *startup.problems(model)):
                 yield f"{below}{path}", problem
     yield from room.problems(settings, unread)
+    yield from warm_nodes.problems(settings, unread)
     yield from system_pool.problems(settings, unread)
     yield from building.shared(settings)
     yield from serving.platforms(settings)
@@ -72,6 +74,7 @@ def warnings(settings: Settings) -> Iterator[Problem]:
         ):
             yield f"models.{key}{path}", warning
     yield from room.warnings(settings)
+    yield from warm_nodes.warnings(settings)
     yield from system_pool.warnings(settings)
     yield from pulls.warnings(settings)
     yield from allow_list.warnings(settings)

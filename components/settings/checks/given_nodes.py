@@ -20,6 +20,7 @@ _OF_MAKING = (
     "image_streaming",
     "driver_version",
     "max_parallel_image_pulls",
+    "registry_mirrors",
     "image_gc_high_threshold_percent",
     "image_gc_low_threshold_percent",
     "service_account_id",
@@ -28,7 +29,16 @@ _OF_MAKING = (
     "resource_labels",
 )
 """Settings of a pool that only its maker has."""
-_OF_POOLS = ("max_nodes", "per_zone", "queued_provisioning", "secondary_boot_disks", "sandbox", "labels", "local_ssd")
+_OF_POOLS = (
+    "max_nodes",
+    "warm_nodes",
+    "per_zone",
+    "queued_provisioning",
+    "secondary_boot_disks",
+    "sandbox",
+    "labels",
+    "local_ssd",
+)
 """Those that nodes which come and go with their pods do not have either."""
 
 

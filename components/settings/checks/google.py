@@ -13,6 +13,7 @@ from components.settings.checks import (
     hosts,
     locations,
     maintenance,
+    mirrors,
     network,
     nodes,
 )
@@ -163,6 +164,7 @@ def pool_problems(settings: Settings, made: StackPool) -> Iterator[Problem]:
 def _nodes(settings: Settings, made: StackPool) -> Iterator[Problem]:
     yield from given_nodes.problems(settings, made)
     yield from cluster_care.pool_problems(made)
+    yield from mirrors.problems(made.settings)
     for below, wrong in gpu_sharing.problems(made.settings):
         yield f".{below}", wrong
 

@@ -99,7 +99,7 @@ def _whole(number: float) -> str:
 
 def _shared_memory(model: StackModel) -> Iterator[Problem]:
     """A memory-backed volume counts against its container's limit (Kubernetes, "Volumes", emptyDir)."""
-    shm = model.settings.resources.shm
+    shm = model.shm
     if amount(shm) > amount(model.scheduling.memory):
         yield (
             ".resources.shm",

@@ -11,6 +11,7 @@ from components.google.accelerators import machine_for
 from components.google.cluster import Cluster
 from components.google.node_pool import GpuNodePool
 from components.settings.google import ClusterCreate, ClusterSettings, NodePoolSettings, Sharing, Taint
+from components.settings.mirrors import RegistryMirror
 from components.settings.places import StackCluster, StackPool
 from offline.replacements import replaces
 from tests.fields import With, observe, unreached
@@ -234,6 +235,32 @@ def test_images_are_pulled_in_parallel_and_collected_late() -> None:
     }
 
 
+def test_a_mirror_serves_digests_and_says_what_tags_mean_only_where_it_may() -> None:
+    proxy = {"host": "https://proxy.example:8443/v2/hub", "tags": True}
+    mirrors = {"docker.io": [{"host": "https://mirror.example"}, proxy], "ghcr.io": [{"host": "http://10.0.0.9:5000"}]}
+
+    assert node_config(pool(registry_mirrors=mirrors))["containerdConfig"] == {
+        "registryHosts": [
+            {
+                "server": "docker.io",
+                "hosts": [
+                    {"host": "https://mirror.example", "capabilities": ["HOST_CAPABILITY_PULL"]},
+                    {
+                        "host": "https://proxy.example:8443/v2/hub",
+                        "capabilities": ["HOST_CAPABILITY_PULL", "HOST_CAPABILITY_RESOLVE"],
+                        "overridePath": True,
+                    },
+                ],
+            },
+            {
+                "server": "ghcr.io",
+                "hosts": [{"host": "http://10.0.0.9:5000", "capabilities": ["HOST_CAPABILITY_PULL"]}],
+            },
+        ]
+    }
+    assert "containerdConfig" not in node_config(pool())
+
+
 @pytest.mark.parametrize(
     "how", [{"image_streaming": True}, {"secondary_boot_disks": ["projects/p/global/images/vllm"]}]
 )
@@ -378,6 +405,7 @@ LIFE: list[tuple[dict[str, object], str]] = [
     ({"labels": {"team": "a"}}, "update"),
     ({"driver_version": "LATEST"}, "replace"),
     ({"max_parallel_image_pulls": 5}, "update"),
+    ({"registry_mirrors": {"docker.io": [{"host": "https://mirror.example"}]}}, "update"),
     ({"image_gc_high_threshold_percent": 84}, "update"),
     ({"image_gc_low_threshold_percent": 70}, "update"),
     ({"sandbox": "gvisor"}, "replace"),
@@ -389,8 +417,8 @@ LIFE: list[tuple[dict[str, object], str]] = [
     ({"resource_labels": {"cost-center": "42"}}, "update"),
     ({"confidential": "TDX"}, "update"),
 ]
-OF_OTHERS = {"existing", "compute_class", "service_account"}
-"""Settings of nodes that this stack does not make."""
+OF_OTHERS = {"existing", "compute_class", "service_account", "warm_nodes"}
+"""Settings of nodes that this stack does not make, and of pods on them."""
 
 
 def _differences(before: Any, after: Any, path: str = "") -> list[tuple[str, Any, Any]]:
@@ -445,8 +473,9 @@ def test_every_field_of_a_pool_reaches_a_resource() -> None:
         "gpu_partition_size": "1g.10gb",
         "confidential": "TDX",
         "resource_labels": {"cost-center": "42"},
+        "registry_mirrors": {"docker.io": (RegistryMirror(host="https://mirror.example"),)},
     }
-    exempt = dict.fromkeys(OF_OTHERS, "of nodes that this stack does not make (test_given_nodes)")
+    exempt = dict.fromkeys(OF_OTHERS, "not the pool's own (test_given_nodes, test_spare_nodes)")
 
     assert unreached(lambda settings: make(settings, key="l4"), pool(), values, exempt=exempt) == []
 

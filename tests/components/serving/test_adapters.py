@@ -133,7 +133,9 @@ def test_adapters_count_on_the_disk_of_the_pool() -> None:
 
 def test_warm_nodes_hold_the_adapters_too() -> None:
     for delivery in ("modelcar", "native"):
-        daemon = serving.one(run(warm="prepull", delivery=delivery), "DaemonSet")["spec"]["template"]["spec"]
+        daemon = serving.one(run(warm="prepull", delivery=delivery), "DaemonSet", "qwen-prepull")["spec"]["template"][
+            "spec"
+        ]
 
         references = [volume["image"]["reference"] for volume in daemon["volumes"]]
         assert {LORA, ADAPTERS["chat"]["digest"]} <= set(references)
@@ -153,7 +155,8 @@ def test_a_cluster_must_mount_image_volumes_for_an_adapters_sake() -> None:
 
 
 def args(settings: Mapping[str, Any] | None = None, **traits: Any) -> list[str]:
-    made: list[str] = predictor(adapters={}, traits={"qwen": traits}, **(settings or {}))["model"]["args"][1:]
+    plain = {"platform": {"server": {"profile": "plain"}}}
+    made: list[str] = predictor(adapters={}, traits={"qwen": traits}, **plain, **(settings or {}))["model"]["args"][1:]
     return made
 
 

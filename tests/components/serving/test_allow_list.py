@@ -47,10 +47,12 @@ def test_a_models_images_are_allowed_before_anything_of_it_is_made() -> None:
     early = {"qwen-allowed-images", "models", "oci-model-serving-models-pod"}
 
     for type_ in ("kubernetes:serving.kserve.io/v1beta1:InferenceService", "kubernetes:apps/v1:DaemonSet"):
-        assert early <= serving.after(recording, recording.only(type_))
+        for made in recording.of_type(type_):
+            assert early <= serving.after(recording, made)
     for type_ in ("kubernetes:kubeai.org/v1:Model", "kubernetes:apps/v1:DaemonSet"):
         kubeai = run({"qwen": {"digest": serving.IMAGE, "delivery": "kubeai", "nodePool": "l4", "warm": "prepull"}})
-        assert "qwen-allowed-images" in serving.after(kubeai, kubeai.only(type_))
+        for made in kubeai.of_type(type_):
+            assert "qwen-allowed-images" in serving.after(kubeai, made)
 
 
 def test_an_image_that_changes_is_another_key_beside_the_one_of_before() -> None:

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from components.serving import vllm
+from tests.integration.cluster import wait_for
 
+ENOUGH = 60
+"""Seconds that a hook may take which waits for nothing, on a machine with much other work."""
 CATCHES, DOES_NOT = "SigCgt:\t0000000180014a07", "SigCgt:\t0000000000000000"
 RUNNING = 'vllm:num_requests_running{{engine="0",model_name="m"}} {}\n'
 
@@ -63,7 +66,7 @@ def drained(port: int, patience: int, *statuses: str) -> float:
         f"exec({script!r}, {{'open': told}})\n"
     )
     began = time.monotonic()
-    subprocess.run([sys.executable, "-c", pod, str(port), "0", str(patience)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", pod, str(port), "0", str(patience)], check=True, timeout=120)
     return time.monotonic() - began
 
 
@@ -76,7 +79,7 @@ def test_the_signal_waits_until_nothing_is_answered_any_more(server: Server) -> 
 
 @pytest.mark.parametrize("server", [(1.0,)], indirect=True)
 def test_a_server_that_is_never_idle_is_given_its_patience(server: Server) -> None:
-    assert 2 <= drained(server.server_port, 2, CATCHES) < 10
+    assert 2 <= drained(server.server_port, 2, CATCHES) < ENOUGH
 
 
 @pytest.fixture
@@ -86,25 +89,26 @@ def closed_port() -> int:
 
 
 def test_a_server_that_has_ended_is_not_waited_for(closed_port: int) -> None:
-    assert drained(closed_port, 30, CATCHES) < 10
+    assert drained(closed_port, 90, CATCHES) < ENOUGH
 
 
 def test_a_server_that_would_lose_the_signal_gets_it_once_it_has_a_handler(closed_port: int) -> None:
-    assert 2 <= drained(closed_port, 30, DOES_NOT, DOES_NOT, CATCHES) < 15
+    assert 2 <= drained(closed_port, 90, DOES_NOT, DOES_NOT, CATCHES) < ENOUGH
 
 
 def test_a_server_that_never_takes_a_signal_is_given_its_patience_too(closed_port: int) -> None:
-    assert 2 <= drained(closed_port, 2, DOES_NOT) < 10
+    assert 2 <= drained(closed_port, 2, DOES_NOT) < ENOUGH
 
 
 def test_a_shell_that_waits_for_weights_ends_when_its_pod_has_to_go() -> None:
     waiting = subprocess.Popen([*vllm.waiting(["true"])], stderr=subprocess.PIPE)
-    time.sleep(0.5)
 
-    said = Path(f"/proc/{waiting.pid}/status").read_text().splitlines()
-    caught = int(next(line for line in said if line.startswith("SigCgt"))[7:], 16)
+    def catches() -> int:
+        said = Path(f"/proc/{waiting.pid}/status").read_text().splitlines()
+        return int(next(line for line in said if line.startswith("SigCgt"))[7:], 16) >> (signal.SIGTERM - 1) & 1
+
+    # As the first process of a container it would be told of nothing that it does not catch.
+    wait_for(catches)
     waiting.send_signal(signal.SIGTERM)
 
-    # As the first process of a container it is told of nothing else.
-    assert caught >> (signal.SIGTERM - 1) & 1
-    assert waiting.wait(10) == 143
+    assert waiting.wait(ENOUGH) == 143

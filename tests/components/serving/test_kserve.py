@@ -294,6 +294,7 @@ def test_every_setting_has_an_effect() -> None:
                 "keda": of_models,
                 "prometheus": of_models,
                 "server.cpu_image": of_models,
+                **dict.fromkeys(("server.profile", "server.features"), "is the models' (test_runtime_profile.py)"),
                 **dict.fromkeys(("gateway_name", "gateway_namespace", "gateway_section"), of_models),
             },
         )

@@ -81,7 +81,7 @@ def test_spot_is_preferred_and_on_demand_is_taken_where_there_is_none(delivery: 
     values = stack(delivery=delivery, nodePool="spot", fallbackPools=["l4"], warm="prepull")
     values["nodePools"] = {"spot": {**serving.POOL, "spot": True, "taints": [{"key": "spot"}]}, "l4": serving.POOL}
     recording = serving.run(values)
-    prepull = serving.one(recording, "DaemonSet")["spec"]["template"]["spec"]
+    prepull = serving.one(recording, "DaemonSet", "qwen-prepull")["spec"]["template"]["spec"]
     if delivery == "kubeai":
         release = recording.only("kubernetes:helm.sh/v3:Release", "kubeai")
         (placed,) = release.inputs["values"]["resourceProfiles"].values()

@@ -22,8 +22,12 @@ def run(delivery: str, **fields: Any) -> Recording:
     return serving.run(serving.gke({"qwen": model}, platforms=platforms, pullSecrets=serving.PULL_SECRETS, **keys))
 
 
-def pod(delivery: str, **fields: Any) -> dict[str, Any]:
-    made: dict[str, Any] = run(delivery, **fields).only(DAEMON_SET).inputs["spec"]["template"]["spec"]
+NAMES = ("qwen-prepull", "qwen-prepull-s")
+"""The DaemonSets of the weights and of the server."""
+
+
+def pod(delivery: str, name: str = NAMES[0], **fields: Any) -> dict[str, Any]:
+    made: dict[str, Any] = run(delivery, **fields).only(DAEMON_SET, name).inputs["spec"]["template"]["spec"]
     return made
 
 
@@ -43,7 +47,7 @@ def test_the_model_comes_after_its_images(delivery: str) -> None:
     recording = run(delivery)
 
     model = recording.only(SERVING.get(delivery, INFERENCE_SERVICE))
-    assert recording.only(DAEMON_SET).urn in model.dependencies
+    assert {recording.only(DAEMON_SET, name).urn for name in NAMES} <= set(model.dependencies)
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
@@ -65,10 +69,46 @@ def test_a_modelcar_runs_its_own_shell_only_where_the_cluster_may_not_mount_imag
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
-def test_the_pods_reach_nothing_and_nobody_reaches_them(delivery: str) -> None:
+def test_the_servers_image_and_the_weights_are_pulled_by_a_pod_each_for_one_pod_pulls_one_after_the_other(
+    delivery: str,
+) -> None:
+    weights, server = (pod(delivery, name) for name in NAMES)
+
+    assert [container["image"] for container in server["containers"]] == [serving.IMAGE.replace("qwen", "vllm")]
+    assert server["volumes"] == []
+    assert [volume["image"]["reference"] for volume in weights["volumes"]] == [serving.IMAGE]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_pull_begins_on_a_node_that_is_still_being_set_up(name: str) -> None:
+    tolerations = pod("native", name)["tolerations"]
+
+    keys = {toleration["key"] for toleration in tolerations}
+    assert {"nvidia.com/gpu", "node.kubernetes.io/not-ready", "node.cloudprovider.kubernetes.io/uninitialized"} <= keys
+    assert all(toleration["effect"] == "NoSchedule" for toleration in tolerations)
+    assert "nvidia.com/gpu" not in str(pod("native", name)["containers"])  # none is offered before the driver is there
+
+
+def test_the_models_own_pod_waits_until_its_node_is_set_up() -> None:
+    made = serving.one(run("native"), "InferenceService")["spec"]["predictor"]
+
+    assert [toleration["key"] for toleration in made["tolerations"]] == ["nvidia.com/gpu"]
+
+
+def test_the_names_are_labels_of_the_longest_model() -> None:
+    name = "m" * 53
+    settings = serving.gke({name: {"digest": serving.IMAGE, "nodePool": "l4", "warm": "prepull"}})
+
+    for made in serving.run(settings).of_type(DAEMON_SET):
+        assert all(len(value) <= 63 for value in made.inputs["spec"]["selector"]["matchLabels"].values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_the_pods_reach_nothing_and_nobody_reaches_them(delivery: str, name: str) -> None:
     recording = run(delivery)
-    policy = recording.only("kubernetes:networking.k8s.io/v1:NetworkPolicy", "qwen-prepull")
-    made = recording.only(DAEMON_SET)
+    policy = recording.only("kubernetes:networking.k8s.io/v1:NetworkPolicy", name)
+    made = recording.only(DAEMON_SET, name)
 
     spec = policy.inputs["spec"]
     assert (sorted(spec["policyTypes"]), spec["ingress"], spec["egress"]) == (["Egress", "Ingress"], [], [])
@@ -95,7 +135,7 @@ def test_the_pods_ask_for_next_to_nothing_and_for_no_gpu_and_pass_restricted(del
 @pytest.mark.parametrize("delivery", DELIVERIES)
 def test_private_registries_are_read_by_the_service_account_that_has_their_credentials(delivery: str) -> None:
     recording = run(delivery)
-    made = recording.only(DAEMON_SET)
+    made = recording.only(DAEMON_SET, NAMES[0])
     accounts = recording.of_type("kubernetes:core/v1:ServiceAccount")
 
     (account,) = accounts
@@ -105,16 +145,15 @@ def test_private_registries_are_read_by_the_service_account_that_has_their_crede
 
 
 def test_pulumi_waits_for_the_pull_as_long_as_a_start_may_take() -> None:
-    annotations = run("modelcar", startupTimeout=7200).only(DAEMON_SET).inputs["metadata"]["annotations"]
-
-    assert annotations["pulumi.com/timeoutSeconds"] == "7200"
+    for made in run("modelcar", startupTimeout=7200).of_type(DAEMON_SET):
+        assert made.inputs["metadata"]["annotations"]["pulumi.com/timeoutSeconds"] == "7200"
 
 
 def test_the_pods_are_none_of_the_models_own() -> None:
     # The model's Service, its egress policy and its disruption budget select these labels.
-    labels = run("modelcar").only(DAEMON_SET).inputs["spec"]["template"]["metadata"]["labels"]
-
-    assert not {"serving.kserve.io/inferenceservice", "model", "app"} & set(labels)
+    for made in run("modelcar").of_type(DAEMON_SET):
+        labels = made.inputs["spec"]["template"]["metadata"]["labels"]
+        assert not {"serving.kserve.io/inferenceservice", "model", "app"} & set(labels)
 
 
 @pytest.mark.parametrize("warm", ["none", "disk"])

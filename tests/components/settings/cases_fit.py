@@ -180,6 +180,8 @@ def replicas(low: int, high: int | None = None, **more: Any) -> dict[str, Any]:
     return {"replicas": {"min": low, **({"max": high} if high else {})}, **more}
 
 
+PLAIN = {"platforms.kserve.server": {"profile": "plain"}}
+"""The server is told nothing by what is known of its image: what does not fit by itself is refused."""
 _ARGS, _POOL, _NODES = "models.qwen.args", "models.qwen.nodePool", "nodePools.l4.maxNodes"
 _MIN, _MEMORY, _CPU = "models.qwen.replicas.min", "models.qwen.resources.memory", "models.qwen.resources.cpu"
 L4X4 = pool("nvidia-l4", 4)
@@ -252,7 +254,13 @@ BAD = [
     Bad("13B of float32 kept so on L4", {**L4X4, **args("--dtype=float32", "-tp=2")}, FLOAT32_13B, _POOL, ("52 GB",)),
     Bad("a T4 for 8B", pool("nvidia-tesla-t4", 1), LLAMA_8B, _POOL, ("16.1 GB of weights",)),
     # Sequences that no cache can hold.
-    Bad("the model's own 128k on one L4", pool("nvidia-l4", 1), LLAMA_8B, _ARGS, ("131072 tokens", "--max-model-len=")),
+    Bad(
+        "the model's own 128k on one L4",
+        {**pool("nvidia-l4", 1), **PLAIN},
+        LLAMA_8B,
+        _ARGS,
+        ("131072 tokens", "--max-model-len="),
+    ),
     Bad(
         "100k asked for on one L4",
         {**pool("nvidia-l4", 1), **args("--max-model-len", "100k")},
@@ -260,7 +268,7 @@ BAD = [
         _ARGS,
         ("--max-model-len=100000", "write --max-model-len="),
     ),
-    Bad("128k of 70B on 2 H100", H100X2, LLAMA_70B, _ARGS, ("KV cache of one sequence takes 42.9 GB",)),
+    Bad("128k of 70B on 2 H100", {**H100X2, **PLAIN}, LLAMA_70B, _ARGS, ("KV cache of one sequence takes 42.9 GB",)),
     Bad(
         "Gemma's 55 GB on 2 of 4 L4",
         {**L4X4, "models.qwen.gpus": 2},
@@ -497,6 +505,12 @@ BAD = [
 ]
 
 GOOD = [
+    Good("the model's own 128k on one L4, of which what fits is taken", pool("nvidia-l4", 1), LLAMA_8B),
+    Good(
+        "the same on an image that does not find it, told by the fit",
+        {**pool("nvidia-l4", 1), "platforms.kserve.server": {"image": IMAGE}},
+        LLAMA_8B,
+    ),
     Good("a small model"),
     Good("141 GB on 2 H200's worth of H100", {**pool("nvidia-h100-80gb", 4, spot=True), "models.qwen.sizeGb": 141}),
     Good("141 GB on 8 L4", {**pool("nvidia-l4", 8), "models.qwen.sizeGb": 141}),

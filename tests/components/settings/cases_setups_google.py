@@ -40,6 +40,18 @@ def autopilot(**fields: Any) -> dict[str, Any]:
 
 
 GOOD: list[Good] = [
+    Good(
+        "mirrors by digest and by tag, with a port and with a path",
+        pool(
+            registryMirrors={
+                "docker.io": [
+                    {"host": "https://m.example:5000"},
+                    {"host": "https://us-docker.pkg.dev/v2/demo/hub", "tags": True},
+                ],
+                "registry.example:5000": [{"host": "http://10.0.0.9"}],
+            }
+        ),
+    ),
     # Without a cluster, or without models.
     Good("images without a cluster", {"cluster": None, "nodePools": None, "models.qwen.nodePool": None}),
     Good("a registry alone", {"cluster": None, "nodePools": None, "models": None, "platforms": None}),
@@ -195,6 +207,35 @@ BAD: list[Bad] = [
         None,
         "cluster",
         ("is missing", "models.qwen.nodePool"),
+    ),
+    # Mirrors.
+    Bad(
+        "the mirrors of a pool that is others'",
+        adopted(existing="x", registryMirrors={"docker.io": [{"host": "https://m.example"}]}),
+        None,
+        f"{POOL}.registryMirrors",
+        ("remove it, the pool has its own",),
+    ),
+    Bad(
+        "a registry as its own mirror",
+        pool(registryMirrors={"docker.io": [{"host": "https://docker.io"}]}),
+        None,
+        f"{POOL}.registryMirrors.docker.io",
+        ("names docker.io itself",),
+    ),
+    Bad(
+        "tags by a mirror that anybody on the way may be",
+        pool(registryMirrors={"docker.io": [{"host": "http://m.example:5000", "tags": True}]}),
+        None,
+        f"{POOL}.registryMirrors.docker.io",
+        ("write https://",),
+    ),
+    Bad(
+        "more mirrored registries than GKE takes",
+        pool(registryMirrors={f"r{number}.example": [{"host": "https://m.example"}] for number in range(26)}),
+        None,
+        f"{POOL}.registryMirrors",
+        ("26 registries, and GKE takes 25",),
     ),
     # Nodes of others.
     Bad("an existing pool of a new cluster", pool(existing="x"), None, f"{POOL}.existing", ("write cluster {name",)),

@@ -223,7 +223,10 @@ def test_a_plan_knows_nothing_of_what_hints_at_a_gguf(tmp_path: Path) -> None:
 
     made = read(gke({key: {"source": source} for key, source in sources.items()}))
 
-    assert {key: model.traits for key, model in made.models.items()} == {"a": None, "b": Traits()}
+    assert {key: model.traits for key, model in made.models.items()} == {
+        "a": None,
+        "b": Traits(streams=True),
+    }
 
 
 def test_the_gateways_default_is_the_targets() -> None:

@@ -1,0 +1,224 @@
+"""How a model's engine is started: on which nodes, with what, and whether it fits into the memory of its GPUs."""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from components.google import cold_start, gpu_memory, gpu_sharing
+from components.google.accelerators import AcceleratorError
+from components.google.cold_start import PredictedStart, Served, Stage
+from components.google.pool_origin import NodeOrigin
+from components.serving import engine_args, parallel, runtime_profile, server_features
+from components.serving.engine_args import EngineArgs
+from components.serving.memory import UTILISATION, Fit, Memory
+from components.serving.parallel import Parallel
+from components.serving.runtime_profile import Profile
+from components.serving.scheduling import NEEDED_BY_KSERVE, Scheduling, any_of, away_from, schedule
+from components.settings.images import StackAdapter, StackCompileCache, StackImage
+from components.settings.places import StackPool
+from components.settings.serving import KServeSettings, KubeAISettings, ModelSettings
+from components.settings.types import Target
+from modelimage.architecture import Task
+from modelimage.dimensions import Dimensions
+from modelimage.origins import Origin
+from modelimage.traits import Traits
+
+
+@dataclass(frozen=True)
+class StackEngine(StackImage):
+    """The engine that serves a model of a stack.
+
+    Attributes:
+        settings: what they say of the model.
+        platform: settings of what serves it.
+        pool: the node pool that it runs on; None on CPU.
+        fallbacks: the pools that it runs on where that one is full, in this order.
+        gpus_of_others: what the pool's other models take of it at most.
+        adapters: its LoRA adapters.
+        compile_cache: what its server has compiled before.
+        dimensions: what decides on its memory, as far as that is known before a build.
+    """
+
+    settings: ModelSettings
+    platform: KServeSettings | KubeAISettings
+    pool: StackPool | None = None
+    fallbacks: tuple[StackPool, ...] = ()
+    gpus_of_others: int = 0
+    adapters: tuple[StackAdapter, ...] = ()
+    compile_cache: StackCompileCache | None = None
+    dimensions: Dimensions = field(default_factory=Dimensions)
+
+    @property
+    def beside(self) -> tuple[StackImage, ...]:
+        """The images that its pods mount beside its own."""
+        return (*self.adapters, *([self.compile_cache] if self.compile_cache else []))
+
+    def task_of(self, traits: Traits) -> Task:
+        """What it is asked for: what the settings say, or else its files."""
+        return self.settings.task or Task(traits.task)
+
+    @property
+    def server_image(self) -> str:
+        """The inference server's image: its own server's, or the platform's for GPUs or for CPU."""
+        if self.settings.server:
+            return self.settings.server.image
+        return self.platform.server.image if self.pool else self.platform.server.cpu_image
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one pod: none without a node pool."""
+        if self.pool is None:
+            return 0
+        return gpu_sharing.default_gpus(self.pool.settings) if self.settings.gpus is None else self.settings.gpus
+
+    @cached_property
+    def args(self) -> EngineArgs:
+        """What its settings tell the server beside what the program does."""
+        return engine_args.read(self.settings.args)
+
+    @property
+    def spread(self) -> Parallel:
+        """How its engine spreads over its GPUs."""
+        return parallel.parallel(self.args, self.gpus)
+
+    @property
+    def in_memory(self) -> Memory:
+        """It in the memory of its GPUs, or of a pod without.
+
+        Raises:
+            AcceleratorError: no machine type fits its pool.
+        """
+        own = self._in_memory(self.args)
+        length = [arg for arg in self.tuned(self.traits).args if arg.startswith("--max-model-len=")]
+        if not length or ((fit := own.fit()).starts and (fit.headroom_percent or 0.0) >= 0):
+            return own
+        return self._in_memory(engine_args.read([*length, *self.settings.args]))
+
+    def _in_memory(self, args: EngineArgs) -> Memory:
+        gpu_gb = gpu_memory.cuda_gb(self.pool.machine.accelerator, self.pool.gpu_memory_gb) if self.pool else 0.0
+        return Memory(
+            args=args,
+            spread=self.spread,
+            gpu_gb=gpu_gb,
+            size_gb=self.size_gb,
+            dimensions=self.dimensions,
+            adapters_gb=sum(adapter.size_gb or 0.0 for adapter in self.adapters),
+            share=self.pool.gpu_utilization if self.pool and gpu_sharing.shared(self.pool.settings) else UTILISATION,
+        )
+
+    def served(self, image_bytes: float) -> Served:
+        """What a node starts of it, with an image of that size."""
+        return Served(
+            image_bytes,
+            streamed=self.args.value("--load-format") == "runai_streamer" or self.tuned(self.traits).streams,
+            eager=self.args.is_on("--enforce-eager"),
+            preloaded=bool(self.pool and self.pool.settings.secondary_boot_disks),
+        )
+
+    def predicted_start(self, image_bytes: float) -> PredictedStart | None:
+        """Its cold start on a new node of its pool; None where nothing is known of the disk that holds the images."""
+        pool = self.pool
+        if self.target is not Target.GKE or pool is None or not pool.disk_known:
+            return None
+        try:
+            if not (pool.image_disk.is_local or pool.image_disk.kind in pool.machine.disk_types):
+                return None  # the pool says that no node of it boots from such a disk
+            return cold_start.predict(cold_start.node_of(pool.image_disk, pool.machine), self.served(image_bytes))
+        except AcceleratorError:
+            return None
+
+    def predicted_stages(self, image_bytes: float) -> tuple[Stage, ...]:
+        """The stages of its start that can be predicted: on CPU, where nothing is known of the node, vLLM's own."""
+        known = self.predicted_start(image_bytes)
+        if known:
+            return known.stages
+        return () if self.pool or self.settings.server else (cold_start.engine("cpu"),)
+
+    @property
+    def auto(self) -> bool:
+        """Whether the server is tuned by what is known of image, files and GPUs.
+
+        Not by itself on KubeAI: a version's change of its chart replaces its pods, and one of its Models at the same
+        time would do so once more, of which the second leaves none that serves (`profile`).
+        """
+        default = "plain" if isinstance(self.platform, KubeAISettings) else "auto"
+        return self.settings.server is None and (self.platform.server.profile or default) == "auto"
+
+    def tuned(self, traits: Traits | None) -> Profile:
+        """What its server is told beside what it must be, where the files of its image say that."""
+        if not (self.auto and self.gpus and self.machines_known):
+            return Profile()
+        given = self.platform.server.features
+        shared = bool(self.pool and gpu_sharing.shared(self.pool.settings))
+        told = self.pool.gpu_utilization if self.pool and shared else None
+        facts = runtime_profile.EngineFacts(
+            key=self.key,
+            features=server_features.known(self.server_image) if given is None else frozenset(given),
+            args=self.args,
+            env={*self.settings.env, *self.settings.secret_env},
+            gpus=self.gpus,
+            spread=self.spread,
+            cpu=self.scheduling.cpu,
+            memory=self.scheduling.memory,
+            shm=self.shm,
+            share=self.args.share("--gpu-memory-utilization") or told,
+            length=self._sure_length,
+        )
+        return runtime_profile.choose(facts, self.task_of(traits) if traits else self.settings.task, traits)
+
+    @property
+    def shm(self) -> str:
+        """The size of /dev/shm on KServe."""
+        return self.settings.resources.shm or (
+            runtime_profile.shm(self.gpus, self.scheduling.memory) if self.auto else runtime_profile.SHM
+        )
+
+    @property
+    def _sure_length(self) -> int | None:
+        """The longest sequence that fits where its own surely does not: of a folder, since the hub may be silent."""
+        if self.settings.origin is not Origin.FOLDER or not self.gpus:
+            return None
+        fit = self._in_memory(self.args).fit()
+        return fit.context_that_fits if fit.loads and not fit.starts else None
+
+    @property
+    def machines_known(self) -> bool:
+        """Whether the nodes of all its pools are of machine types that there are; a pool says so where not."""
+        try:
+            return all(pool.machine for pool in (self.pool, *self.fallbacks) if pool)
+        except AcceleratorError:
+            return False
+
+    @cached_property
+    def fit(self) -> Fit | None:
+        """Whether vLLM fits with it into its GPUs; None on CPU, by another server, and on a machine type unknown."""
+        if self.pool is None or not self.gpus or self.settings.server:
+            return None
+        try:
+            return self.in_memory.fit()
+        except AcceleratorError:
+            return None
+
+    @cached_property
+    def scheduling(self) -> Scheduling:
+        """Where its pods run and what they get."""
+        return self._schedule(self.settings)
+
+    def _schedule(self, settings: ModelSettings) -> Scheduling:
+        if self.pool is None:
+            made, platform = schedule(settings), self.platform
+            # Knative takes an affinity by a feature of its own only ("Kubernetes affinity"), and of KubeAI it would be
+            # in the chart's values, whose change rolls out a second time.
+            if isinstance(platform, KServeSettings) and platform.deployment_mode == "Standard":
+                return replace(made, affinity=away_from([platform.namespace, *NEEDED_BY_KSERVE]))
+            return made
+        ranked = [
+            schedule(
+                settings,
+                pool.settings,
+                pool.selector,
+                gpus_of_others=self.gpus_of_others,
+                unbounded=pool.origin is NodeOrigin.ON_DEMAND,
+            )
+            for pool in (self.pool, *self.fallbacks)
+        ]
+        return any_of(ranked) if self.fallbacks else ranked[0]
