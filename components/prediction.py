@@ -148,9 +148,16 @@ def say(prediction: Prediction) -> None:
         pulumi.log.info(f"{SAID}cost: {prediction.cost.text}")
 
 
-def described(model: StackModel, size_bytes: int) -> dict[str, Any] | None:
-    """A model's cold start as the stack's outputs hold it, of an image of that size; None where nothing can be said."""
-    known, stages = model.predicted_start(size_bytes), model.predicted_stages(size_bytes)
+def described(model: StackModel, size_bytes: int, *, compiled: bool) -> dict[str, Any] | None:
+    """A model's cold start as the stack's outputs hold it; None where nothing can be said.
+
+    Args:
+        model: the model.
+        size_bytes: of its image.
+        compiled: it has a compile cache, which is used.
+    """
+    known = model.predicted_start(size_bytes, compiled=compiled)
+    stages = model.predicted_stages(size_bytes, compiled=compiled)
     if not stages:
         return None
     predicted = {

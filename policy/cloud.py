@@ -11,6 +11,7 @@ from policy.pods import is_wide, items, texts
 
 CLUSTER = "gcp:container/cluster:Cluster"
 NODE_POOL = "gcp:container/nodePool:NodePool"
+_PULL, _RESOLVE = "HOST_CAPABILITY_PULL", "HOST_CAPABILITY_RESOLVE"
 _MEMBER = re.compile(
     r"(?:serviceAccount|group|user):[^\s:@]+@[^\s:@]+\.[^\s:@]+"
     r"|serviceAccount:[a-z0-9.:-]+\.svc\.id\.goog\[[a-z0-9-]+/[a-z0-9-]+\]"
@@ -187,9 +188,33 @@ def _ways_in(nodes: Props) -> Iterator[str]:
     for key in ("startup-script", "user-data", "ssh-keys", "serial-port-enable"):
         if key in mapping(nodes.get("metadata")):
             yield f"nodeConfig.metadata has {key}, a way into the node: leave it out"
-    for key in ("linuxNodeConfig", "containerdConfig"):
-        if key in nodes:
-            yield f"nodeConfig.{key} changes the node under its pods: leave it out"
+    if "linuxNodeConfig" in nodes:
+        yield "nodeConfig.linuxNodeConfig changes the node under its pods: leave it out"
+    containerd = nodes.get("containerdConfig")
+    for key in mapping(containerd):
+        if key != "registryHosts":
+            yield f"nodeConfig.containerdConfig.{key} changes the node under its pods: leave it out"
+    for registry in items(mapping(containerd).get("registryHosts")):
+        for mirror in items(registry.get("hosts")):
+            yield from _of_mirror(f"nodeConfig.containerdConfig.registryHosts {registry.get('server')}", mirror)
+
+
+def _of_mirror(where: str, mirror: Props) -> Iterator[str]:
+    """A mirror serves what has a digest; what it says of a tag is believed where nobody on the way can change it."""
+    for key in mirror:
+        if key not in {"host", "capabilities", "overridePath"}:
+            yield f"{where} has {key}, by which the node trusts others: leave it out"
+    able = mirror.get("capabilities")
+    if is_unknown(able):
+        return
+    if not isinstance(able, list) or not able:
+        yield f"{where}: a mirror without capabilities has all of them: name HOST_CAPABILITY_PULL"
+        return
+    for one in able:
+        if one not in {_PULL, _RESOLVE} and not is_unknown(one):
+            yield f"{where} has {one}: name {_PULL} alone, or with {_RESOLVE}"
+    if _RESOLVE in able and not str(mirror.get("host")).startswith("https://") and not is_unknown(mirror.get("host")):
+        yield f"{where}: {mirror.get('host')} says what tags mean, unencrypted: write https://"
 
 
 def _own_drivers(nodes: Mapping[str, Any]) -> bool:

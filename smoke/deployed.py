@@ -39,7 +39,7 @@ def deployed(api: KubeApi, outputs: StackOutputs, models: list[ServedModel]) -> 
             yield one(f"digest of adapter {name}", partial(_check_adapter, api, model.output, name))
         yield one("restarts", partial(_check_restarts, api, model))
         yield one("files", partial(_check_files, api, model.output))
-        yield one("features", partial(check_features, api, model.output))
+        yield one("features", partial(_check_features, api, model.output))
 
 
 def _unless_paused(
@@ -161,6 +161,10 @@ def _check_files(api: KubeApi, model: ModelOutput) -> str:
                 f"another image is mounted, or a damaged one: see `oms image inspect {model.image}`",
             )
     return f"{len(expected.sizes)} files, {sum(expected.sizes.values())} bytes under {path} in {len(pods)} pods"
+
+
+def _check_features(api: KubeApi, model: ModelOutput) -> str:
+    return check_features(api, model, _running(api, model)[0])
 
 
 def _as_served(listed: dict[str, int], pod: JSON, model: ModelOutput) -> dict[str, int]:

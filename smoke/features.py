@@ -6,7 +6,6 @@ from components.serving import server_features
 from components.serving.server_features import AUTO_LENGTH, STREAMER
 from oci_model_serving.outputs import ModelOutput
 from smoke.checks import NotRunError
-from smoke.presence import pods_to_check
 from watch.causes import NotHeldError
 from watch.kube import JSON, KubeApi
 
@@ -31,17 +30,14 @@ print(json.dumps(said))
 _USED_BY = {STREAMER: "--load-format=runai_streamer", AUTO_LENGTH: "--max-model-len=auto"}
 
 
-def check_features(api: KubeApi, model: ModelOutput) -> str:
-    """Say what the image has, and what to write of it; refused is what its arguments use and it has not.
+def check_features(api: KubeApi, model: ModelOutput, pod: JSON) -> str:
+    """Say what the image of a pod has, and what to write of it; refused is what its arguments use and it has not.
 
     Raises:
         NotHeldError: the server is told what its image cannot do.
-        NotRunError: there is no pod, or no vLLM that could be asked.
+        NotRunError: there is no vLLM that could be asked.
     """
-    pods = pods_to_check(api, model)
-    if not pods:
-        raise NotRunError("the model has no pod: see the check `ready`")
-    platform, pod = model.serving.platform, pods[0]
+    platform = model.serving.platform
     done = api.execute(
         model.namespace, pod["metadata"]["name"], platform.container, ["python3", "-c", _PROBE], timeout=60
     )

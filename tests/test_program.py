@@ -209,7 +209,7 @@ def test_a_stack_of_nothing_deploys_nothing() -> None:
 def test_the_program_has_no_logic_of_its_own() -> None:
     program = (ROOT / "__main__.py").read_text()
 
-    assert len(program.splitlines()) < 40
+    assert len(program.splitlines()) <= 40
     assert not re.search(r"^\s*(if|while|def|class|try)\b", program, re.MULTILINE)
 
 

@@ -19,7 +19,7 @@ from oms.main import main
 from .deployed import ROOT, deploy, outputs_of
 from .mocks import DIGEST, plain
 
-IMAGE_KEY = re.compile(r"data\.[\w.-]+\.[0-9a-f]{16}")
+IMAGE_KEY = re.compile(r"metadata\.annotations\.allowed\.oci-model-serving/.+\.[0-9a-f]{16}")
 DEV = "acme/oci-model-serving/dev"
 MODEL = "qwen2.5-0.5b-instruct"
 OTHER = "sha256:" + "f" * 64

@@ -109,7 +109,7 @@ class Making:
                 {"name": name, "image": {"reference": str(one), "pullPolicy": "IfNotPresent"}}
                 for name, one in images.items()
             ),
-            {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": self.model.settings.resources.shm}},
+            {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": self.model.shm}},
             {"name": "server-tmp", "emptyDir": {}},
             {"name": "made", "emptyDir": {}},
         ]

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Flag, auto
+from functools import cached_property
 from typing import Any
 
 from watch.containers import (
@@ -20,6 +21,17 @@ JSON = Mapping[str, Any]
 
 # Colours, as servers write them into a log whether or not somebody sees it.
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# A line by which a server says that it goes on: of vLLM and other users of Python's logging (`(EngineCore pid=9)
+# WARNING 11-25 10:00:00 [model.py:1] …`, `INFO:     …`), of those that begin with the time (text-generation-inference,
+# KServe's), of PyTorch and Triton (`[W1125 10:00:00 socket.cpp:1]`), what vLLM tries again (as an error), and two that
+# matplotlib and transformers write without a level. The first one of a status stands behind its exit code.
+_GOES_ON = re.compile(
+    r"(?m)(^|\(exit code -?\d{1,9}\): )(?:\([^()\n]{1,60}\) ?){0,4}"
+    r"(?:\[?\d{4}-\d\d-\d\d[T ][\d:.,Z+]{5,24}\]?[ \t]{1,4}(?:(?:\d{1,7}|-) [\w.]{1,60} (?:- )?)?)?"
+    r"(?:\[?(?:INFO|WARN|WARNING|DEBUG|TRACE)\b|\[(?:rank\d{1,4}\]:\[)?W(?:\d{4})? "
+    r"|[IW]\d{4} \d\d:\d\d:|.{0,1000} retrying \d{1,3} of \d{1,3}$"
+    r"|mkdir -p failed for path |There was a problem when trying to write in your cache folder ).*$\n?"
+)
 # kubelet 1.35, pkg/kubelet/images/types.go and pkg/kubelet/kuberuntime.
 _PULLING = {
     "ErrImagePull",
@@ -30,11 +42,15 @@ _PULLING = {
     "ErrImageNeverPull",
     "ImageInspectError",
 }
+_MOST = 16 << 10
+"""Characters that are looked through of what is no log: an event has 1 KiB, a refusal may quote a page."""
 _SAYS_NOTHING = {"CrashLoopBackOff", "PodInitializing", "ContainerCreating", "Completed"}
 _NOT_STARTED = {"StartError", "ContainerCannotRun"}
 _SCHEDULING = {"FailedScheduling", "NotTriggerScaleUp", "FailedScaleUp"}
 _OF_PROBES = {"Unhealthy", "Killing"}
 _OF_THE_POD = {"Evicted", "Preempted", "TaintManagerEviction", "NodeShutdown", "Terminated", "ExceededGracePeriod"}
+_ABOUT_OTHERS = {"HorizontalPodAutoscaler", "PodDisruptionBudget"}
+"""Objects that have something to say as long as a model has no pod that is ready, and nothing of why."""
 _NORMAL_BUT_TOLD = {"NotTriggerScaleUp", "FailedScaleUp", "Preempted", "TaintManagerEviction"}
 
 
@@ -111,6 +127,11 @@ class Complaint:
     container: str = ""
     image: str = ""
 
+    @cached_property
+    def telling(self) -> str:
+        """The text without what a server has only warned of, after which it went on: that ended nothing."""
+        return _GOES_ON.sub(r"\1", self.text) if self.topic is Topic.ENGINE else self.text[:_MOST]
+
 
 def complaints(case: Case) -> Iterator[Complaint]:
     """What the cluster says about a pod, its statuses first."""
@@ -127,6 +148,8 @@ def complaints(case: Case) -> Iterator[Complaint]:
         elif condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
             yield Complaint("pod", Topic.POD, _plain(_said(condition)))
     for event in case.events:
+        if event.get("involvedObject", {}).get("kind") in _ABOUT_OTHERS:
+            continue
         if _is_of_another(pod, event):
             continue
         # The scheduler's older messages are of nodes as they were; its last word is the condition above.

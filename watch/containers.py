@@ -15,8 +15,8 @@ SOURCE_ANNOTATION = "internal.serving.kserve.io/storage-initializer-sourceuri"
 MODELCAR = "modelcar"
 STORAGE_INITIALIZER = "storage-initializer"
 _SERVERS = {KSERVE.container, KUBEAI.container}
-_QUOTED = re.compile(r'\\?"(?!https?:|application/)([A-Za-z0-9][^"\\\s]*/[^"\\\s]+)\\?"')
-_OF_A_REQUEST = re.compile(r"https?://([^/\s\"]+)/v2/(\S+?)/(?:manifests|blobs)/")
+_QUOTED = re.compile(r'\\?"(?!https?:|application/)([A-Za-z0-9][^"\\\s/]*/[^"\\\s]+)\\?"')
+_OF_A_REQUEST = re.compile(r"https?://([^/\s\"]+)/v2/(\S{1,255}?)/(?:manifests|blobs)/")
 _DOCKER_HUB = ("index.docker.io", "registry-1.docker.io")
 
 

@@ -5,12 +5,12 @@ spec. What no row knows is told in the cluster's own words.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from oci_model_serving.foreign import in_line
 from watch.causes import Cause, short
-from watch.complaints import Case, Complaint, complaints
+from watch.complaints import Case, Complaint, Topic, complaints
 from watch.containers import (
     MODELCAR,
     STORAGE_INITIALIZER,
@@ -32,6 +32,7 @@ IMAGE_VOLUME_CONTAINERD = (2, 1)
 _LAST = {row.code for row in ROWS if row.last}
 _GVISOR = "gvisor"
 """The RuntimeClass of GKE Sandbox (GKE documentation, "Harden workload isolation with GKE Sandbox")."""
+_UNKNOWN, _CRASH = "unknown", "crash-"
 _LINES = 4
 _LINE_CHARACTERS = 300
 
@@ -57,6 +58,13 @@ def _hides(row: Row, complaint: Complaint, other: Row, about: Complaint) -> bool
     """Whether one cause explains another away; not where the two are about different images."""
     images = {repository_of(image) for image in (complaint.image, about.image) if image}
     return other.code in row.hides and len(images) < 2
+
+
+def without_guesses(causes: Iterable[Cause]) -> list[Cause]:
+    """The causes of several pods of a model, without what is not known of one where it is known of another."""
+    found = list(causes)
+    known = [cause for cause in found if cause.code != _UNKNOWN]
+    return [cause for cause in known if not cause.code.startswith(_CRASH)] or known or found
 
 
 def empty_mount(path: str, node: JSON | None) -> Cause:
@@ -132,12 +140,12 @@ def _node_causes(case: Case) -> Iterator[Cause]:
 def _crashes(case: Case) -> Iterator[Cause]:
     """Find containers that end by themselves, for want of a more telling cause."""
     for container in container_statuses(case.pod):
-        ended = (container.get("state", {}).get("terminated")) or (container.get("lastState", {}).get("terminated"))
+        ended = (container.get("state") or {}).get("terminated") or (container.get("lastState") or {}).get("terminated")
         if ended and ended.get("exitCode"):
             words = str(ended.get("message") or case.logs.get(container["name"], ""))
             said = in_line("\n".join(words.splitlines()[-_LINES:]), _LINE_CHARACTERS) or "it left no message"
             yield Cause(
-                f"crash-{container['name']}",
+                f"{_CRASH}{container['name']}",
                 f"container {container['name']} ended with exit code {ended['exitCode']} "
                 f"({container.get('restartCount', 0)} restarts): {said}",
                 "its cause is not one that is known here: read its log, "
@@ -156,10 +164,22 @@ def _unknown(case: Case, said: list[Complaint]) -> Iterator[Cause]:
     last = {complaint.said_by: complaint for complaint in said if complaint.text.strip(": ")}
     pod = case.pod.get("metadata", {})
     shows = f"pod {pod['name']}" if pod.get("name") else "pods"
+    told = (
+        "these are the cluster's own words, and their cause is not one that is known here: "
+        f"`kubectl -n {pod.get('namespace', 'NAMESPACE')} describe {shows}` shows all that it says"
+    )
+    starting = (
+        "it has not ended, and these are its last words: it is still starting, or stands still. Give it more time "
+        "(`models.NAME.startupTimeout`, seconds); "
+        f"`kubectl -n {pod.get('namespace', 'NAMESPACE')} logs -f {pod.get('name', 'POD')}` shows whether it goes on"
+    )
+    starts = {one["name"] for one in container_statuses(case.pod) if _starts(one)}
     for complaint in list(last.values())[:_LINES]:
-        yield Cause(
-            "unknown",
-            f"{complaint.said_by}: {short(complaint.text)}",
-            "these are the cluster's own words, and their cause is not one that is known here: "
-            f"`kubectl -n {pod.get('namespace', 'NAMESPACE')} describe {shows}` shows all that it says",
-        )
+        of_log = complaint.topic is Topic.ENGINE and complaint.container in starts
+        yield Cause(_UNKNOWN, f"{complaint.said_by}: {short(complaint.text)}", starting if of_log else told)
+
+
+def _starts(container: JSON) -> bool:
+    """Whether a container runs for the first time and is not ready."""
+    running = "running" in (container.get("state") or {})
+    return running and not container.get("ready") and not container.get("restartCount")

@@ -92,6 +92,26 @@ def _memory(case: Case, complaint: Complaint) -> str:
     return str(((container.get("resources") or {}).get("limits") or {}).get("memory") or "as much as its limit says")
 
 
+def _modelcar_memory(case: Case, complaint: Complaint) -> str:
+    """Memory that is enough for a modelcar, and more than it has."""
+    limits = (containers_of(case.pod).get(_container(case, complaint), {}).get("resources") or {}).get("limits") or {}
+    return _more(str(limits.get("memory") or "0"), 64, "Mi")
+
+
+def _shm(case: Case, _: Complaint) -> str:
+    """Room in /dev/shm that is enough for NCCL, and more than there is."""
+    volumes = {volume["name"]: volume for volume in case.pod.get("spec", {}).get("volumes") or ()}
+    return _more(str((volumes.get("shm", {}).get("emptyDir") or {}).get("sizeLimit") or "0"), 16, "Gi")
+
+
+def _more(present: str, enough: int, unit: str) -> str:
+    """So much in this unit as is enough; where that is there already, the next power of two."""
+    there = amount(present) / amount(f"1{unit}")
+    while enough <= there:
+        enough *= 2
+    return f"{enough}{unit}"
+
+
 def _server(case: Case, _: Complaint) -> str:
     """The setting of the server's image."""
     servers = {
@@ -289,6 +309,8 @@ _FACTS: dict[str, Callable[[Case, Complaint], str]] = {
     "node": lambda case, _: case.node_name or "NODE",
     "container": _container,
     "memory": _memory,
+    "modelcar_memory": _modelcar_memory,
+    "shm": _shm,
     "server": _server,
     "account": _account,
     "image": lambda _, complaint: complaint.image or "the image",

@@ -13,7 +13,7 @@ from oci_model_serving.outputs import ModelOutput
 from watch.causes import Cause, NotHeldError, short, unlike
 from watch.complaints import Case
 from watch.containers import container_statuses
-from watch.diagnosis import diagnose
+from watch.diagnosis import diagnose, without_guesses
 from watch.kube import JSON, ApiError, KubeApi, namespaced
 
 # -L follows the links of the mount and of the image's root; busybox and coreutils both know these options.
@@ -142,7 +142,7 @@ def find_causes(
             case = Case(pod, own, nodes, size, account, model.node_pool or "", logs_of(api, pod))
             for cause in diagnose(case):
                 causes.setdefault(cause.code, cause)
-    return tuple(causes.values())
+    return tuple(without_guesses(causes.values()))
 
 
 def logs_of(api: KubeApi, pod: JSON) -> dict[str, str]:

@@ -8,13 +8,13 @@ once more or a crashing container runs, says nothing. The rules:
   (overload, a broken connection, a name that does not resolve) may pass and ends after `HICCUP_SECONDS`, five tries. A
   pull that is under way (the kubelet's last word is `Pulling`) is never ended: it may be slow.
 - **A container that cannot be made** (a secret or a key that is not there, a command that cannot be run): likewise
-  `PULL_SECONDS`.
+  `PULL_SECONDS`. One that a slow disk keeps the node from making in time, by the table, comes, and ends nothing.
 - **A crash whose words no restart changes** (the table of causes says which: an argument that the server does not know)
   ends after `LASTING_SECONDS`, whether or not it tries again meanwhile.
 - **Any other crash** alone ends nothing: a server may start before the link to its weights, or before the driver. The
   third ends the wait, and the second where `CRASH_SECONDS` have passed since the first was seen; both while the
   container is down, so that an attempt that may succeed is not cut off. Pods that fail as a whole (evicted, refused by
-  the kubelet) count alike.
+  the kubelet) count alike, and end at once where the next will end so too.
 - **No pod, and somebody says why** (the serving object, its Deployment): `COMPLAINT_SECONDS`, since a status may be of
   the time before the change. Pods that are still going make this no sign: `Recreate` waits for them.
 - **No pod, and nobody says anything**: `SILENCE_SECONDS`, then no controller is at work.
@@ -24,14 +24,14 @@ once more or a crashing container runs, says nothing. The rules:
   may where a quota or the machines ran out: that lasts until the timeout.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from watch.causes import short
 from watch.complaints import Case, Topic, complaints
 from watch.containers import container_statuses
-from watch.table import is_lasting
+from watch.table import is_lasting, passes
 
 JSON = Mapping[str, Any]
 
@@ -43,6 +43,8 @@ COMPLAINT_SECONDS = 30.0
 SILENCE_SECONDS = 120.0
 NODE_SECONDS = 120.0
 _CRASHES = 3
+_TOLD_TO_END = 143
+"""What a server ends with that somebody else has ended (SIGTERM): not for what it said before."""
 
 # kubelet 1.35, pkg/kubelet/images/types.go and pkg/kubelet/kuberuntime/kuberuntime_container.go.
 _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed"})
@@ -96,7 +98,7 @@ class Signs:
         failed = {_uid(pod) for pod in look.pods if is_over(pod)}
         if self._failed_before is None:
             self._failed_before = failed  # they lie there since a node was drained or a disk was full
-        signs = list(_signs(look, len(failed - self._failed_before)))
+        signs = list(_signs(look, failed - self._failed_before))
         overcome = set(self._since) - {sign.key for sign in signs} - set(_lasting(look))
         for key in overcome:
             del self._since[key]
@@ -133,14 +135,17 @@ def is_over(pod: JSON) -> bool:
     return pod.get("status", {}).get("phase") in {"Failed", "Succeeded"}
 
 
-def _signs(look: Look, failed: int) -> Iterator[_Sign]:
+def _signs(look: Look, failed: Collection[str]) -> Iterator[_Sign]:
     live = [pod for pod in look.pods if not is_over(pod)]
     if not live and not look.going:
         if look.complaint:
             yield _Sign(("complaint",), COMPLAINT_SECONDS, f"no pod is made: {short(look.complaint)}")
         else:
             yield _Sign(("silence",), SILENCE_SECONDS, "there is no pod of its revision; no controller made one")
-    yield from _crashes(("failed pods",), failed, f"{failed} pods ended as a whole")
+    yield from _crashes(("failed pods",), len(failed), f"{len(failed)} pods ended as a whole")
+    for pod in look.pods:
+        if _uid(pod) in failed and _lasts(pod, Topic.POD, events=look.events):
+            yield _Sign((_uid(pod), "over"), LASTING_SECONDS, f"pod {pod['metadata']['name']} ended, as the next will")
     for pod in live:
         yield from _of_pod(pod, look.events)
 
@@ -155,14 +160,14 @@ def _of_pod(pod: JSON, events: Sequence[JSON]) -> Iterator[_Sign]:
         waiting = (status.get("state") or {}).get("waiting") or {}
         reason, where = str(waiting.get("reason", "")), f"pod {name}, container {status['name']}"
         key = (_uid(pod), status["name"])
-        if reason in _START | _HOPELESS:
+        if reason in _START | _HOPELESS and not _start_passes(pod, status["name"]):
             yield _Sign((*key, "start"), PULL_SECONDS, f"{where}: it keeps failing ({reason})")
         elif reason in _PULL and not pulling(pod, events):
             patience = PULL_SECONDS if _pull_lasts(pod, status["name"], events) else HICCUP_SECONDS
             yield _Sign((*key, "start"), patience, f"{where}: its pull keeps failing ({reason})")
         crashes = _crashed(status, pod)
         yield from _crashes((*key, "crash"), crashes, f"{where}: it keeps failing ({crashes} crashes)")
-        if not status.get("ready") and _crash_lasts(pod, status["name"]):
+        if not status.get("ready") and not _told_to_end(status) and _lasts(pod, Topic.ENGINE, status["name"]):
             yield _Sign((*key, "crash", "lasting"), LASTING_SECONDS, f"{where}: it failed, as it will again")
 
 
@@ -211,8 +216,23 @@ def _pull_lasts(pod: JSON, container: str, events: Sequence[JSON]) -> bool:
     return any(map(is_lasting, [*(one for one in said if one.container == container), *told[-1:]]))
 
 
-def _crash_lasts(pod: JSON, container: str) -> bool:
-    said = (one for one in complaints(Case(pod)) if one.topic is Topic.ENGINE and one.container == container)
+def _start_passes(pod: JSON, container: str) -> bool:
+    said = (one for one in complaints(Case(pod)) if one.topic is Topic.START and one.container == container)
+    return any(map(passes, said))
+
+
+def _told_to_end(status: JSON) -> bool:
+    ends = [(status.get(when) or {}).get("terminated") or {} for when in ("state", "lastState")]
+    return any(end.get("exitCode") == _TOLD_TO_END for end in ends)
+
+
+def _lasts(pod: JSON, topic: Topic, container: str = "", *, events: Sequence[JSON] = ()) -> bool:
+    """Whether what is said of a pod, or of a container, is what no repetition changes.
+
+    Of a pod that was evicted and whose server ended well the status says nothing: it succeeded (kubelet 1.35).
+    """
+    said = complaints(Case(pod, _of(pod, events)))
+    said = (one for one in said if one.topic is topic and one.container == container)
     return any(map(is_lasting, said))
 
 

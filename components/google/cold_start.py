@@ -52,12 +52,14 @@ class Served:
         image_bytes: of the model.
         streamed: weights are read by several threads (`--load-format runai_streamer`).
         eager: nothing is compiled (`--enforce-eager`).
+        compiled: the server has a compile cache to begin with.
         preloaded: the image is on a secondary boot disk.
     """
 
     image_bytes: float
     streamed: bool = False
     eager: bool = False
+    compiled: bool = False
     preloaded: bool = False
 
 
@@ -129,12 +131,15 @@ def disk_seconds(
 
 def predict(node: NodeSpeed, served: Served) -> PredictedStart:
     """The cold start of a model on a new node."""
-    stages = (_server_pull(node), _pull(node, served), _load(node, served), engine("eager" if served.eager else "gpu"))
+    kind = "eager" if served.eager else "compiled" if served.compiled else "gpu"
+    stages = (_server_pull(node), _pull(node, served), _load(node, served), engine(kind))
     return PredictedStart((speeds.of("node_least"), speeds.of("node_most")), stages)
 
 
 def engine(kind: str) -> Stage:
-    """The server's start, without its loading of weights: on a GPU (`gpu`, or `eager`: nothing is compiled), or `cpu`.
+    """The server's start, without its loading of weights: on a GPU, or `cpu`.
+
+    On a GPU `gpu`, `compiled` with a compile cache, or `eager`, where nothing is compiled.
 
     It is what can be predicted of a start on a node of which nothing is known.
     """

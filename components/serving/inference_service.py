@@ -58,7 +58,8 @@ class InferenceService(pulumi.ComponentResource):
             images += [cache.reference] if cache else []
             before.append(allow_list.allow(model, images, kubeconfig, mine))
         if model.settings.server:
-            before.append(self._runtime())
+            # Its change alone replaces the pods, which the cluster has to accept.
+            before.append(self._runtime(pulumi.ResourceOptions(parent=self, depends_on=list(before))))
         if model.settings.warm == "prepull":
             after = pulumi.ResourceOptions(parent=self, depends_on=list(before))
             before += warm.prepull(model, namespace, reference, adapters, after, cache=cache)
@@ -93,7 +94,7 @@ class InferenceService(pulumi.ComponentResource):
             self._route()
         self.register_outputs(self.described)
 
-    def _runtime(self) -> pulumi.Resource:
+    def _runtime(self, opts: pulumi.ResourceOptions) -> pulumi.Resource:
         """The ServingRuntime of a server that is the model's own."""
         name = serving_runtime.name(self._model)
         return k8s.apiextensions.CustomResource(
@@ -102,7 +103,7 @@ class InferenceService(pulumi.ComponentResource):
             kind="ServingRuntime",
             metadata=objects.metadata(name, self._platform.model_namespace, model=self._model.name),
             spec=serving_runtime.of_model(self._model, self._platform),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=opts,
         )
 
     @property

@@ -50,6 +50,7 @@ def described(
     cache: ServedCache | None = None,
 ) -> dict[str, Any]:
     """A model as the stack's outputs show it; `url` is where its server answers, without `/v1`."""
+    started = pulumi.Output.all(size_bytes, cache.used if cache else False)
     return outputs.describe(
         reference,
         model.delivery,
@@ -65,7 +66,7 @@ def described(
         revision=revision,
         replicas=model.live_replicas,
         task=traits.apply(lambda known: model.task_of(known).value),
-        cold_start=pulumi.Output.from_input(size_bytes).apply(lambda size: prediction.described(model, size)),
+        cold_start=started.apply(lambda of: prediction.described(model, of[0], compiled=of[1])),
         adapters={
             adapter.label: outputs.describe_image(adapter.reference, adapter.size_bytes, adapter.traits.apply(asdict))
             for adapter in adapters

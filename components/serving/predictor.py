@@ -150,16 +150,16 @@ def _server(
         "resources": {"requests": amounts, "limits": amounts},
         **vllm.probes(settings.startup_timeout, *vllm.health(model)),
         "lifecycle": vllm.drain(model.drain_timeout, _settle(platform)),
-        # As the runtime's, so that the container is the same whichever of the two KServe has read last.
         **vllm.LAST_WORDS,
+        # The runtime has it too. Here it changes together with all else, once the cluster accepts it and nodes have it:
+        # what only the runtime says KServe has in the pods at once, and replaces them again for the rest.
+        "image": model.server_image,
     }
     if settings.server:
         made["args"] = list(settings.args)
         made["lifecycle"] = vllm.settle_only(_settle(platform))
-    elif not scheduling.gpus:
-        made["image"] = model.server_image
-    if cache:
-        made["command"] = compile_cache.command()  # the runtime's own gives way to it
+    else:
+        made["command"] = compile_cache.command() if cache else vllm.COMMAND
     if mounts := [*adapters.mounts(loras), *([compile_cache.mount()] if cache else [])]:
         made["volumeMounts"] = mounts  # beside the runtime's own: they are merged by their paths
     return made

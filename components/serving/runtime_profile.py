@@ -24,7 +24,8 @@ of an image is larger than a layer (`modelimage/layers.py`). Its own 40 GB are m
 _ENGINE_GIB = 6
 """What vLLM's processes take of a pod with one GPU beside that: 3 to 5 GiB in public reports."""
 _FEWEST, _MOST = 4, 16
-"""Threads of the streamer: 16 is its default for files; on two CPUs 16 took nearly twice as long as 4, once."""
+"""Threads of the streamer: 16 is its default for files; 16 on two CPUs, which also served what they read, took nearly
+twice as long as 4 (one run)."""
 SHM, SHM_OF_SEVERAL = "2Gi", "16Gi"
 _OTHER_LOADING = (
     *("--load-format", "--model-loader-extra-config", "--quantization", "--ignore-patterns", "--hf-overrides"),
@@ -87,6 +88,7 @@ class EngineFacts:
         gpus: of the pod.
         spread: over them.
         cpu: of the pod's container, a Kubernetes quantity; `memory` too, and `shm`, of /dev/shm.
+        shm_is_told: whether that is said to anybody: KubeAI leaves /dev/shm to the pod's memory.
         share: of a GPU's memory that the server is told to take; None where it is not told.
         length: the longest sequence that fits, where it is sure that the model's own does not; else None.
     """
@@ -100,6 +102,7 @@ class EngineFacts:
     cpu: str
     memory: str
     shm: str
+    shm_is_told: bool = True
     share: float | None = None
     length: int | None = None
 
@@ -207,17 +210,18 @@ def _collective(it: EngineFacts) -> tuple[dict[str, str], tuple[Tuning, ...]]:
     """What several GPUs need to find each other."""
     if it.gpus < 2:
         return {}, ()
-    room = Tuning(
+    named = Tuning(
         "/dev/shm",  # noqa: S108 - the container's own
         it.shm,
         f"several GPUs talk through it; it counts against the pod's {it.memory}",
         f"models.{it.key}.resources.shm",
     )
+    room = (named,) if it.shm_is_told else ()
     name, instead = "NCCL_CUMEM_ENABLE", f"models.{it.key}.env"
     if name in it.env:
-        return {}, (room, Tuning(name, "as env says", "env says so", instead))
+        return {}, (*room, Tuning(name, "as env says", "env says so", instead))
     if _SYMMETRIC in it.env:
-        return {}, (room, Tuning(name, _OWN, f"{_SYMMETRIC} needs it", instead))
+        return {}, (*room, Tuning(name, _OWN, f"{_SYMMETRIC} needs it", instead))
     # vLLM itself set it until NCCL 2.22.3 (vllm#24141), for the memory of CUDA graphs; the hang is the runbook's own.
     said = "with it NCCL was seen to hang at the start (the runbook's author, with 16Gi of /dev/shm)"
-    return {name: "0"}, (room, Tuning(name, "0", said, instead))
+    return {name: "0"}, (*room, Tuning(name, "0", said, instead))

@@ -40,7 +40,7 @@ def of_model(model: StackModel, platform: KServeSettings) -> dict[str, Any]:
 def of_engine(image: str) -> dict[str, Any]:
     """The server on the mounted weights; what differs from model to model is in the InferenceService."""
     made, container = _runtime(image, MODEL_FORMAT)
-    container["command"] = vllm.COMMAND
+    container["command"] = vllm.OF_RUNTIME
     container["args"] = vllm.ARGS
     container["ports"] = _ports(vllm.PORT)
     # Of another server it is not known where it writes.
@@ -59,7 +59,6 @@ def _runtime(image: str, of_format: str) -> tuple[dict[str, Any], dict[str, Any]
         "securityContext": vllm.SECURITY_CONTEXT,
         "resources": {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"cpu": "1", "memory": "2Gi"}},
         "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108 - the container's own
-        **vllm.LAST_WORDS,
     }
     made = {
         "supportedModelFormats": [{"name": of_format, "version": "1", "autoSelect": False}],

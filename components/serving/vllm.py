@@ -29,7 +29,6 @@ _WAIT_SECONDS = 300
 # modelcar links /mnt/models only when its own container runs, which is after the server's has started; and a
 # container runtime without image volumes leaves an empty folder there. Neither may look like a broken model.
 _WAIT = f"""\
-trap 'exit 143' TERM
 i=0
 until [ -n "$(ls -A {_MOUNT}/ 2>/dev/null)" ]; do
   i=$((i+1))
@@ -40,21 +39,26 @@ until [ -n "$(ls -A {_MOUNT}/ 2>/dev/null)" ]; do
   sleep 0.2
 done
 """
+_ENDED = "trap 'exit 143' TERM\n"
+_START = 'exec python3 -m vllm.entrypoints.openai.api_server "$@"\n'
 
 
 def command(before: str = "") -> list[str]:
     """Waits for the weights, then becomes the server; arguments follow. `before` is what the shell does in between."""
-    return ["/bin/sh", "-c", f'{_WAIT}{before}exec python3 -m vllm.entrypoints.openai.api_server "$@"\n', "vllm"]
+    return ["/bin/sh", "-c", f"{_ENDED}{_WAIT}{before}{_START}", "vllm"]
 
 
 COMMAND = command()
 """What starts the server where a model needs nothing else."""
+OF_RUNTIME = ["/bin/sh", "-c", f"{_WAIT}{_START}", "vllm"]
+"""What the runtime says, which models' own commands replace. KServe replaces the pods of all its models when it changes
+(v0.19, v0.20: servingRuntimeFunc), before those have brought what they need, and once more for what changes in them."""
 ARGS = [f"--model={_MOUNT}", f"--port={PORT}"]
 
 
 def waiting(command: Sequence[str]) -> list[str]:
     """A command of another server that waits for the weights first; its image must have `sh`, `ls` and `sleep`."""
-    return ["/bin/sh", "-c", f'{_WAIT}exec "$@"\n', "server", *command]
+    return ["/bin/sh", "-c", f'{_ENDED}{_WAIT}exec "$@"\n', "server", *command]
 
 
 def spread(gpus: int) -> list[str]:
@@ -148,6 +152,7 @@ def env(extra: Mapping[str, str | Mapping[str, Any]]) -> list[dict[str, Any]]:
 SETTLE_SECONDS = 5
 """How long a cluster's own proxies may go on sending requests to a pod that is being deleted."""
 _EXIT_SECONDS = 10
+_UNWELL_SECONDS = 60
 
 # vLLM aborts what it is answering on SIGTERM, unless it is new enough for --shutdown-timeout and was told (vLLM
 # #36666): so the signal waits until it answers nothing. Its metrics say how much that is, of every version. While it is
@@ -200,12 +205,17 @@ def health(model: StackModel) -> tuple[str, int]:
 
 
 def probes(startup_seconds: int, path: str = HEALTH, port: int = PORT) -> dict[str, Any]:
-    """Probes that leave a slow start alone for `startup_seconds`, then watch closely."""
+    """Probes that leave a slow start alone for `startup_seconds`, then watch closely.
+
+    A server that has not begun has no answers to finish, and one that no longer says that it is well hardly any: they
+    go in seconds, not after the pod's whole grace (Kubernetes, "Probe-level terminationGracePeriodSeconds", 1.28).
+    """
     health = {"httpGet": {"path": path, "port": port}}
+    unborn, unwell = ({"terminationGracePeriodSeconds": seconds} for seconds in (_EXIT_SECONDS, _UNWELL_SECONDS))
     return {
-        "startupProbe": {**health, "periodSeconds": 5, "failureThreshold": max(1, startup_seconds // 5)},
+        "startupProbe": {**health, **unborn, "periodSeconds": 5, "failureThreshold": max(1, startup_seconds // 5)},
         "readinessProbe": {**health, "periodSeconds": 5, "timeoutSeconds": 5},
-        "livenessProbe": {**health, "periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 6},
+        "livenessProbe": {**health, **unwell, "periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 6},
     }
 
 

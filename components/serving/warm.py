@@ -94,7 +94,7 @@ def _on_every_node(
     namespace: pulumi.Input[str],
     container: Mapping[str, Any],
     *,
-    volumes: Sequence[Mapping[str, Any]],
+    volumes: Sequence[pulumi.Input[Mapping[str, Any]]],
     opts: pulumi.ResourceOptions,
 ) -> k8s.apps.v1.DaemonSet:
     """Run a container on each node of the model's pool, cut off from everything."""
@@ -117,7 +117,7 @@ def _on_every_node(
                 **scheduling.on(),
                 "tolerations": [*(dict(toleration) for toleration in scheduling.tolerations), *starting],
                 "containers": [dict(container)],
-                "volumes": [dict(volume) for volume in volumes],
+                "volumes": list(volumes),
             },
         },
     }

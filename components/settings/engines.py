@@ -105,16 +105,17 @@ class StackEngine(StackImage):
             share=self.pool.gpu_utilization if self.pool and gpu_sharing.shared(self.pool.settings) else UTILISATION,
         )
 
-    def served(self, image_bytes: float) -> Served:
-        """What a node starts of it, with an image of that size."""
+    def served(self, image_bytes: float, *, compiled: bool | None = None) -> Served:
+        """What a node starts of it, with an image of that size; `compiled` says whether it has a cache that is used."""
         return Served(
             image_bytes,
             streamed=self.args.value("--load-format") == "runai_streamer" or self.tuned(self.traits).streams,
             eager=self.args.is_on("--enforce-eager"),
+            compiled=bool(self.compile_cache) if compiled is None else compiled,
             preloaded=bool(self.pool and self.pool.settings.secondary_boot_disks),
         )
 
-    def predicted_start(self, image_bytes: float) -> PredictedStart | None:
+    def predicted_start(self, image_bytes: float, *, compiled: bool | None = None) -> PredictedStart | None:
         """Its cold start on a new node of its pool; None where nothing is known of the disk that holds the images."""
         pool = self.pool
         if self.target is not Target.GKE or pool is None or not pool.disk_known:
@@ -122,13 +123,14 @@ class StackEngine(StackImage):
         try:
             if not (pool.image_disk.is_local or pool.image_disk.kind in pool.machine.disk_types):
                 return None  # the pool says that no node of it boots from such a disk
-            return cold_start.predict(cold_start.node_of(pool.image_disk, pool.machine), self.served(image_bytes))
+            node = cold_start.node_of(pool.image_disk, pool.machine)
+            return cold_start.predict(node, self.served(image_bytes, compiled=compiled))
         except AcceleratorError:
             return None
 
-    def predicted_stages(self, image_bytes: float) -> tuple[Stage, ...]:
+    def predicted_stages(self, image_bytes: float, *, compiled: bool | None = None) -> tuple[Stage, ...]:
         """The stages of its start that can be predicted: on CPU, where nothing is known of the node, vLLM's own."""
-        known = self.predicted_start(image_bytes)
+        known = self.predicted_start(image_bytes, compiled=compiled)
         if known:
             return known.stages
         return () if self.pool or self.settings.server else (cold_start.engine("cpu"),)
@@ -160,6 +162,7 @@ class StackEngine(StackImage):
             cpu=self.scheduling.cpu,
             memory=self.scheduling.memory,
             shm=self.shm,
+            shm_is_told=isinstance(self.platform, KServeSettings),
             share=self.args.share("--gpu-memory-utilization") or told,
             length=self._sure_length,
         )

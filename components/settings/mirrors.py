@@ -14,6 +14,9 @@ _HOST = rf"{_LABEL}(\.{_LABEL})*(:\d{{1,5}})?"
 def _server(value: str) -> str:
     if not re.fullmatch(_HOST, value):
         raise ValueError(f"{value!r} is no registry's host: write it as images are named, for example docker.io")
+    if value == "index.docker.io":
+        # containerd knows such images by the other name (distribution/reference, legacyDefaultDomain).
+        raise ValueError(f"{value!r} is never asked for: write docker.io, which nodes know its images by")
     return value
 
 

@@ -24,7 +24,9 @@ _OF_TYPES = frozenset({"function-after", "tuple", "str", "EnvFrom"})
 
 
 def second(detail: ErrorDetails) -> bool:
-    """Whether a text was told to be written already, where a map would do as well."""
+    """Whether it is told already: a text to be written, where a map would do as well; a list short of what is wrong."""
+    if detail["type"] == "too_short":
+        return bool(len(detail["input"]) >= detail["ctx"]["min_length"])
     return detail["loc"][-1:] == ("EnvFrom",) and not isinstance(detail["input"], Mapping)
 
 
@@ -47,6 +49,8 @@ def remedy(kind: Any, detail: ErrorDetails) -> str:  # noqa: PLR0911 - one line 
     if sort in {"literal_error", "enum"}:
         expected = str(context["expected"]).replace("'", "")
         return f"is {_said(detail)}: write {expected}"
+    if sort == "too_short":
+        return f"has too little: write at least {context['min_length']}, or remove it"
     if sort in {"model_type", "model_attributes_type", "dict_type"}:
         return f"is {_said(detail)}: write a map, as {{key: value}}"
     if sort == "string_type" and _SECRET & {*detail["loc"]}:

@@ -8,8 +8,9 @@ from components.settings.stack import Settings
 
 
 def in_use(settings: Settings, pool: StackPool) -> int:
-    """Nodes that the pods which are there at all times need at the least."""
-    pods = [float(model.gpus) for model in _on(settings, pool) for _ in range(model.live_replicas)]
+    """Nodes that the pods which are there at all times need at the least, unless they are on another pool's."""
+    on_it = (model for model in settings.models.values() if model.pool is pool)
+    pods = [float(model.gpus) for model in on_it for _ in range(model.live_replicas)]
     return bins.at_least(pods, pool.gpu_slots) if pods else 0
 
 
@@ -25,4 +26,6 @@ def keeper(settings: Settings, pool: StackPool) -> StackModel | None:
 
 
 def _on(settings: Settings, pool: StackPool) -> list[StackModel]:
-    return [model for model in settings.models.values() if model.pool is pool]
+    """The models whose next pod may come to the pool, those first that prefer it."""
+    models = [model for model in settings.models.values() if pool in (model.pool, *model.fallbacks)]
+    return sorted(models, key=lambda model: model.pool is not pool)

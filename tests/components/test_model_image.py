@@ -561,7 +561,7 @@ def test_every_setting_has_an_effect() -> None:
                     (
                         *("node_pool", "gpus", "replicas.min", "replicas.max", "paused", "served_name", "args", "env"),
                         *("task", "adapters", "secret_env", "server", "labels", "priority_class", "topology_spread"),
-                        *("fallback_pools", "hosts"),
+                        *("fallback_pools", "hosts", "pull_secrets"),
                         *("resources.cpu", "resources.memory", "resources.shm", "scaling.query", "scaling.target"),
                         *("scaling.target_requests", "scaling.scale_down_delay", "drain_timeout"),
                         *("warm", "startup_timeout", "await_ready", "compile_cache"),

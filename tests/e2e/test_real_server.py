@@ -245,5 +245,6 @@ def test_a_cold_start_is_divided_into_its_phases(real: Stack) -> None:
     assert (code, told(document, "fail")) == (0, [])
     figures = document["coldstart"][NATIVE]
     assert {phase for phase in PHASES if figures[phase] is None} == set()
-    # A stand-in is there at once; this one reads its packages, its weights, and warms up.
+    # A stand-in is there at once; this one reads its packages, its weights, and warms up, and its log tells each.
     assert figures["server_start"] > 5
+    assert {stage for stage in ("process_start", "load", "engine_init", "ready") if figures[stage] is None} == set()

@@ -9,6 +9,7 @@ from tests.e2e.stack import Stack
 from tests.integration.cluster import wait_for
 from watch.causes import NotHeldError
 from watch.pods import pods_of
+from watch.pulling import PullProgress
 from watch.running import running_digest
 
 pytestmark = [pytest.mark.node, pytest.mark.xdist_group("cluster")]
@@ -54,3 +55,9 @@ def test_the_same_weights_give_the_same_digest_and_leave_the_pods_alone(node: No
 
     assert {key: model.digest for key, model in after.items()} == {key: model.digest for key, model in before.items()}
     assert pods() == running
+
+
+def test_a_node_tells_how_much_its_disk_has_taken_of_a_pull(node: Node) -> None:
+    (name,) = [one["metadata"]["name"] for one in node.api.items("/api/v1/nodes")]
+
+    assert "of about 2.0 GB written" in PullProgress(node.api).told(name, 1_000_000_000)

@@ -38,7 +38,7 @@ def test_qwen_is_wired_where_the_runbook_looks_for_it(qwen: Recording) -> None:
 
     predictor = service["spec"]["predictor"]
     assert predictor["model"]["storageUri"] == f"oci://us-central1-docker.pkg.dev/demo/models/qwen-oci@{DIGEST}"
-    assert predictor["model"]["args"] == ["--served-model-name=qwen2.5-0.5b-instruct"]
+    assert predictor["model"]["args"] == ["--served-model-name=qwen2.5-0.5b-instruct", "--max-model-len=auto"]
     assert predictor["model"]["resources"]["limits"]["nvidia.com/gpu"] == "1"
     (container,) = serving.one(qwen, "ServingRuntime")["spec"]["containers"]
     assert container["args"][0] == "--model=/mnt/models"

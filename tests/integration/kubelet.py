@@ -1,7 +1,7 @@
-"""Makes `exec`, logs and port-forwarding work on the test cluster's node.
+"""Makes `exec`, logs, port-forwarding and the proxy to the kubelet work on the test cluster's node.
 
 The cluster's API server has no credentials for its kubelet and does not know its address. The front stands before it:
-requests of those three kinds go to the kubelet itself, with the admin's certificate, and all others to the API server.
+requests of those kinds go to the kubelet itself, with the admin's certificate, and all others to the API server.
 Bytes are passed on as they are once the first line is rewritten, so upgrades to websockets work.
 """
 
@@ -26,6 +26,7 @@ _REQUEST = re.compile(
     r"(?P<method>\w+) /api/v1/namespaces/(?P<namespace>[^/]+)/pods/(?P<pod>[^/]+)"
     r"/(?P<kind>exec|log|portForward|portforward)(?:\?(?P<query>\S*))? "
 )
+_OF_NODE = re.compile(r"(?P<method>\w+) /api/v1/nodes/[^/]+/proxy(?P<path>/\S*) ")
 _FLAGS = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"}
 
 
@@ -109,6 +110,9 @@ def _serve(connection: socket.socket, outside: ssl.SSLContext, inside: ssl.SSLCo
 
 
 def _route(line: str) -> tuple[tuple[str, int], str]:
+    of_node = _OF_NODE.match(line)
+    if of_node:
+        return _KUBELET, f"{of_node['method']} {of_node['path']} {line[of_node.end() :]}"
     match = _REQUEST.match(line)
     if not match:
         return _API_SERVER, line

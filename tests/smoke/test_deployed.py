@@ -160,7 +160,7 @@ def test_an_unready_kubeai_model_fails_with_its_replicas(
 def test_an_absent_object_fails_with_the_command_that_deploys_it(api: KubeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     found = checks(api, monkeypatch, "modelcar")
 
-    assert {check.status for check in found.values() if check.name != "features"} == {Status.FAIL}
+    assert {check.status for check in found.values()} == {Status.FAIL}
     assert "pulumi up" in found["ready"].remedy
 
 
@@ -239,7 +239,7 @@ def test_a_paused_model_is_skipped_as_ready_and_has_no_pods_to_check(
 
     found = checks(api, monkeypatch, "modelcar", paused=True)
 
-    assert {check.status for check in found.values() if check.name != "features"} == {Status.SKIP}
+    assert {check.status for check in found.values()} == {Status.SKIP}
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
@@ -253,7 +253,7 @@ def test_a_model_that_was_paused_by_command_says_so_and_nothing_fails(
 
     found = checks(api, monkeypatch, delivery)
 
-    assert {check.status for check in found.values() if check.name != "features"} == {Status.SKIP}
+    assert {check.status for check in found.values()} == {Status.SKIP}
     assert all("paused by command: `oms resume`" in check.evidence for check in found.values())
 
 
@@ -268,7 +268,7 @@ def test_a_healthy_kubeai_model_at_zero_is_skipped_as_scaled_to_zero(
     found = checks(api, monkeypatch, "kubeai", replicas=0)
 
     assert {name for name, check in found.items() if check.status is Status.PASS} == {"controller", "objects"}
-    assert {check.status for check in found.values() if check.name != "features"} == {Status.PASS, Status.SKIP}
+    assert {check.status for check in found.values()} == {Status.PASS, Status.SKIP}
     assert "scaled to zero" in found["ready"].evidence
 
 
@@ -403,5 +403,5 @@ def test_an_unreachable_api_server_fails_the_check_with_the_error(
 
     found = checks(away, monkeypatch, "modelcar")
 
-    assert {check.status for check in found.values() if check.name != "features"} == {Status.FAIL}
+    assert {check.status for check in found.values()} == {Status.FAIL}
     assert "ConnectError" in found["ready"].evidence

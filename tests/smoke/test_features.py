@@ -11,7 +11,6 @@ import pytest
 from smoke import features
 from smoke.checks import Check, Status, run
 from smoke.features import check_features
-from tests.recorded_api import RecordedApi
 from tests.smoke import stacks
 from watch.kube import Executed, KubeApi
 
@@ -21,7 +20,6 @@ STREAMED = ["--load-format=runai_streamer", "--max-model-len=auto"]
 
 def check(
     api: KubeApi,
-    cluster: RecordedApi,
     monkeypatch: pytest.MonkeyPatch,
     said: str,
     *,
@@ -34,35 +32,32 @@ def check(
     pod = stacks.pod(delivery)
     for container in pod["spec"]["containers"]:
         container.update({"args": args or [], **({"image": image} if image else {})})
-    cluster.objects[f"{stacks.path_of_pods(delivery)}/p-1"] = pod
-    return run("deployed", "features", lambda: check_features(api, stacks.model(delivery).output))
+    return run("deployed", "features", lambda: check_features(api, stacks.model(delivery).output, pod))
 
 
 def test_what_the_image_has_is_told_with_the_setting_that_may_say_it(
-    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
+    api: KubeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = check(api, cluster, monkeypatch, json.dumps(BOTH))
+    found = check(api, monkeypatch, json.dumps(BOTH))
 
     assert found.status is Status.PASS
     assert "vLLM 0.23.0 has runai-streamer, max-model-len-auto" in found.evidence
     assert "platforms.kserve.server.features is to be [runai-streamer, max-model-len-auto]" in found.evidence
 
 
-def test_of_an_image_that_is_known_nothing_need_be_written(
-    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = check(api, cluster, monkeypatch, json.dumps(BOTH), image="docker.io/vllm/vllm-openai:v0.23.0")
+def test_of_an_image_that_is_known_nothing_need_be_written(api: KubeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = check(api, monkeypatch, json.dumps(BOTH), image="docker.io/vllm/vllm-openai:v0.23.0")
 
     assert "server.features" not in found.evidence
 
 
 @pytest.mark.parametrize(("delivery", "platform"), [("native", "kserve"), ("kubeai", "kubeai")])
 def test_a_server_that_is_told_what_its_image_lacks_fails_with_the_setting(
-    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch, delivery: str, platform: str
+    api: KubeApi, monkeypatch: pytest.MonkeyPatch, delivery: str, platform: str
 ) -> None:
     said = json.dumps({**BOTH, "runai-streamer": False})
 
-    found = check(api, cluster, monkeypatch, said, args=STREAMED, delivery=delivery)
+    found = check(api, monkeypatch, said, args=STREAMED, delivery=delivery)
 
     assert found.status is Status.FAIL
     assert "runai-streamer" in found.evidence
@@ -71,9 +66,9 @@ def test_a_server_that_is_told_what_its_image_lacks_fails_with_the_setting(
 
 @pytest.mark.parametrize(("said", "code"), [("", 127), ("{}", 0), ("no json", 0), ("[1]", 0)])
 def test_a_server_that_is_no_vllm_is_not_judged(
-    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch, said: str, code: int
+    api: KubeApi, monkeypatch: pytest.MonkeyPatch, said: str, code: int
 ) -> None:
-    assert check(api, cluster, monkeypatch, said, code=code).status is Status.SKIP
+    assert check(api, monkeypatch, said, code=code).status is Status.SKIP
 
 
 def packages(folder: Path, cache: str, *, streamer: bool) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.settings.registry import RegistryCreate
+from watch.causes import Cause
 from watch.complaints import Case
-from watch.diagnosis import containerd_version, diagnose, empty_mount
+from watch.diagnosis import containerd_version, diagnose, empty_mount, without_guesses
 
 STATUSES = sorted((Path(__file__).parent / "statuses").glob("*.json"))
 ACCOUNT = "oci-l4@demo.iam.gserviceaccount.com"
@@ -33,6 +34,28 @@ def test_a_recorded_status_has_exactly_its_cause(file: Path) -> None:
     assert [word for word in recorded.get("words", ()) if word not in told] == []
     assert "{" not in re.sub(r"\{(?:key:|\.|\")", "", told)
     assert recorded.get("source", recorded.get("seen"))
+
+
+@pytest.mark.parametrize(
+    ("file", "there", "told"),
+    [
+        ("modelcar-oom", "15Mi", "64Mi"),
+        ("modelcar-oom", "64Mi", "128Mi"),
+        ("modelcar-oom", "0.5Gi", "1024Mi"),
+        ("shm-of-nccl", "2Gi", "16Gi"),
+        ("shm-of-nccl", "16Gi", "32Gi"),
+    ],
+)
+def test_what_ran_out_is_advised_to_be_more_than_it_is(file: str, there: str, told: str) -> None:
+    recorded = case(file)
+    spec = recorded.pod["spec"]
+    spec["volumes"] = [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": there}}]
+    for container in (*spec.get("initContainers", ()), *spec["containers"]):
+        container["resources"] = {"limits": {"memory": there}}
+
+    (cause,) = diagnose(recorded)
+
+    assert f": {told}`" in cause.remedy
 
 
 def test_a_refused_pull_from_artifact_registry_names_the_binding_and_the_account() -> None:
@@ -238,3 +261,22 @@ def test_the_gpu_taint_is_told_where_it_is_the_one() -> None:
 
     assert cause.code == "untolerated-taint"
     assert "`models.NAME.nodePool`" in cause.remedy
+
+
+def test_what_is_not_known_of_one_pod_is_left_out_where_it_is_known_of_another() -> None:
+    known, crash, unknown = (Cause(code, "seen", "do") for code in ("quota", "crash-server", "unknown"))
+
+    assert without_guesses([unknown, crash, known]) == [known]
+    assert without_guesses([unknown, crash]) == [crash]
+    assert without_guesses([unknown]) == [unknown]
+
+
+def test_a_scaler_that_finds_no_metrics_is_no_reason_for_a_pod_not_to_start() -> None:
+    scaler = {
+        "type": "Warning",
+        "reason": "FailedComputeMetricsReplicas",
+        "message": "invalid metrics (1 invalid out of 1)",
+        "involvedObject": {"kind": "HorizontalPodAutoscaler", "name": "qwen-predictor"},
+    }
+
+    assert diagnose(Case({"metadata": {"name": "p"}}, [scaler])) == []

@@ -47,6 +47,46 @@ def test_words_that_point_further_up_are_told_only_alone() -> None:
     assert codes(above.replace("{}", "{'EngineCore_DP0': -9}")) == ["out-of-memory"]
 
 
+@pytest.mark.parametrize(
+    "warning",
+    [
+        "WARNING 11-25 10:00:00 [scheduler.py:2] max_num_batched_tokens (2048) is smaller than max_model_len (32768).",
+        "(EngineCore_DP0 pid=71) WARNING 11-25 10:00:00 [fp8.py:161] DeepGEMM backend is not available or outdated.",
+        "(Worker_TP0 pid=9) INFO 11-25 10:00:00 [lora.py:9] CutlassExperts does not support LoRA, using TritonExperts",
+        "2026-11-25T10:00:00.175228Z  WARN text_generation_launcher: Could not import: No module named 'mamba_ssm'",
+        "2026-11-25 10:00:00.123 1 kserve WARNING [loader.py:f():9] Read-only file system: '/root/.cache'",
+        "2026-11-25 10:00:00,123 - vllm.worker - INFO - does not support LoRA, goes on without",
+        "W1125 10:00:00.123456 1 model.cc:99] No module named x: ModuleNotFoundError: No module named 'x'",
+        "ERROR 11-25 10:00:00 [repo_utils.py:9] Error retrieving file list: offline mode is enabled, retrying 1 of 2",
+        "[W1125 10:00:00 socket.cpp:426] [c10d] failed to listen on [::]:29500 (errno: 98 - Address already in use).",
+        "\x1b[33mWARNING\x1b[0m: ModuleNotFoundError: No module named 'vllm._C'",
+        "mkdir -p failed for path /.config/matplotlib: [Errno 30] Read-only file system: '/.config'",
+        "There was a problem when trying to write in your cache folder (/root/.cache/huggingface/hub). You should …",
+    ],
+)
+def test_what_a_server_has_only_warned_of_is_no_cause(warning: str) -> None:
+    assert codes(f"{warning}\n{warning}\nRuntimeError: No CUDA GPUs are available") == ["no-gpu"]
+    assert codes(f"INFO: started\n{warning}\n", code=137, reason="OOMKilled") == ["out-of-memory"]
+    assert codes(f"{warning}\nError: of a kind that nobody has seen") == ["crash-kserve-container"]
+
+
+def test_an_error_that_a_server_logs_is_a_cause_whatever_stands_before_its_level() -> None:
+    error = "ERROR 11-25 10:00:00 [core.py:9] ModuleNotFoundError: No module named 'flash_attn'"
+
+    assert codes(error) == codes(f"(EngineCore_DP0 pid=71) {error}") == ["module-missing"]
+
+
+def test_a_server_that_still_starts_is_given_time_and_not_called_unknown() -> None:
+    status = {"name": "kserve-container", "ready": False, "restartCount": 0, "state": {"running": {}}}
+    pod = {"metadata": {"name": "qwen", "namespace": "models"}, "status": {"containerStatuses": [status]}}
+    log = "INFO 11-25 10:00:00 [loader.py:9] Loading weights: 10%"
+
+    (cause,) = diagnose(Case(pod, logs={"kserve-container": log}))
+
+    assert log in cause.evidence
+    assert "`models.NAME.startupTimeout`" in cause.remedy
+
+
 def test_a_log_that_was_read_says_what_a_status_without_words_does_not() -> None:
     log = "AssertionError: please set tensor_parallel_size (8) to less than max local gpu count\n"
     words = "ValueError: Total number of attention heads (28) must be divisible by tensor parallel size (8)."
@@ -118,6 +158,17 @@ def test_a_place_that_cannot_be_written_is_named_where_the_words_name_it(words: 
         "https://edge.urm.nvidia.com/",
         "tokenization_x.py ",
         "'a.weight', ",
+        "Failed core proc(s): {",
+        "Model architectures [",
+        "NVMLError",
+        "input_size",
+        "ncclCuMem",
+        "BatchedGemm",
+        "Assertion error (",
+        "Quantization method specified in the model config (",
+        "Unable to retrieve some image pull secrets (",
+        "(a) (a) ",
+        " retrying 1 of 2",
     ],
 )
 @pytest.mark.parametrize("lines", [1, 200])

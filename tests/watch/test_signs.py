@@ -107,6 +107,37 @@ def test_a_container_that_cannot_be_made_ends_within_60_seconds(reason: str) -> 
     assert ended_at(lambda _: Look([pod(waiting(reason))]), range(300)) == 45
 
 
+@pytest.mark.parametrize(
+    "message", ["context deadline exceeded", 'failed to reserve container name "x": name "x" is reserved for "a86"']
+)
+def test_a_container_that_a_slow_disk_keeps_back_is_never_ended(message: str) -> None:
+    assert ended_at(lambda _: Look([pod(waiting("CreateContainerError", message))]), range(0, 3600, 5)) is None
+
+
+def crashed_once(words: str) -> Callable[[int], Look]:
+    """A server that has ended once, with these words, and runs again."""
+    ended = {"terminated": {"exitCode": 1, "reason": "Error", "message": words}}
+    return lambda _: Look([pod({"running": {}}, restarts=1, last=ended)])
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        "WARNING 11-25 10:00:00 [scheduler.py:2] max_num_batched_tokens (2048) is smaller than max_model_len (32768).",
+        "ModuleNotFoundError: No module named 'flash_attn'",
+    ],
+)
+def test_a_crash_that_may_be_of_what_passes_is_not_ended_for_what_else_was_said(beside: str) -> None:
+    """A driver that was not ready is, at the next start, whatever a library printed before."""
+    assert ended_at(crashed_once(f"{beside}\nRuntimeError: No CUDA GPUs are available"), range(3600)) is None
+
+
+def test_a_server_that_was_told_to_end_is_not_ended_for_what_it_said_before() -> None:
+    ended = {"terminated": {"exitCode": 143, "reason": "Error", "message": "error: unrecognized arguments: --no"}}
+
+    assert ended_at(lambda _: Look([pod({"running": {}}, restarts=1, last=ended)]), range(3600)) is None
+
+
 def crash_loop(seconds_up: int) -> Callable[[int], Look]:
     """A server that always ends after so many seconds; the kubelet waits 0, 10, 20, 40 … s before it starts again."""
     times: list[tuple[int, JSON]] = []
@@ -132,6 +163,23 @@ def test_a_server_that_takes_minutes_to_crash_ends_at_its_second_crash() -> None
     ended = ended_at(crash_loop(300), range(1000))
 
     assert ended == 301
+
+
+UNKNOWN_ARGUMENT = "api_server.py: error: unrecognized arguments: --max-modell-len=8192"
+
+
+def test_a_crash_with_words_that_no_restart_changes_ends_the_wait_though_the_server_tries_again() -> None:
+    ended = {"terminated": {"exitCode": 2, "reason": "Error", "message": UNKNOWN_ARGUMENT}}
+
+    assert ended_at(lambda _: Look([pod({"running": {}}, restarts=1, last=ended)]), range(300)) == 5
+
+
+def test_the_same_words_of_a_server_that_is_ready_by_now_end_nothing() -> None:
+    ended = {"terminated": {"exitCode": 2, "reason": "Error", "message": UNKNOWN_ARGUMENT}}
+    looks = pod({"running": {}}, restarts=1, last=ended)
+    looks["status"]["containerStatuses"][0]["ready"] = True
+
+    assert ended_at(lambda _: Look([looks]), range(300)) is None
 
 
 @pytest.mark.parametrize("stays_down", [1, 29, 120, 600])
@@ -224,6 +272,22 @@ def failed(number: int) -> list[JSON]:
         {"metadata": {"name": f"p-{one}"}, "spec": {}, "status": {"phase": "Failed", "reason": "Evicted"}}
         for one in range(number)
     ]
+
+
+def test_a_pod_that_is_evicted_for_its_own_limit_ends_the_wait_as_the_next_would_be_too() -> None:
+    evicted = failed(1)[0]
+    evicted["status"]["message"] = "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi."
+
+    assert ended_at(lambda second: Look([*([evicted] if second >= 20 else []), running(0)]), range(300)) == 25
+    assert ended_at(lambda _: Look([evicted, running(0)]), range(300)) is None
+
+
+def test_an_evicted_pod_whose_server_ended_well_is_known_by_its_event() -> None:
+    done = {"metadata": {"name": "p-1", "uid": "u-1"}, "spec": {}, "status": {"phase": "Succeeded"}}
+    said = event("Evicted", "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. ")
+    told = {**said, "type": "Warning"}
+
+    assert ended_at(lambda second: Look([done] if second else [], going=True, events=[told]), range(300)) == 6
 
 
 def test_pods_that_are_evicted_again_and_again_end_the_wait_and_those_of_before_do_not() -> None:

@@ -99,7 +99,7 @@ ROWS = (
     ),
     Row(
         "part-of-gpu",
-        r"NVMLError_NoPermission|NVMLError\w*: Insufficient Permissions",
+        r"NVMLError_NoPermission|NVMLError\w{0,40}: Insufficient Permissions",
         "the server asks for what a part of a GPU (MIG) does not tell: take a newer version in `{server}`, or whole "
         "GPUs, `{setting}` without gpuPartitionSize",
         "https://github.com/NVIDIA/nvidia-container-toolkit/issues/842",
@@ -211,7 +211,8 @@ ROWS = (
     Row(
         "quantised-groups",
         r"size is not aligned with the quantized weight shape"
-        r"|put_size\w* .{0,60}is not divisible by\s+(?:min_thread_\w|group_size|weight quantization block_\w) = \d+"
+        r"|put_size\w{0,40} .{0,60}is not divisible by\s+"
+        r"(?:min_thread_\w|group_size|weight quantization block_\w) = \d+"
         r"|put_size_per_partition = \d+ is not divisible\s*by",
         "split over so many GPUs the model's quantised weights do not come out in whole groups: take fewer GPUs, half "
         "as many, by `models.NAME.gpus` (or `--tensor-parallel-size` in `models.NAME.args`), or weights of a smaller "
@@ -251,8 +252,8 @@ ROWS = (
         "shared-memory",
         r"while (?:creating|attaching to) shared memory segment|/dev/shm.{0,200}No space left|posix_fallocate failed"
         r"|insufficient shared memory|out of shared memory|[Bb]us error|SIGBUS|shutdown with signal 7\b"
-        r"|\(exit code 135\)|Failed core proc\(s\): \{[^}]*: -7\b|exit code: -7\b",
-        "the server's processes talk over /dev/shm, which is too small: `models.NAME.resources.shm: 16Gi` (it counts "
+        r"|\(exit code 135\)|Failed core proc\(s\): \{[^}]{0,400}: -7\b|exit code: -7\b",
+        "the server's processes talk over /dev/shm, which is too small: `models.NAME.resources.shm: {shm}` (it counts "
         "as memory of the pod: see `models.NAME.resources.memory`)",
         "https://github.com/NVIDIA/nccl/issues/525",
         Topic.ENGINE,
@@ -262,7 +263,7 @@ ROWS = (
     Row(
         "nccl-peers",
         r"peer access is not supported|NCCL WARN.{0,100}(?:P2P|cuMem|CUMEM).{0,100}(?:fail|error)"
-        r"|ncclCuMem\w*.{0,80}(?:fail|rror)",
+        r"|ncclCuMem.{0,120}(?:fail|rror)",
         'the GPUs do not reach each other\'s memory: write `models.NAME.env.NCCL_P2P_DISABLE: "1"` and '
         '`models.NAME.env.NCCL_CUMEM_ENABLE: "0"`; slower, but it starts',
         "https://github.com/NVIDIA/nccl/issues/1838",
@@ -285,7 +286,7 @@ ROWS = (
         r"NCCL error|ncclSystemError|ncclUnhandledCudaError|ncclInternalError|ncclRemoteError|DistBackendError"
         r"|Watchdog caught collective operation timeout|DistStoreError|Timed out after \d+ seconds waiting for clients",
         "the processes of several GPUs could not talk to each other (NCCL): most often /dev/shm is too small, "
-        "`models.NAME.resources.shm: 16Gi`; else `models.NAME.env.NCCL_DEBUG: INFO` has the log say why "
+        "`models.NAME.resources.shm: {shm}`; else `models.NAME.env.NCCL_DEBUG: INFO` has the log say why "
         "(`kubectl -n {namespace} logs {pod} -c {container} --previous`)",
         "https://github.com/vllm-project/vllm/issues/6732",
         Topic.ENGINE,

@@ -107,7 +107,7 @@ ROWS = (
     ),
     Row(
         "architecture-unknown",
-        r"Model architectures \['?(?P<first>[\w.-]+)[^\]]*\] are not supported for now"
+        r"Model architectures \['?(?P<first>[\w.-]{1,100})[^\]]{0,300}\] are not supported for now"
         r"|has model type [`'](?P<second>[\w.-]+)[`'] but Transformers does not recognize"
         r"|unknown model architecture: '(?P<third>[\w.-]+)'"
         r"|GGUF model with architecture (?P<fourth>\S+) is not supported|Unsupported model type:? (?P<fifth>[\w.-]+)"
@@ -265,8 +265,8 @@ ROWS = (
     ),
     Row(
         "quantisation-mismatch",
-        r"Quantization method specified in the model config \((?P<stored>[^)]+)\) does not match the quantization\s+"
-        r"method specified in the `quantization` argument \((?P<asked>[^)]+)\)",
+        r"Quantization method specified in the model config \((?P<stored>[^)]{1,80})\) does not match the "
+        r"quantization\s+method specified in the `quantization` argument \((?P<asked>[^)]{1,80})\)",
         "the weights are quantised with {stored}, and `models.NAME.args` ask for {asked}: take `--quantization` out, "
         "the server finds it by itself",
         "https://github.com/vllm-project/vllm/issues/19050",

@@ -41,6 +41,7 @@ _DISKS = (
         "a container wrote more to the node's disk, or to an emptyDir, than its limit allows: raise the limit, or have "
         "the server write less (its caches)",
         f"{_KUBELET}/eviction/helpers.go: by pod, by container, by volume",
+        lasting=True,
     ),
 )
 _AUTOSCALED = (
@@ -407,6 +408,19 @@ _NODES = (
     ),
 )
 _STARTED = (
+    Row(
+        "container-slow",
+        r"^(?:CreateContainerError|RunContainerError|Failed: Error): context deadline exceeded"
+        r"|failed to reserve (?:container|sandbox) name|error reserving (?:ctr|pod) name",
+        "the node takes longer to make the container than its kubelet waits for (two minutes), mostly since its disk "
+        "is slow or throttled: it comes by itself. For the next one take a faster {setting}.bootDisk.type or a larger "
+        "{setting}.bootDisk.sizeGb, which is faster too; where it stays so for half an hour, take the node away "
+        "(`kubectl drain {node} --ignore-daemonsets --delete-emptydir-data` and `kubectl delete node {node}`)",
+        "https://github.com/containerd/containerd/issues/4604",
+        Topic.START,
+        passes=True,
+        hides=("sandbox-failed",),
+    ),
     Row(
         "node-addresses-exhausted",
         r"no IP addresses available in range|range is full|failed to assign an IP address to container",

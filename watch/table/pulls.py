@@ -175,7 +175,7 @@ _CREDENTIALS = (
     ),
     Row(
         "pull-secret-missing",
-        r"Unable to retrieve some image pull secrets \((?P<pull_secrets>[^)]+)\)",
+        r"Unable to retrieve some image pull secrets \((?P<pull_secrets>[^)]{1,500})\)",
         "the Secret {pull_secrets} is not in the namespace {namespace}: `pulumi up --refresh` makes those of "
         "`pullSecrets` again",
         "https://kubernetes.io/docs/tasks/configure-pod-container/pull-image-private-registry/",
@@ -694,8 +694,8 @@ _MOUNTS = (
         "modelcar-killed",
         r"^(?!OOMKilled)\w* \(exit code 137\)",
         "the modelcar was killed from outside, mostly for memory, of which it has {memory}: set "
-        "`platforms.kserve.modelcar.memory: 64Mi`, and see in `kubectl describe node {node}` whether the node itself "
-        "is short of it",
+        "`platforms.kserve.modelcar.memory: {modelcar_memory}`, and see in `kubectl describe node {node}` whether the "
+        "node itself is short of it",
         "https://github.com/kubernetes/kubernetes/issues/19825",
         Topic.ENGINE,
         Whose.MODEL,

@@ -26,6 +26,7 @@ class Row:
         lasting: whether no repetition changes it: neither another pull nor a restart, so that a wait for it is over.
         hides: codes of causes that only follow from this one, where they are about the same image.
         beside: codes of causes of which one must be found as well: what is said proves nothing by itself.
+        passes: whether it ends by itself, given time, so that no wait is ended for it.
         last: whether it is told only where no other cause is: it says little, as an exit code does.
     """
 
@@ -38,6 +39,7 @@ class Row:
     lasting: bool = False
     hides: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    passes: bool = False
     last: bool = False
 
     @cached_property
@@ -48,4 +50,4 @@ class Row:
         """Where a complaint says that this is the cause; None where it does not."""
         if not (self.topic & complaint.topic and self.whose & complaint.whose):
             return None
-        return self._expression.search(complaint.text)
+        return self._expression.search(complaint.telling)

@@ -83,7 +83,8 @@ ROWS = (
     ),
     Row(
         "deep-gemm",
-        r"DeepGEMM backend is not available or outdated|NVCC version should be|Assertion error \([^)]*/jit/\w+\.hpp"
+        r"DeepGEMM backend is not available or outdated|NVCC version should be"
+        r"|Assertion error \([^)\n]{0,300}/jit/\w{1,80}\.hpp"
         r"|in _find_cuda_home\n(?:.{0,200}\n){0,4}?.{0,200}AssertionError",
         "the server's image cannot make DeepGEMM's kernels: write `models.NAME.env.VLLM_USE_DEEP_GEMM: \"0\"`, or take "
         "another `{server}`",
@@ -108,7 +109,7 @@ ROWS = (
     Row(
         "kernels-not-fetched",
         r"https?://edge\.urm\.nvidia\.com/.{0,300}(?:Max retries|[Ff]ailed|rror)|host='edge\.urm\.nvidia\.com'"
-        r"|BatchedGemm\w+\.h not found",
+        r"|BatchedGemm\w{1,120}\.h not found",
         "the server wants to fetch GPU kernels of FlashInfer's from the internet, and its image lacks them: take an "
         "image with the package flashinfer-cubin in `{server}`, as vLLM's own, and `--attention-backend` and "
         "VLLM_USE_FLASHINFER_MOE_* out of `models.NAME.args` and `models.NAME.env`",
@@ -215,20 +216,17 @@ ROWS = (
         "https://github.com/llm-d-incubation/llm-d-modelservice/issues/243",
         Topic.ENGINE,
         Whose.SERVER,
-        lasting=True,
         hides=("cache-not-writable",),
     ),
     Row(
         "cache-not-writable",
         r"Permission denied: '(?P<path>/(?!mnt/models|model/|model'|proc/|dev/)[^']*)'"
-        r"|(?:mkdir|create directory|open) (?P<second>/(?!mnt/models|model/|proc/|dev/)\S+): [Pp]ermission denied"
-        r"|trying to write in your cache folder \((?P<third>[^)]+)\)",
-        "the server's user may not write to {path}{second}{third}: have it write to /tmp, `models.NAME.env.HOME: /tmp` "
+        r"|(?:mkdir|create directory|open) (?P<second>/(?!mnt/models|model/|proc/|dev/)\S+): [Pp]ermission denied",
+        "the server's user may not write to {path}{second}: have it write to /tmp, `models.NAME.env.HOME: /tmp` "
         "(or the variable of that folder, as HF_HOME, XDG_CACHE_HOME or TRITON_CACHE_DIR)",
         "https://github.com/llm-d/llm-d/issues/1430",
         Topic.ENGINE,
         Whose.SERVER,
-        lasting=True,
     ),
     Row(
         "no-user-name",
@@ -271,7 +269,7 @@ ROWS = (
     ),
     Row(
         "user-by-name",
-        r"image has non-numeric user \((?P<user>[^)]+)\)(?:.{0,200}container: (?P<container>[\w.-]+))?",
+        r"image has non-numeric user \((?P<user>[^)]{1,80})\)(?:.{0,200}container: (?P<container>[\w.-]+))?",
         "the image of {container} names its user, {user}, of whom the kubelet cannot know that it is not root: take "
         "one that is built with `USER 1010`, or another number, in `{server}` or `models.NAME.server.image`",
         "https://github.com/kubernetes-up-and-running/kuard/issues/43",
@@ -289,7 +287,7 @@ ROWS = (
     ),
     Row(
         "out-of-memory",
-        r"OOMKilled|OOM-killed|Failed core proc\(s\): \{[^}]*: -9\b|exit code: -9\b|shutdown with signal 9\b"
+        r"OOMKilled|OOM-killed|Failed core proc\(s\): \{[^}]{0,400}: -9\b|exit code: -9\b|shutdown with signal 9\b"
         r"|DefaultCPUAllocator: (?:can't allocate|not enough) memory|Cannot allocate memory(?! in static TLS)"
         r"|std::bad_alloc|^MemoryError|node running low on memory",
         "the server was killed for memory, of which it has {memory}: raise `models.NAME.resources.memory`, or lower "
@@ -302,15 +300,17 @@ ROWS = (
     Row(
         "modelcar-out-of-memory",
         r"OOMKilled|init was OOM-killed|OOM: the memory limit could be too low",
-        "the modelcar was killed for memory, of which it has {memory}: set `platforms.kserve.modelcar.memory: 64Mi`",
+        "the modelcar was killed for memory, of which it has {memory}: set `platforms.kserve.modelcar.memory: "
+        "{modelcar_memory}`",
         "https://github.com/aws/amazon-ecs-agent/issues/3021",
         Topic.ENGINE | Topic.START,
         Whose.MODEL,
+        hides=("weights-not-mounted",),
     ),
     Row(
         "cpu-instructions",
         r"\(exit code 132\)|[Ii]llegal instruction|SIGILL|shutdown with signal 4\b"
-        r"|Failed core proc\(s\): \{[^}]*: -4\b",
+        r"|Failed core proc\(s\): \{[^}]{0,400}: -4\b",
         "the server uses instructions that the node's CPU does not have, as AVX-512 in images of vLLM for CPUs: take "
         "nodes with them (machine types n2, c3 or newer: `nodePools.NAME.machineType`), or an image without in "
         "`{server}`",
@@ -367,8 +367,9 @@ ROWS = (
     ),
     Row(
         "native-crash",
-        r"\(exit code 139\)|Segmentation fault|Failed core proc\(s\): \{[^}]*: -(?:11|6)\b|shutdown with signal (?:11"
-        r"|6)\b|double free or corruption|corrupted size|free\(\): invalid|malloc\(\): |\(exit code 134\)",
+        r"\(exit code 139\)|Segmentation fault|Failed core proc\(s\): \{[^}]{0,400}: -(?:11|6)\b"
+        r"|shutdown with signal (?:11|6)\b|double free or corruption|corrupted size"
+        r"|free\(\): invalid|malloc\(\): |\(exit code 134\)",
         "the server broke in native code: take another version in `{server}` (for this model alone: "
         "`models.NAME.server.image`), and nothing of LD_PRELOAD in `models.NAME.env`; the lines before in its log say "
         "where it was (" + _LOG + ")",

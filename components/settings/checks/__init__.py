@@ -77,6 +77,7 @@ def warnings(settings: Settings) -> Iterator[Problem]:
     yield from warm_nodes.warnings(settings)
     yield from system_pool.warnings(settings)
     yield from pulls.warnings(settings)
+    yield from serving.features(settings)
     yield from allow_list.warnings(settings)
 
 

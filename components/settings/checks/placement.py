@@ -11,6 +11,7 @@ from components.settings.models import StackModel
 from components.settings.places import StackPool
 from components.settings.stack import Settings
 from components.settings.types import GIB, Target, amount
+from oci_model_serving.delivery import Delivery
 
 
 def problems(settings: Settings, model: StackModel) -> Iterator[Problem]:
@@ -100,6 +101,8 @@ def _whole(number: float) -> str:
 def _shared_memory(model: StackModel) -> Iterator[Problem]:
     """A memory-backed volume counts against its container's limit (Kubernetes, "Volumes", emptyDir)."""
     shm = model.shm
+    if model.delivery is Delivery.KUBEAI:
+        return  # which leaves /dev/shm to the pod's memory
     if amount(shm) > amount(model.scheduling.memory):
         yield (
             ".resources.shm",

@@ -217,6 +217,16 @@ def names(settings: Settings) -> Iterator[Problem]:
                 yield path, f"has the same name in the registry as {other} ({adapter.name}): rename one"
 
 
+def features(settings: Settings) -> Iterator[Problem]:
+    """What is said of a server's image where nobody asks for it."""
+    for platform in settings.platforms:
+        server = (settings.kubeai or settings.kserve).server if platform is KUBEAI else settings.kserve.server
+        on_gpus = [model for model in settings.models_of(platform) if model.pool and not model.settings.server]
+        if server.features and on_gpus and not any(model.auto for model in on_gpus):
+            path = f"platforms.{platform.name}.server"
+            yield f"{path}.features", f"is without effect in profile plain: write {path}.profile: auto, or remove it"
+
+
 def _length(settings: Settings, path: str, model: StackModel) -> Iterator[Problem]:
     name, served = model.name, model.settings.served_name
     if model.delivery is Delivery.KUBEAI:

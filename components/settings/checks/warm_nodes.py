@@ -1,11 +1,13 @@
 """Whether nodes can be kept beside those in use, and whether a pool has room for them."""
 
+import math
 from collections.abc import Collection, Iterator
 
 from components.google import gpu_sharing
 from components.google.pool_origin import NodeOrigin
 from components.settings import spare
 from components.settings.checks.unread import Problem, touches
+from components.settings.places import StackPool
 from components.settings.stack import Settings
 
 
@@ -25,9 +27,14 @@ def problems(settings: Settings, unread: Collection[str] = ()) -> Iterator[Probl
         if pool.settings.queued_provisioning:
             yield path, f"is {wanted}, and nodes come for a ProvisioningRequest only: remove it or queuedProvisioning"
         if settings.serves and spare.keeper(settings, pool) is None:
-            yield path, f"is {wanted}, and no model has nodePool: {key}: remove it, nobody would use the node"
+            yield (
+                path,
+                f"is {wanted}, and no model has nodePool: {key} or it in fallbackPools: remove it, nobody "
+                "would use the node",
+            )
         if pool.most_nodes is not None and wanted > pool.most_nodes:
-            yield path, f"is {wanted}, and the pool has {pool.most_nodes} at most: write {below}.maxNodes: {wanted + 1}"
+            most = _max_nodes(pool, wanted + 1)
+            yield path, f"is {wanted}, and the pool has {pool.most_nodes} at most: write {below}.maxNodes: {most}"
 
 
 def warnings(settings: Settings) -> Iterator[Problem]:
@@ -41,5 +48,10 @@ def warnings(settings: Settings) -> Iterator[Problem]:
             yield (
                 f"nodePools.{key}.warmNodes",
                 f"is {wanted}, and beside the {used} that the models' pods need the pool has room for "
-                f"{max(most - used, 0)}: write maxNodes: {used + wanted}",
+                f"{max(most - used, 0)}: write maxNodes: {_max_nodes(pool, used + wanted)}",
             )
+
+
+def _max_nodes(pool: StackPool, nodes: int) -> int:
+    """What `maxNodes` has to be for so many nodes in all zones together."""
+    return math.ceil(nodes / (pool.zone_count or 1))

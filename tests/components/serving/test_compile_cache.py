@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from components.serving import compile_cache
+from components.serving import compile_cache, vllm
 from components.settings.reader import SettingsError, parse
 from modelimage.cache_key import ANNOTATION, CacheKey
 from oci_model_serving.delivery import REVISION_LABEL
 from oci_model_serving.outputs import CompileCacheOutput, ModelOutput
 from tests import crds, serving
+from tests.components.settings.reading import read
 from tests.mocks import DIGEST, Recording, built, plain
 
 SERVER = "docker.io/vllm/vllm-openai@sha256:" + "5" * 64
@@ -77,7 +78,7 @@ def test_a_model_without_a_cache_is_made_as_before() -> None:
     recording = serving.run(serving.gke({"qwen": {"digest": serving.IMAGE, "nodePool": "l4"}}))
     made = predictor(recording)
 
-    assert "command" not in made["model"]
+    assert made["model"]["command"] == vllm.COMMAND
     assert "volumeMounts" not in made["model"]
     assert "compile_cache" not in plain(recording.outputs["models"])["qwen"]
 
@@ -185,9 +186,9 @@ def test_adapters_count_by_their_number_and_rank_and_are_mounted_beside_it() -> 
 def test_the_cluster_lets_it_in_and_nodes_pull_it_before() -> None:
     recording = run(warm="prepull", delivery="native")
 
-    inputs = [plain(one.inputs) for one in recording.resources if one.type.endswith(":ConfigMapPatch")]
-    assert CACHE in [text for one in inputs for text in one["data"].values()]
-    pod = serving.one(recording, "DaemonSet")["spec"]["template"]["spec"]
+    patches = [one.inputs["metadata"] for one in recording.resources if one.type.endswith(":NamespacePatch")]
+    assert CACHE in [text for one in patches for text in one["annotations"].values()]
+    pod = recording.only("kubernetes:apps/v1:DaemonSet", "qwen-prepull").inputs["spec"]["template"]["spec"]
     assert VOLUME in pod["volumes"]
     assert MOUNT in pod["containers"][0]["volumeMounts"]
 
@@ -211,6 +212,18 @@ def test_another_cache_is_another_revision_and_the_outputs_have_it() -> None:
     assert ModelOutput.model_validate(plain(with_it.outputs["models"])["qwen"]).compile_cache is not None
     assert CompileCacheOutput.model_validate(told).model_dump() == told
     assert told == {"image": CACHE, "digest": CACHE.partition("@")[2], "size_bytes": 1_000_000, "used": True}
+
+
+def test_a_start_is_predicted_with_the_cache_where_it_is_used() -> None:
+    def constant(recording: Recording) -> str:
+        predicted = plain(recording.outputs["models"])["qwen"]["cold_start"]["stages"]["server_start"]
+        return str(predicted["constant"])
+
+    assert constant(run()) == "server_start,compiled"
+    assert constant(run({**KEY, "gpus": 8})) == "server_start,gpu"  # of something else: the server compiles
+    model = {"digest": serving.IMAGE, "nodePool": "l4", "compileCache": {"digest": CACHE}}
+    planned = read(serving.gke({"qwen": model}, platforms={"kserve": KSERVE})).models["qwen"]
+    assert planned.served(1e9).compiled
 
 
 def test_it_makes_the_cluster_one_of_image_volumes() -> None:

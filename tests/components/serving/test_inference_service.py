@@ -1,5 +1,6 @@
 """A model on KServe: the fields that its webhook honours, scaling as it really is, pause, rollout, route, egress."""
 
+import hashlib
 import json
 from dataclasses import asdict
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from components.google import speeds
-from components.serving import admission
+from components.serving import admission, vllm
 from modelimage.traits import Traits
 from oci_model_serving.delivery import REVISION_LABEL
 from tests import serving
@@ -87,7 +88,21 @@ def test_what_differs_from_model_to_model_is_told_to_the_server() -> None:
     env = {entry["name"]: entry["value"] for entry in model["env"]}
     assert env.items() >= {"VLLM_LOGGING_LEVEL": "DEBUG", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}.items()
     assert len(env) == len(model["env"])
-    assert "image" not in model
+
+
+def test_what_starts_a_server_changes_with_its_model_and_not_with_the_runtime_of_all() -> None:
+    made = serving.gke({"qwen": {"digest": serving.IMAGE, "nodePool": "l4"}})
+    recording = serving.run(made)
+    model = serving.one(recording, "InferenceService")["spec"]["predictor"]["model"]
+    (container,) = serving.one(recording, "ServingRuntime")["spec"]["containers"]
+
+    assert model["image"] == container["image"]
+    assert model["command"] == vllm.COMMAND
+    # KServe replaces the pods of all models when the runtime changes, before these may run what it says then: so this
+    # text, which models' commands replace, is that of versions before.
+    digest = hashlib.sha256(json.dumps(container["command"]).encode()).hexdigest()
+    assert digest[:16] == "3ea9b3dd8ade06e0"
+    assert "terminationMessagePolicy" not in container
 
 
 def test_the_served_name_is_the_models_key_unless_told() -> None:
@@ -432,9 +447,9 @@ def test_the_outputs_hold_the_prediction_of_the_image_that_was_built() -> None:
     assert found["stages"]["load"] == {
         "seconds": 0.001,  # 1 MB from the page cache
         "size_bytes": 1_000_000,
-        "bound": "the default loader, one thread",
-        "constant": "load_cached,default",
-        "value": speeds.SPEEDS["load_cached", "default"].value,
+        "bound": "the streaming loader",
+        "constant": "load_cached,streamer",
+        "value": speeds.SPEEDS["load_cached", "streamer"].value,
         "unit": "MB/s",
     }
     eager = predicted(args=["--enforce-eager"])["stages"]["server_start"]

@@ -174,6 +174,8 @@ def test_every_setting_has_an_effect() -> None:
             exempt={
                 "server.image": "is the Models' (test_kubeai_model.py)",
                 "server.cpu_image": "is the Models' (test_kubeai_model.py)",
+                "server.profile": "is the Models' (test_runtime_profile.py)",
+                "server.features": "is the Models' (test_runtime_profile.py)",
             },
         )
         == []

@@ -228,6 +228,31 @@ def test_kubeais_models_are_plain_until_it_is_asked_for_since_its_chart_replaces
     assert {"--load-format=runai_streamer", "--max-model-len=auto"} <= set(told)
     model = serving.one(run(delivery="kubeai", server={"profile": "auto"}, pool=TWO), "Model")
     assert model["spec"]["env"]["NCCL_CUMEM_ENABLE"] == "0"
+    # KubeAI leaves it to the pod's memory, and refuses the setting.
+    shown = choices(read(stack(delivery="kubeai", server={"profile": "auto"}, pool=TWO)[0]))
+    assert ("/dev/shm" in shown, "NCCL_CUMEM_ENABLE" in shown) == (False, True)  # noqa: S108 - the container's own
+
+
+def test_kubeais_models_are_not_warned_of_a_setting_that_they_refuse() -> None:
+    small = {"resources": {"memory": "1Gi"}}
+    warned = read(stack(**small)[0]).warnings, read(stack(delivery="kubeai", **small)[0]).warnings
+    assert [any(".resources.shm" in text for text in texts) for texts in warned] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("delivery", "server", "warned"),
+    [
+        ("kubeai", {"features": [STREAMER]}, True),
+        ("kubeai", {"features": [STREAMER], "profile": "auto"}, False),
+        ("native", {"features": [STREAMER], "profile": "plain"}, True),
+        ("native", {"features": [STREAMER]}, False),
+        ("native", {"features": [], "profile": "plain"}, False),
+    ],
+)
+def test_features_that_nobody_asks_for_are_warned_of(delivery: str, server: dict[str, Any], warned: bool) -> None:
+    told = [text for text in read(stack(server, delivery=delivery)[0]).warnings if ".server.features" in text]
+    assert bool(told) is warned
+    assert all("server.profile: auto" in text for text in told)
 
 
 def test_a_model_without_gpus_is_told_nothing() -> None:

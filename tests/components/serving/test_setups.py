@@ -134,7 +134,8 @@ def test_another_server_has_a_runtime_of_its_own_and_its_own_probes() -> None:
     assert made["args"] == ["--tp-size=1"]
     assert made["readinessProbe"]["httpGet"] == {"path": "/health", "port": 30000}
     assert made["lifecycle"] == {"preStop": {"sleep": {"seconds": 20}}}
-    assert "image" not in made
+    assert made["image"] == SGLANG["image"]
+    assert "command" not in made
     policy = serving.one(recording, "HealthCheckPolicy")["spec"]["default"]["config"]["httpHealthCheck"]
     assert policy == {"port": 30000, "requestPath": "/health"}
 

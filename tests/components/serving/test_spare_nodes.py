@@ -98,6 +98,7 @@ def test_a_warm_node_costs_what_a_node_costs() -> None:
     ("pool", "words"),
     [
         ({"warmNodes": 5}, "the pool has 4 at most: write nodePools.l4.maxNodes: 6"),
+        ({"warmNodes": 9, "perZone": True, "zones": ["us-central1-a", "us-central1-b"]}, r"8 at most: .*maxNodes: 5"),
         ({"warmNodes": 1, "sharing": {"maxClients": 2}}, "cannot take all parts of a shared GPU"),
     ],
 )
@@ -113,6 +114,18 @@ def test_a_pool_that_no_model_is_on_keeps_no_node() -> None:
 
     with pytest.raises(SettingsError, match=r"nodePools\.l4\.warmNodes: is 1, and no model has nodePool: l4"):
         read(values)
+
+
+def test_a_pool_that_models_turn_to_where_theirs_is_full_keeps_nodes_for_them() -> None:
+    values = stack({"warmNodes": 1}, nodePool="spot", fallbackPools=["l4"], replicas={"min": 2})
+    values["nodePools"]["spot"] = {**values["nodePools"]["l4"], "spot": True, "warmNodes": 0}
+    settings, spare = read(values), serving.run(values).only(DEPLOYMENT).inputs["spec"]
+
+    assert spare["replicas"] == 1
+    assert spare["template"]["spec"]["nodeSelector"] == {"oci-model-serving/pool": "l4"}
+    assert not any("warmNodes" in text for text in settings.warnings)  # the pods are not counted there as well
+    values["models"]["qwen"]["paused"] = True
+    assert serving.run(values).only(DEPLOYMENT).inputs["spec"]["replicas"] == 0
 
 
 def test_nodes_that_gke_makes_for_pods_are_not_kept() -> None:

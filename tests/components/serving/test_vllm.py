@@ -89,6 +89,13 @@ def test_no_probe_ends_a_start_that_is_only_slow() -> None:
         assert probe["httpGet"] == {"path": "/health", "port": vllm.PORT}
 
 
+def test_a_server_that_does_not_start_or_hangs_does_not_hold_its_gpu_for_the_pods_whole_grace() -> None:
+    probes = vllm.probes(3600)
+
+    assert probes["startupProbe"]["terminationGracePeriodSeconds"] <= 10
+    assert probes["livenessProbe"]["terminationGracePeriodSeconds"] <= 60 < vllm.grace(600)
+
+
 def test_the_server_runs_as_the_uid_that_modelcar_forces_and_passes_restricted() -> None:
     assert vllm.SECURITY_CONTEXT["runAsUser"] == 1010
     assert vllm.SECURITY_CONTEXT["runAsNonRoot"] is True

@@ -26,6 +26,11 @@ def test_a_registry_is_named_as_images_name_it(server: str) -> None:
         mirrors(server, "https://m.example")
 
 
+def test_docker_hub_is_named_as_nodes_know_it() -> None:
+    with pytest.raises(ValidationError, match=r"write docker\.io"):
+        mirrors("index.docker.io", "https://m.example")
+
+
 def test_a_registry_without_mirrors_says_nothing() -> None:
     with pytest.raises(ValidationError, match="at least 1"):
         mirrors("docker.io")

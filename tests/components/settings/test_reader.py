@@ -133,11 +133,25 @@ def test_a_wrong_stack_ends_in_that_message_with_exit_code_2_and_no_traceback(ve
         ),
         ({"registry": {"url": "a.b/c", "create": {"repository": "d"}}}, "registry: has both create and url: keep one"),
         ({"cluster": {"name": "a", "kubeconfig": "b"}}, "cluster: has name and kubeconfig: keep one"),
+        (
+            {"nodePools": {"l4": {"accelerator": "nvidia-l4", "registryMirrors": {"docker.io": []}}}},
+            "nodePools.l4.registryMirrors.docker.io: has too little: write at least 1, or remove it",
+        ),
         ({"registry": {"create": {"repository": "m", "extraReaders": ["allUsers"]}}}, "would make the weights public"),
     ],
 )
 def test_a_value_of_the_wrong_form_is_refused_with_what_to_write(values: dict[str, Any], problem: str) -> None:
     assert any(problem in text for text in problems({**gke({}), **values})), problems({**gke({}), **values})
+
+
+def test_a_list_is_not_called_too_short_for_what_is_wrong_in_it() -> None:
+    mirrors = {"docker.io": [{"host": "mirror.gcr.io"}]}
+    found = problems(gke({}, nodePools={"l4": {"accelerator": "nvidia-l4", "registryMirrors": mirrors}}))
+
+    assert [text for text in found if "registryMirrors" in text] == [
+        "oci-model-serving:nodePools.l4.registryMirrors.docker.io.0.host: 'mirror.gcr.io' is no mirror: write "
+        "https://HOST[:PORT], or with the API's whole path https://HOST/v2/PATH"
+    ]
 
 
 def test_passwords_in_plain_text_are_refused_and_never_repeated() -> None:

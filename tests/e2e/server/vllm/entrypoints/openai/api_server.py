@@ -154,10 +154,12 @@ def main(arguments: Sequence[str]) -> None:
         # The process that is asked says last that another one has failed, as vLLM's does.
         sys.exit(f"{options.fail}\nRuntimeError: Engine core initialization failed. See root cause above.")
     taken = bytearray(b"x") * (options.memory_mib << 20)
-    time.sleep(options.start_seconds)
     modules = options.lora_modules if options.enable_lora else []
     adapters = _adapters(modules, options.max_loras, options.max_lora_rank)
     Path("/tmp/cache").write_bytes(bytes(options.cache_mib << 20))  # noqa: S108 - the container's own
+    # As the first process of its container it would otherwise ignore the request to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    time.sleep(options.start_seconds)
     known = {
         "served_name": options.served_model_name,
         "weights": {options.served_model_name: fingerprint(options.model), **adapters},
@@ -165,8 +167,6 @@ def main(arguments: Sequence[str]) -> None:
         "taken": taken,
     }
     handler = type("Handler", (_Handler,), known)
-    # As the first process of its container it would otherwise ignore the request to end.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     print(f"serving {options.model} as {options.served_model_name}", flush=True)
     ThreadingHTTPServer(("0.0.0.0", options.port), handler).serve_forever()
 
