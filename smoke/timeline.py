@@ -30,7 +30,7 @@ _PULLED = re.compile(
     r'Successfully pulled image "(?P<image>[^"]+)" in (?P<pull>[\d.hmsµu]+)'
     r"(?: \((?P<waiting>[\d.hmsµu]+) including waiting\))?(?:\. Image size: (?P<size>\d+) bytes)?"
 )
-# GKE's own DaemonSet nvidia-gpu-device-plugin-…, and those of container-engine-accelerators, call it so.
+# The DaemonSets of container-engine-accelerators call it so; whether GKE's own plugin does was not seen.
 _DRIVER = "nvidia-driver-installer"
 
 

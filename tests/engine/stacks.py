@@ -24,7 +24,9 @@ ENGINE = [
 ]
 """The marks of a module that runs the engine."""
 _CONTEXT = ".local/contexts/qwen2-5-0-5b-instruct"
-_IMAGE = json.dumps({"digest": DIGEST, "reference": f"registry.example/models@{DIGEST}", "size_bytes": 1_000_000})
+# As the packer says of a folder of safetensors, which is what a plan presumes.
+_SAID = {"digest": DIGEST, "reference": f"registry.example/models@{DIGEST}", "size_bytes": 1_000_000, "streams": True}
+_IMAGE = json.dumps(_SAID)
 _PREPARED = json.dumps({"context": _CONTEXT, "fingerprint": "ab" * 32, "size_bytes": 1_000_000})
 _PREPARE = f"mkdir -p {_CONTEXT} && echo FROM scratch >{_CONTEXT}/Dockerfile"
 FAR = {
