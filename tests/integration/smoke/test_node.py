@@ -179,7 +179,8 @@ def test_a_digest_that_is_not_there_ends_in_its_diagnosis(node: Node, image: Ima
     found = deliver(node, stacks.model("kubeai"), absent, image, 10)
 
     assert found.status is Status.FAIL
-    assert [cause.code for cause in found.causes] == ["digest-not-found"]
+    # KubeAI pulls by the tag that spells the digest.
+    assert [cause.code for cause in found.causes] == ["digest-tag-not-found"]
 
 
 @pytest.mark.usefixtures("nothing_left")
@@ -272,10 +273,11 @@ def test_the_whole_command_holds_on_a_node(
 
     out = capsys.readouterr().out
     assert code == 0, out
-    # These objects are not a stack's: nothing is enforced, and nobody's Google account is asked for.
+    # These objects are not a stack's: nothing is enforced, nobody's Google account is asked for, and no vLLM answers.
     skipped = re.search(r"0 failed, \d+ skipped \((.*)\)", out)
     assert skipped, out
-    assert {one.partition("/")[0].strip() for one in skipped[1].split(",")} == {"preflight", "allowed"}
+    assert {one.partition("/")[0].strip() for one in skipped[1].split(",")} == {"preflight", "deployed", "allowed"}
+    assert "deployed/features" in skipped[1]
     assert "system_fingerprint shell" in out
 
 
@@ -324,7 +326,7 @@ def pod_of(model: ModelOutput, image: ImageReference, fault: str) -> dict[str, A
 
 
 @pytest.mark.parametrize(
-    ("fault", "code"), [("wrong digest", "digest-not-found"), ("no secret", None), ("crash loop", "crash-server")]
+    ("fault", "code"), [("wrong digest", "digest-tag-not-found"), ("no secret", None), ("crash loop", "crash-server")]
 )
 def test_a_start_that_cannot_succeed_ends_within_a_minute_of_its_first_sign(
     node: Node, image: ImageReference, fault: str, code: str | None
