@@ -38,9 +38,12 @@ def check_features(api: KubeApi, model: ModelOutput, pod: JSON) -> str:
         NotRunError: there is no vLLM that could be asked.
     """
     platform = model.serving.platform
-    done = api.execute(
-        model.namespace, pod["metadata"]["name"], platform.container, ["python3", "-c", _PROBE], timeout=60
-    )
+    command = ["python3", "-c", _PROBE]
+    try:
+        done = api.execute(model.namespace, pod["metadata"]["name"], platform.container, command, timeout=60)
+    except NotHeldError as error:
+        # An image without python3 is another server's; and nobody need have the right to run commands in pods.
+        raise NotRunError(f"the server's container could not be asked: {error.evidence}") from None
     said = _read(done.stdout) if done.code == 0 else {}
     if not said:
         raise NotRunError("the server's container has no vLLM that python3 finds: features are vLLM's alone")
