@@ -7,6 +7,7 @@ from components.serving.server_features import AUTO_LENGTH, STREAMER
 from oci_model_serving.outputs import ModelOutput
 from smoke.checks import NotRunError
 from watch.causes import NotHeldError
+from watch.containers import containers_of
 from watch.kube import JSON, KubeApi
 
 # Nothing of vLLM is imported, which takes seconds and memory: what is looked for is found without.
@@ -47,7 +48,7 @@ def check_features(api: KubeApi, model: ModelOutput, pod: JSON) -> str:
     said = _read(done.stdout) if done.code == 0 else {}
     if not said:
         raise NotRunError("the server's container has no vLLM that python3 finds: features are vLLM's alone")
-    container = _server(pod, platform.container)
+    container = containers_of(pod).get(platform.container, {})
     has = [feature for feature in _USED_BY if said.get(feature) is True]
     lacks = [feature for feature, used in _USED_BY.items() if used in container.get("args", []) and feature not in has]
     setting = f"platforms.{platform.name}.server.features"
@@ -68,7 +69,3 @@ def _read(text: str) -> JSON:
     except ValueError:
         return {}
     return read if isinstance(read, dict) else {}
-
-
-def _server(pod: JSON, name: str) -> JSON:
-    return next((one for one in pod["spec"]["containers"] if one.get("name") == name), {})

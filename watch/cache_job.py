@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.serving import compile_cache, predictor, vllm
+from components.serving import adapters, compile_cache, predictor, vllm
 from components.settings.models import StackModel
 from modelimage.cache_key import CacheKey
 from modelimage.traits import Traits
-from oci_model_serving.delivery import ADAPTER_VOLUME, ADAPTERS_MOUNT, IMAGE_ROOT
+from oci_model_serving.delivery import IMAGE_ROOT
 from oci_model_serving.reference import ImageReference
 from watch.pack_job import CONTAINER, JSON, PackJob, Words
 
@@ -103,12 +103,9 @@ class Making:
     @property
     def volumes(self) -> list[JSON]:
         """What the server's container has: images, memory, and where it writes."""
-        images = {"weights": self.image, **{f"{ADAPTER_VOLUME}{name}": one for name, one in self.adapters.items()}}
         return [
-            *(
-                {"name": name, "image": {"reference": str(one), "pullPolicy": "IfNotPresent"}}
-                for name, one in images.items()
-            ),
+            {"name": "weights", "image": {"reference": str(self.image), "pullPolicy": "IfNotPresent"}},
+            *(adapters.volume(name, str(one)) for name, one in self.adapters.items()),
             {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": self.model.shm}},
             {"name": "server-tmp", "emptyDir": {}},
             {"name": "made", "emptyDir": {}},
@@ -128,15 +125,7 @@ class Making:
             {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - the container's own
             {"name": "server-tmp", "mountPath": _TMP},
         ]
-        mounts += [
-            {
-                "name": f"{ADAPTER_VOLUME}{name}",
-                "mountPath": f"{ADAPTERS_MOUNT}/{name}",
-                "subPath": IMAGE_ROOT,
-                "readOnly": True,
-            }
-            for name in self.adapters
-        ]
+        mounts += map(adapters.mount, self.adapters)
         mounts += [] if self.is_below_tmp else [{"name": "made", "mountPath": self.folder}]
         patience = str(model.settings.startup_timeout)
         amounts = model.scheduling.amounts
@@ -149,7 +138,7 @@ class Making:
             "resources": {"requests": amounts, "limits": amounts},
             "securityContext": {**vllm.SECURITY_CONTEXT, "readOnlyRootFilesystem": True},
             "volumeMounts": mounts,
-            "terminationMessagePolicy": "FallbackToLogsOnError",
+            **vllm.LAST_WORDS,
         }
 
 

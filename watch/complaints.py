@@ -33,15 +33,9 @@ _GOES_ON = re.compile(
     r"|mkdir -p failed for path |There was a problem when trying to write in your cache folder ).*$\n?"
 )
 # kubelet 1.35, pkg/kubelet/images/types.go and pkg/kubelet/kuberuntime.
-_PULLING = {
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "RegistryUnavailable",
-    "SignatureValidationFailed",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "ImageInspectError",
-}
+PULL_FAILED = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed"})
+NEVER_PULLED = frozenset({"InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
+_PULLING = PULL_FAILED | NEVER_PULLED
 _MOST = 16 << 10
 """Characters that are looked through of what is no log: an event has 1 KiB, a refusal may quote a page."""
 _SAYS_NOTHING = {"CrashLoopBackOff", "PodInitializing", "ContainerCreating", "Completed"}
@@ -160,6 +154,11 @@ def complaints(case: Case) -> Iterator[Complaint]:
     yield from _of_node(case)
 
 
+def told_at(event: JSON) -> str:
+    """When an event was last told, as the API server writes times, which sort as texts; "" where it does not say."""
+    return str(event.get("lastTimestamp") or event.get("eventTime") or "")
+
+
 def _of_container(pod: JSON, container: JSON) -> Iterator[Complaint]:
     name = str(container["name"])
     for state in (container.get("state") or {}, container.get("lastState") or {}):
@@ -198,10 +197,7 @@ def _of_event(pod: JSON, event: JSON) -> Complaint:
 def _is_of_another(pod: JSON, event: JSON) -> bool:
     """Whether an event is about an earlier pod of the same name: kept for an hour, told before this one was made."""
     involved, metadata = event.get("involvedObject") or {}, pod.get("metadata") or {}
-    told, made = (
-        str(event.get("lastTimestamp") or event.get("eventTime") or ""),
-        str(metadata.get("creationTimestamp") or ""),
-    )
+    told, made = told_at(event), str(metadata.get("creationTimestamp") or "")
     if involved.get("kind") != "Pod" or involved.get("name") != metadata.get("name"):
         return False
     # Both are of the same zone, to the second at least.

@@ -33,7 +33,7 @@ class Whose(Flag):
 
 def container_statuses(pod: JSON) -> Iterator[dict[str, Any]]:
     """Yield the statuses of a pod's containers, init containers first."""
-    status = pod.get("status", {})
+    status = pod.get("status") or {}
     yield from status.get("initContainerStatuses") or []
     yield from status.get("containerStatuses") or []
 

@@ -19,6 +19,7 @@ from oci_model_serving.delivery import KSERVE, KUBEAI
 from oci_model_serving.foreign import read_json
 from oci_model_serving.outputs import ModelOutput
 from watch.causes import short
+from watch.complaints import told_at
 from watch.kube import JSON, ApiError, KubeApi, namespaced
 from watch.pods import is_paused, object_path
 
@@ -112,7 +113,7 @@ def _of_object(found: JSON, events: list[JSON]) -> str:
         if event.get("type") == "Warning"
         and event["involvedObject"].get("name") == found["metadata"]["name"]
         and event["involvedObject"].get("kind") == found["kind"]
-        and str(event.get("lastTimestamp") or event.get("eventTime") or "") >= changed
+        and told_at(event) >= changed
     ]
     return f"{warnings[-1].get('reason', '')}: {warnings[-1].get('message', '')}" if warnings else ""
 

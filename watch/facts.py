@@ -83,19 +83,32 @@ def _setting(case: Case, _: Complaint) -> str:
 def _container(case: Case, complaint: Complaint) -> str:
     if complaint.container:
         return complaint.container
-    of_server = (name for name in containers_of(case.pod) if whose_container(case.pod, name) is Whose.SERVER)
-    return next(of_server, "NAME")
+    return next(iter(_servers(case)), "NAME")
+
+
+def _servers(case: Case) -> dict[str, JSON]:
+    return {
+        name: one for name, one in containers_of(case.pod).items() if whose_container(case.pod, name) is Whose.SERVER
+    }
+
+
+def _limits(container: JSON) -> JSON:
+    limits: JSON = (container.get("resources") or {}).get("limits") or {}
+    return limits
+
+
+def _limit(case: Case, complaint: Complaint) -> str:
+    """The memory that the container of a complaint may have; "" where nothing says it."""
+    return str(_limits(containers_of(case.pod).get(_container(case, complaint), {})).get("memory") or "")
 
 
 def _memory(case: Case, complaint: Complaint) -> str:
-    container = containers_of(case.pod).get(_container(case, complaint), {})
-    return str(((container.get("resources") or {}).get("limits") or {}).get("memory") or "as much as its limit says")
+    return _limit(case, complaint) or "as much as its limit says"
 
 
 def _modelcar_memory(case: Case, complaint: Complaint) -> str:
     """Memory that is enough for a modelcar, and more than it has."""
-    limits = (containers_of(case.pod).get(_container(case, complaint), {}).get("resources") or {}).get("limits") or {}
-    return _more(str(limits.get("memory") or "0"), 64, "Mi")
+    return _more(_limit(case, complaint) or "0", 64, "Mi")
 
 
 def _shm(case: Case, _: Complaint) -> str:
@@ -114,11 +127,9 @@ def _more(present: str, enough: int, unit: str) -> str:
 
 def _server(case: Case, _: Complaint) -> str:
     """The setting of the server's image."""
-    servers = {
-        name: one for name, one in containers_of(case.pod).items() if whose_container(case.pod, name) is Whose.SERVER
-    }
+    servers = _servers(case)
     platform = "kubeai" if KUBEAI.container in servers else "kserve"
-    limits = [(one.get("resources") or {}).get("limits") or {} for one in servers.values()]
+    limits = [_limits(one) for one in servers.values()]
     on_cpu = bool(limits and limits[0]) and not any(name.endswith("/gpu") for name in limits[0])
     return f"platforms.{platform}.server.{'cpuImage' if on_cpu else 'image'}"
 

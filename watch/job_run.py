@@ -18,6 +18,7 @@ from modelimage.traits import Traits
 from oci_model_serving.errors import OmsError
 from oci_model_serving.reference import DIGEST
 from watch.causes import NotHeldError, short
+from watch.containers import container_statuses
 from watch.kube import JSON, ApiError, KubeApi, namespaced
 from watch.pack_job import CONTAINER, PackJob
 from watch.signs import Look, Signs, is_over, unschedulable
@@ -254,21 +255,15 @@ def _share_of(pod: JSON) -> int:
     return int((pod["metadata"].get("annotations") or {}).get(_INDEX, -1)) + 1
 
 
-def _statuses(pod: JSON) -> list[JSON]:
-    """What is said of a pod's containers, those first that come first."""
-    status = pod.get("status") or {}
-    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-
-
 def _ended(pod: JSON, container: str = CONTAINER) -> JSON:
     """How a pod's container has ended; empty while it has not."""
-    own: JSON = next((one for one in _statuses(pod) if one["name"] == container), {})
+    own: JSON = next((one for one in container_statuses(pod) if one["name"] == container), {})
     return dict((own.get("state") or {}).get("terminated") or {})
 
 
 def _waiting(pod: JSON) -> str:
     """What a pod's container waits for, in the kubelet's words."""
-    waiting = [(one.get("state") or {}).get("waiting") or {} for one in _statuses(pod)]
+    waiting = [(one.get("state") or {}).get("waiting") or {} for one in container_statuses(pod)]
     return "; ".join(str(one["message"]) for one in waiting if one.get("message"))
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from oci_model_serving.delivery import KSERVE, REVISION_ENV, REVISION_LABEL
 from oci_model_serving.outputs import ModelOutput
 from watch.causes import Cause, NotHeldError, short, unlike
-from watch.complaints import Case
+from watch.complaints import Case, told_at
 from watch.containers import container_statuses
 from watch.diagnosis import diagnose, without_guesses
 from watch.kube import JSON, ApiError, KubeApi, namespaced
@@ -84,7 +84,7 @@ def events_of(api: KubeApi, model: ModelOutput, pods: list[JSON]) -> list[JSON]:
     path = namespaced("v1", "default", "events")
     of_nodes = _unless_hidden(lambda: api.items(path, fieldSelector="involvedObject.kind=Node"))
     events += [event for event in of_nodes if event["involvedObject"].get("name") in nodes - {None}]
-    return sorted(events, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+    return sorted(events, key=told_at)
 
 
 def _earlier_sets(api: KubeApi, model: ModelOutput) -> set[str]:

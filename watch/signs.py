@@ -24,12 +24,12 @@ once more or a crashing container runs, says nothing. The rules:
   may where a quota or the machines ran out: that lasts until the timeout.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from watch.causes import short
-from watch.complaints import Case, Topic, complaints
+from watch.complaints import NEVER_PULLED, PULL_FAILED, Case, Complaint, Topic, complaints, told_at
 from watch.containers import container_statuses
 from watch.table import is_lasting, passes
 
@@ -46,9 +46,7 @@ _CRASHES = 3
 _TOLD_TO_END = 143
 """What a server ends with that somebody else has ended (SIGTERM): not for what it said before."""
 
-# kubelet 1.35, pkg/kubelet/images/types.go and pkg/kubelet/kuberuntime/kuberuntime_container.go.
-_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed"})
-_HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
+# kubelet 1.35, pkg/kubelet/kuberuntime/kuberuntime_container.go.
 _START = frozenset(
     {
         "CreateContainerConfigError",
@@ -126,7 +124,7 @@ def pulling(pod: JSON, events: Sequence[JSON]) -> str:
     """What the kubelet says of a pull that is under way; "" where its last word about the pod's images is another."""
     said = [event for event in _of(pod, events) if event.get("reason") in _PULL_EVENTS]
     # Within one second the failure comes after the pull.
-    last = max(said, key=lambda event: (_time(event), event["reason"] != "Pulling"), default=None)
+    last = max(said, key=lambda event: (told_at(event), event["reason"] != "Pulling"), default=None)
     return str(last.get("message") or "Pulling") if last is not None and last["reason"] == "Pulling" else ""
 
 
@@ -144,7 +142,9 @@ def _signs(look: Look, failed: Collection[str]) -> Iterator[_Sign]:
             yield _Sign(("silence",), SILENCE_SECONDS, "there is no pod of its revision; no controller made one")
     yield from _crashes(("failed pods",), len(failed), f"{len(failed)} pods ended as a whole")
     for pod in look.pods:
-        if _uid(pod) in failed and _lasts(pod, Topic.POD, events=look.events):
+        # Of one that was evicted and whose server ended well only the event says why: it succeeded (kubelet 1.35).
+        said = (one for one in complaints(Case(pod, _of(pod, look.events))) if not one.container)
+        if _uid(pod) in failed and _lasts(said, Topic.POD):
             yield _Sign((_uid(pod), "over"), LASTING_SECONDS, f"pod {pod['metadata']['name']} ended, as the next will")
     for pod in live:
         yield from _of_pod(pod, look.events)
@@ -156,18 +156,20 @@ def _of_pod(pod: JSON, events: Sequence[JSON]) -> Iterator[_Sign]:
     if against:
         evidence = f"pod {name} has no node, and the autoscaler makes none: {short(str(against.get('message', '')))}"
         yield _Sign((_uid(pod), "node"), NODE_SECONDS, evidence)
+    said = list(complaints(Case(pod, _of(pod, events))))
     for status in container_statuses(pod):
         waiting = (status.get("state") or {}).get("waiting") or {}
         reason, where = str(waiting.get("reason", "")), f"pod {name}, container {status['name']}"
         key = (_uid(pod), status["name"])
-        if reason in _START | _HOPELESS and not _start_passes(pod, status["name"]):
+        own = [one for one in said if one.container == status["name"]]
+        if reason in _START | NEVER_PULLED and not _start_passes(own):
             yield _Sign((*key, "start"), PULL_SECONDS, f"{where}: it keeps failing ({reason})")
-        elif reason in _PULL and not pulling(pod, events):
-            patience = PULL_SECONDS if _pull_lasts(pod, status["name"], events) else HICCUP_SECONDS
+        elif reason in PULL_FAILED and not pulling(pod, events):
+            patience = PULL_SECONDS if _pull_lasts(own, said) else HICCUP_SECONDS
             yield _Sign((*key, "start"), patience, f"{where}: its pull keeps failing ({reason})")
         crashes = _crashed(status, pod)
         yield from _crashes((*key, "crash"), crashes, f"{where}: it keeps failing ({crashes} crashes)")
-        if not status.get("ready") and not _told_to_end(status) and _lasts(pod, Topic.ENGINE, status["name"]):
+        if not status.get("ready") and not _told_to_end(status) and _lasts(own, Topic.ENGINE):
             yield _Sign((*key, "crash", "lasting"), LASTING_SECONDS, f"{where}: it failed, as it will again")
 
 
@@ -209,16 +211,14 @@ def _has_ended(status: JSON) -> bool:
     return bool((status.get("state") or {}).get("terminated") or status.get("restartCount") or status.get("lastState"))
 
 
-def _pull_lasts(pod: JSON, container: str, events: Sequence[JSON]) -> bool:
+def _pull_lasts(own: Iterable[Complaint], said: Iterable[Complaint]) -> bool:
     """Whether the last words about a container's failing pull are ones that no repetition changes."""
-    said = [one for one in complaints(Case(pod, _of(pod, events))) if one.topic is Topic.PULL]
-    told = [one for one in said if one.said_by == "event"]
-    return any(map(is_lasting, [*(one for one in said if one.container == container), *told[-1:]]))
+    told = [one for one in said if one.said_by == "event" and one.topic is Topic.PULL]
+    return _lasts([*own, *told[-1:]], Topic.PULL)
 
 
-def _start_passes(pod: JSON, container: str) -> bool:
-    said = (one for one in complaints(Case(pod)) if one.topic is Topic.START and one.container == container)
-    return any(map(passes, said))
+def _start_passes(own: Iterable[Complaint]) -> bool:
+    return any(passes(one) for one in own if one.topic is Topic.START and one.said_by != "event")
 
 
 def _told_to_end(status: JSON) -> bool:
@@ -226,14 +226,9 @@ def _told_to_end(status: JSON) -> bool:
     return any(end.get("exitCode") == _TOLD_TO_END for end in ends)
 
 
-def _lasts(pod: JSON, topic: Topic, container: str = "", *, events: Sequence[JSON] = ()) -> bool:
-    """Whether what is said of a pod, or of a container, is what no repetition changes.
-
-    Of a pod that was evicted and whose server ended well the status says nothing: it succeeded (kubelet 1.35).
-    """
-    said = complaints(Case(pod, _of(pod, events)))
-    said = (one for one in said if one.topic is topic and one.container == container)
-    return any(map(is_lasting, said))
+def _lasts(said: Iterable[Complaint], topic: Topic) -> bool:
+    """Whether any of what is said on a topic is what no repetition changes."""
+    return any(is_lasting(one) for one in said if one.topic is topic)
 
 
 def _lasting(look: Look) -> Iterator[tuple[str, ...]]:
@@ -257,10 +252,6 @@ def _of(pod: JSON, events: Sequence[JSON]) -> list[JSON]:
         if event.get("involvedObject", {}).get("name") == metadata["name"]
         and event["involvedObject"].get("uid") in {None, metadata.get("uid")}
     ]
-
-
-def _time(event: JSON) -> str:
-    return str(event.get("lastTimestamp") or event.get("eventTime") or "")
 
 
 def _uid(pod: JSON) -> str:

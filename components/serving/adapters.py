@@ -25,26 +25,24 @@ class ServedAdapter:
 
 def volumes(adapters: Sequence[ServedAdapter]) -> list[dict[str, Any]]:
     """The pod's volumes, whatever brings the model itself: the node pulls them, with the pod's credentials."""
-    return [
-        {
-            "name": f"{ADAPTER_VOLUME}{adapter.label}",
-            "image": {"reference": adapter.reference.apply(str), "pullPolicy": "IfNotPresent"},
-        }
-        for adapter in adapters
-    ]
+    return [volume(adapter.label, adapter.reference.apply(str)) for adapter in adapters]
+
+
+def volume(label: str, reference: pulumi.Input[str]) -> dict[str, Any]:
+    """The volume of one adapter."""
+    image = {"reference": reference, "pullPolicy": "IfNotPresent"}
+    return {"name": f"{ADAPTER_VOLUME}{label}", "image": image}
 
 
 def mounts(adapters: Sequence[ServedAdapter]) -> list[dict[str, Any]]:
     """Where the server's container finds them."""
-    return [
-        {
-            "name": f"{ADAPTER_VOLUME}{adapter.label}",
-            "mountPath": f"{ADAPTERS_MOUNT}/{adapter.label}",
-            "subPath": IMAGE_ROOT,
-            "readOnly": True,
-        }
-        for adapter in adapters
-    ]
+    return [mount(adapter.label) for adapter in adapters]
+
+
+def mount(label: str) -> dict[str, Any]:
+    """Where it finds one."""
+    where = f"{ADAPTERS_MOUNT}/{label}"
+    return {"name": f"{ADAPTER_VOLUME}{label}", "mountPath": where, "subPath": IMAGE_ROOT, "readOnly": True}
 
 
 def ranks(adapters: Sequence[ServedAdapter]) -> pulumi.Output[dict[str, int]]:

@@ -40,9 +40,10 @@ class SpareNodes(pulumi.ComponentResource):
         mine = pulumi.ResourceOptions(parent=self)
         own, namespace = f"{kubernetes_name(pool.key)}-spare-nodes", model.namespace
         # It belongs to the whole cluster, where another stack may have a pool of that name.
+        below = f"oci-model-serving-{namespace}-{own}"
         priority = k8s.scheduling.v1.PriorityClass(
             own,
-            metadata=objects.metadata(f"oci-model-serving-{namespace}-{own}"),
+            metadata=objects.metadata(below),
             value=PRIORITY,
             preemption_policy="Never",
             description="holds nodes for the models' next pods, which preempt these",
@@ -67,7 +68,7 @@ class SpareNodes(pulumi.ComponentResource):
                 "metadata": {"labels": {**objects.MANAGED_BY, **labels}},
                 "spec": {
                     "automountServiceAccountToken": False,
-                    "priorityClassName": f"oci-model-serving-{namespace}-{own}",
+                    "priorityClassName": below,
                     "terminationGracePeriodSeconds": 0,
                     "imagePullSecrets": [{"name": secret} for secret in model.pull_secrets],
                     **placed.on(),
