@@ -7,8 +7,9 @@ once more or a crashing container runs, says nothing. The rules:
   `PULL_SECONDS`: the kubelet has tried three times by then (its back-off is 10, 20, 40 s). Any other failure of a pull
   (overload, a broken connection, a name that does not resolve) may pass and ends after `HICCUP_SECONDS`, five tries. A
   pull that is under way (the kubelet's last word is `Pulling`) is never ended: it may be slow.
-- **A container that cannot be made** (a secret or a key that is not there, a command that cannot be run): likewise
-  `PULL_SECONDS`. One that a slow disk keeps the node from making in time, by the table, comes, and ends nothing.
+- **A container that cannot be made** (a secret or a key that is not there): likewise `PULL_SECONDS`, since somebody may
+  make what it wants; `LASTING_SECONDS` where nobody can, by the table (an image without a shell). One that a slow disk
+  keeps the node from making in time, by the table, comes, and ends nothing.
 - **A crash whose words no restart changes** (the table of causes says which: an argument that the server does not know)
   ends after `LASTING_SECONDS`, whether or not it tries again meanwhile.
 - **Any other crash** alone ends nothing: a server may start before the link to its weights, or before the driver. The
@@ -35,7 +36,7 @@ from watch.table import is_lasting, passes
 
 JSON = Mapping[str, Any]
 
-PULL_SECONDS = 45.0
+PULL_SECONDS = 40.0
 HICCUP_SECONDS = 110.0
 CRASH_SECONDS = 30.0
 LASTING_SECONDS = 5.0
@@ -169,7 +170,7 @@ def _of_pod(pod: JSON, events: Sequence[JSON]) -> Iterator[_Sign]:
             yield _Sign((*key, "start"), patience, f"{where}: its pull keeps failing ({reason})")
         crashes = _crashed(status, pod)
         yield from _crashes((*key, "crash"), crashes, f"{where}: it keeps failing ({crashes} crashes)")
-        if not status.get("ready") and not _told_to_end(status) and _lasts(own, Topic.ENGINE):
+        if not status.get("ready") and not _told_to_end(status) and _lasts(own, Topic.ENGINE | Topic.START):
             yield _Sign((*key, "crash", "lasting"), LASTING_SECONDS, f"{where}: it failed, as it will again")
 
 
@@ -228,7 +229,7 @@ def _told_to_end(status: JSON) -> bool:
 
 def _lasts(said: Iterable[Complaint], topic: Topic) -> bool:
     """Whether any of what is said on a topic is what no repetition changes."""
-    return any(is_lasting(one) for one in said if one.topic is topic)
+    return any(is_lasting(one) for one in said if one.topic in topic)
 
 
 def _lasting(look: Look) -> Iterator[tuple[str, ...]]:

@@ -64,7 +64,7 @@ def backing_off(second: int, message: str) -> JSON:
 def test_a_pull_that_cannot_succeed_ends_within_60_seconds_of_its_first_sign() -> None:
     ended = ended_at(lambda second: Look([backing_off(second, NOT_FOUND)]), range(300))
 
-    assert ended == 45
+    assert ended == 40
 
 
 def test_a_first_err_image_pull_counts_and_no_other_poll_resets_the_clock() -> None:
@@ -104,7 +104,16 @@ def test_a_slow_first_pull_is_never_ended() -> None:
 
 @pytest.mark.parametrize("reason", ["CreateContainerConfigError", "CreateContainerError", "InvalidImageName"])
 def test_a_container_that_cannot_be_made_ends_within_60_seconds(reason: str) -> None:
-    assert ended_at(lambda _: Look([pod(waiting(reason))]), range(300)) == 45
+    assert ended_at(lambda _: Look([pod(waiting(reason))]), range(300)) == 40
+
+
+def test_an_image_without_a_shell_which_nobody_can_give_it_ends_in_seconds_though_it_is_tried_again() -> None:
+    no_shell = pod(waiting("RunContainerError", 'runc create failed: exec: "sh": executable file not found in $PATH'))
+    tried_again = pod(waiting("CrashLoopBackOff"), restarts=1)
+    for one in (no_shell, tried_again):
+        one["spec"]["containers"][0]["name"] = one["status"]["containerStatuses"][0]["name"] = "modelcar"
+
+    assert ended_at(lambda second: Look([no_shell if second != 2 else tried_again]), range(300)) == 5
 
 
 @pytest.mark.parametrize(

@@ -680,6 +680,7 @@ _MOUNTS = (
         "docker.io/library/busybox@sha256:…`, the default), or set `models.NAME.delivery: native`",
         "tests/watch/statuses/no-shell.json",
         whose=Whose.MODEL,
+        lasting=True,
     ),
     Row(
         "no-models-folder",
