@@ -62,6 +62,7 @@ docs: $(VENV)/.dev ## Write settings, models, cold starts, causes and the schema
 	$(RUN) -m tests.docs.causes_page
 	$(RUN) -m tests.docs.measured_starts
 	$(OMS) schema | $(RUN) -m json.tool --no-ensure-ascii > docs/stack.schema.json
+	$(OMS) schema outputs | $(RUN) -m json.tool --no-ensure-ascii > docs/outputs.schema.json
 
 plans: $(VENV)/.dev ## Write the plans of dev and prod anew (tests/plans/*.json)
 	$(RUN) -m tests.plans.golden

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 import pulumi
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
 from oci_model_serving.delivery import Delivery
 from oci_model_serving.errors import OmsError
@@ -42,6 +42,8 @@ def _is_by_digest(text: str) -> str:
     return text
 
 
+_BY_DIGEST = {"type": "string", "pattern": r"^[^\s@]+@sha256:[0-9a-f]{64}$"}
+_Image = Annotated[str, AfterValidator(_is_by_digest), WithJsonSchema(_BY_DIGEST)]
 _Bytes = Annotated[int, Field(ge=0, lt=1 << 63)]
 _Count = Annotated[int, Field(ge=0, lt=1 << 31)]
 _ObjectName = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$")]
@@ -114,7 +116,7 @@ class TraitsOutput(_Output):
 class _Promoted(_Output):
     """What other stacks take of an image; all else may be of a newer version's making."""
 
-    image: Annotated[str, AfterValidator(_is_by_digest)]
+    image: _Image
     digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
     size_bytes: _Bytes
 
@@ -441,11 +443,10 @@ def _check_version(version: object, stack: str) -> None:
         )
     if version != CONTRACT_VERSION:
         older = isinstance(version, int | float) and version < CONTRACT_VERSION
+        # The engine has no integers: what was written as 0 comes as 0.0.
+        told = f"{version:g}" if isinstance(version, float) else in_line(str(version), 40)
         remedy = "run `pulumi up` on it with this version" if older else "update this program"
-        raise ContractError(
-            f"{stack} has outputs of contract {in_line(str(version), 40)}, this program reads {CONTRACT_VERSION}: "
-            f"{remedy}"
-        )
+        raise ContractError(f"{stack} has outputs of contract {told}, this program reads {CONTRACT_VERSION}: {remedy}")
 
 
 def _no_model(stack: str, key: str, models: Mapping[str, Any]) -> str:

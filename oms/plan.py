@@ -190,17 +190,19 @@ def stacks(*, form: str, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("what", type=click.Choice(["stack", "outputs"]), default="stack")
 @json_option
-def schema(*, as_json: bool) -> None:  # noqa: ARG001 - it is one JSON object in any case
-    """Print the JSON Schema of a stack's file, for editors.
+def schema(what: str, *, as_json: bool) -> None:  # noqa: ARG001 - it is one JSON object in any case
+    """Print a JSON Schema: of a stack's file, for editors, or of a stack's outputs, for programs of any language.
 
     \b
-    The committed one is docs/stack.schema.json; this line at the top of a stack's file names it to editors:
+    They are committed as docs/stack.schema.json and docs/outputs.schema.json. This line at the top of a stack's file
+    names the first to editors:
     # yaml-language-server: $schema=docs/stack.schema.json
     """
-    from oms.schema import stack_file_schema
+    from oms.schema import outputs_schema, stack_file_schema
 
-    print_json(stack_file_schema())
+    print_json(outputs_schema() if what == "outputs" else stack_file_schema())
 
 
 def planned(

@@ -1,4 +1,4 @@
-"""The JSON Schema of a stack's file, made from the classes that read it."""
+"""The JSON Schemas of a stack's file and of its outputs, made from the classes that read them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from components.settings.plain_yaml import read_yaml
 from components.settings.reader import KINDS
 from components.settings.types import NAMESPACE
+from oci_model_serving.outputs import CONTRACT_VERSION, StackOutputs
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _SECURE = {
@@ -37,6 +38,7 @@ EXAMPLES: Mapping[str, Any] = {
     "pullSecrets": {"private": {"server": "docker.io", "username": "reader", "password": {"secure": "v1:…"}}},
     "hubToken": {"secure": "v1:…"},
     "cloudBuild": {"serviceAccount": "builder@demo.iam.gserviceaccount.com", "timeout": 7200},
+    "clusterBuild": {"pods": 4, "serviceAccount": "packer", "memory": "4Gi"},
     "policy": {"licences": ["apache-2.0", "mit"]},
     "models": {
         "qwen2.5-0.5b-instruct": {
@@ -76,6 +78,13 @@ def stack_file_schema() -> dict[str, Any]:
         },
         "$defs": _with_secrets(shared.get("$defs", {})),
     }
+
+
+def outputs_schema() -> dict[str, Any]:
+    """What `pulumi stack output --json` prints of a stack of this version; later ones of the contract may have more."""
+    schema = StackOutputs.model_json_schema()
+    schema["properties"]["contract_version"]["const"] = CONTRACT_VERSION
+    return {"$schema": _DRAFT, **schema, "title": f"Outputs of a stack of {NAMESPACE}"}
 
 
 def _with_secrets(schema: Any) -> Any:

@@ -16,7 +16,7 @@ code = main(["plan", "--stack", "dev", "--config-file", sys.argv[1], "--json"])
 json.dump([code, sorted(sys.modules)], told)
 """
 DEV = (ROOT / "Pulumi.dev.yaml").read_text()
-DIRECT = DEV.replace("builder: docker", "builder: direct")
+DOCKER = DEV.replace("builder: direct", "builder: docker")
 # A model on the cluster's own nodes, without GPUs and without a pool.
 CPU_ONLY = """\
 config:
@@ -69,7 +69,7 @@ def test_a_stack_on_a_cluster_that_exists_loads_no_network_and_no_pool(tmp_path:
 
 
 def test_of_a_service_only_the_modules_of_the_resources_in_the_plan_are_loaded(tmp_path: Path) -> None:
-    modules = loaded(tmp_path, DEV)
+    modules = loaded(tmp_path, DOCKER)
 
     always = {"_inputs", "outputs"}
     assert parts(modules, "pulumi_gcp.compute") == {"network", "subnetwork", "router", "router_nat", *always}
@@ -79,7 +79,7 @@ def test_of_a_service_only_the_modules_of_the_resources_in_the_plan_are_loaded(t
 
 
 def test_what_only_other_settings_a_build_or_a_check_need_is_not_loaded(tmp_path: Path) -> None:
-    modules = loaded(tmp_path, DIRECT)
+    modules = loaded(tmp_path, DEV)
 
     assert not {"pulumi_docker", "pulumi_kubernetes.apps.v1.DaemonSet"} & modules
     assert not {"google.cloud", "huggingface_hub", "kubernetes", "httpx", "safetensors", "tenacity"} & modules

@@ -1,9 +1,11 @@
-"""What an app needs to call a model that another stack serves: a ConfigMap, and a route with a name of its own.
+"""An app that calls a model of another stack: its Deployment, a ConfigMap, and a route with a name of its own.
 
 The app reads its address and model from the ConfigMap. With a hostname, that address stays when the stack is pointed
-at another model; the app's pods need not know that anything moved.
+at another model; only what else the ConfigMap says moves, and with it the app's pods.
 """
 
+import hashlib
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -59,16 +61,61 @@ if hostname:
         opts=in_cluster,
     )
 
-k8s.core.v1.ConfigMap(
+code = Path(__file__).with_name("app.py").read_text(encoding="utf-8")
+data = {
+    "OPENAI_BASE_URL": pulumi.Output.concat(address, "/v1"),
+    "OPENAI_MODEL": model.served_name,
+    # Not needed for a call: it says which weights answered, in the app's own logs.
+    "MODEL_DIGEST": model.digest,
+}
+settings = k8s.core.v1.ConfigMap(
     "settings",
     metadata={"name": APP, "namespace": config.require("namespace")},
-    data={
-        "OPENAI_BASE_URL": pulumi.Output.concat(address, "/v1"),
-        "OPENAI_MODEL": model.served_name,
-        # Not needed for a call: it says which weights answered, in the app's own logs.
-        "MODEL_DIGEST": model.digest,
-    },
+    data={**data, "app.py": code},
     opts=in_cluster,
+)
+# Pods do not see that variables from a ConfigMap have changed: what is written on them replaces them.
+version = pulumi.Output.json_dumps({**data, "code": code}).apply(lambda text: hashlib.sha256(text.encode()).hexdigest())
+k8s.apps.v1.Deployment(
+    "app",
+    metadata={"name": APP, "namespace": config.require("namespace"), "labels": {"app": APP}},
+    spec={
+        "replicas": 1,
+        "selector": {"matchLabels": {"app": APP}},
+        "template": {
+            "metadata": {"labels": {"app": APP}, "annotations": {"settings": version}},
+            "spec": {
+                "automountServiceAccountToken": False,
+                "securityContext": {
+                    "runAsNonRoot": True,
+                    "runAsUser": 65532,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "containers": [
+                    {
+                        "name": "app",
+                        "image": config.require("image"),
+                        "command": ["python3", "-u", "/app/app.py"],
+                        "env": [
+                            {"name": name, "valueFrom": {"configMapKeyRef": {"name": APP, "key": name}}}
+                            for name in data
+                        ],
+                        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
+                        "securityContext": {
+                            "allowPrivilegeEscalation": False,
+                            "capabilities": {"drop": ["ALL"]},
+                            "readOnlyRootFilesystem": True,
+                        },
+                        "volumeMounts": [{"name": "app", "mountPath": "/app", "readOnly": True}],
+                    }
+                ],
+                "volumes": [
+                    {"name": "app", "configMap": {"name": APP, "items": [{"key": "app.py", "path": "app.py"}]}}
+                ],
+            },
+        },
+    },
+    opts=pulumi.ResourceOptions(provider=cluster, depends_on=[settings]),
 )
 pulumi.export("base_url", pulumi.Output.concat(address, "/v1"))
 pulumi.export("digest", model.digest)

@@ -19,7 +19,8 @@ from components.settings.google import ClusterSettings, NodePoolSettings
 from components.settings.policy import PolicySettings
 from components.settings.registry import RegistrySettings
 from components.settings.serving import ModelSettings, Platforms, PullSecret
-from components.settings.types import Target
+from components.settings.types import NAMESPACE, Target
+from oms.schema import EXAMPLES
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "settings.md"
@@ -33,7 +34,9 @@ Cloud `gcp:project` and `gcp:region` stand beside them. This page is written fro
 key says about another (a delivery that needs a platform, a disk that the images outgrow) is checked as well: a wrong
 stack gives one message with every problem, its key and what to write instead.
 
-`NAME` stands for a name of your own; `-` means that there is no default and the key may be left out.
+`NAME` stands for a name of your own; `-` means that there is no default and the key may be left out. Each map of keys
+has a table of its own, below the one that names it. The examples together are one
+stack. What is "text of a form" is matched against the pattern in [stack.schema.json](stack.schema.json).
 """
 SECTIONS: Mapping[str, tuple[str, Any]] = {
     "target": ("", Target),
@@ -48,6 +51,7 @@ SECTIONS: Mapping[str, tuple[str, Any]] = {
     "policy": ("", PolicySettings),
     "models": (".NAME", ModelSettings),
 }
+_SHORT = 24
 _WORDS = {"integer": "number", "string": "text", "boolean": "true or false", "number": "number"}
 
 
@@ -58,28 +62,44 @@ def page() -> str:
     for key, (name, kind) in SECTIONS.items():
         whole = TypeAdapter(kind).json_schema(by_alias=True)
         parts.append(f"\n## `{key}`\n\n{_sentence(declared[key]['description'])}\n")
+        if key in EXAMPLES:
+            example = yaml.safe_dump(
+                {f"{NAMESPACE}:{key}": EXAMPLES[key]}, sort_keys=False, allow_unicode=True, width=110
+            )
+            parts.append(f"\n```yaml\n{example}```\n")
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            parts.append("\n| key | what it takes | default | meaning |\n|---|---|---|---|\n")
-            parts += [f"| {' | '.join(row)} |\n" for row in _rows(whole, whole, f"{key}{name}")]
+            parts += _tables(whole, whole, f"{key}{name}", heading=bool(name))
     return "".join(parts)
 
 
-def _rows(whole: JSON, part: JSON, path: str, defaults: JSON | None = None) -> Iterator[tuple[str, str, str, str]]:
-    """The rows of a map's keys; `defaults` are those that the key above gives them."""
+def _tables(whole: JSON, part: JSON, path: str, defaults: JSON | None = None, *, heading: bool = True) -> Iterator[str]:
+    """A map's table, and those of the maps in it; `defaults` are those that the key above gives its keys."""
+    if heading:
+        yield f"\n### `{path}`\n"
+    yield "\n| key | what it takes | default | meaning |\n|---|---|---|---|\n"
+    below = []
     required = part.get("required", [])
     for name, field in part["properties"].items():
         inner = _resolved(whole, field)
-        below = f"{path}.{name}"
         default = (defaults or {}).get(name, field.get("default"))
-        if "properties" in inner:
-            yield f"`{below}`", "a map of the keys below", "-", _cell(field.get("description") or inner["description"])
-            yield from _rows(whole, inner, below, default)
-        elif "properties" in (one := _named(whole, inner)):
-            yield f"`{below}.NAME`", "a map of the keys below", "-", _cell(field["description"])
-            yield from _rows(whole, one, f"{below}.NAME")
+        one, named = (inner, name) if "properties" in inner else (_named(whole, inner), f"{name}.NAME")
+        if "properties" in one:
+            inside = f"{path}.{named}"
+            below.append((one, inside, default if inner is one else None))
+            meaning = field.get("description") or one["description"]
+            takes = "a map" if inner is one else "maps by name"
+            row = (f"`{name}`", f"[{takes}](#{_anchor(inside)})", "-", _cell(meaning))
         else:
             shown = "required" if name in required and default is None else _default(default)
-            yield f"`{below}`", _takes(whole, field), shown, _cell(field.get("description", ""))
+            row = (f"`{name}`", _takes(whole, field), shown, _cell(field.get("description", "")))
+        yield f"| {' | '.join(row)} |\n"
+    for one, inside, given in below:
+        yield from _tables(whole, one, inside, given)
+
+
+def _anchor(path: str) -> str:
+    """As GitHub names the heading of a path."""
+    return path.lower().replace(".", "")
 
 
 def _resolved(whole: JSON, field: JSON) -> JSON:
@@ -115,7 +135,8 @@ def _takes(whole: JSON, field: JSON) -> str:
     if kind == "object":
         return "map of text to text"
     if "pattern" in inner:
-        return f"text matching {_code(inner['pattern'])}"
+        # A long one has no place to break, and drives the other columns off the page.
+        return f"text matching {_code(inner['pattern'])}" if len(inner["pattern"]) <= _SHORT else "text of a form"
     return _WORDS.get(str(kind), str(kind)) + _bounds(inner)
 
 

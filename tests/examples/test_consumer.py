@@ -1,10 +1,11 @@
 """The consumer, whole on mocks, on the outputs that the program really exports."""
 
 import json
+import re
 import runpy
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from offline.recording import Recording, record
 from offline.values import Secret
 from tests.deployed import ROOT, deploy, outputs_of
 from tests.mocks import DIGEST, plain
+from tests.smoke import openai_server
 
 CONSUMER = ROOT / "examples" / "consumer"
 CONFIG_MAP = "kubernetes:core/v1:ConfigMap"
 GATEWAY = "kubernetes:gateway.networking.k8s.io/v1:Gateway"
+DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 HTTP_ROUTE = "kubernetes:gateway.networking.k8s.io/v1:HTTPRoute"
 PROVIDER = "pulumi:providers:kubernetes"
 PRODUCER = "acme/oci-model-serving/dev"
@@ -58,13 +61,28 @@ def test_the_app_learns_address_name_and_digest_of_the_model(dev: Recording, tmp
     consumer = consume(tmp_path, dev.outputs, namespace="chat")
     settings = consumer.only(CONFIG_MAP).inputs
     assert settings["metadata"] == {"name": "model-client", "namespace": "chat"}
-    assert settings["data"] == {
+    assert {key: value for key, value in settings["data"].items() if key != "app.py"} == {
         "OPENAI_BASE_URL": "http://qwen2-5-0-5b-instruct-models.example.com/v1",
         "OPENAI_MODEL": MODEL,
         "MODEL_DIGEST": DIGEST,
     }
     assert consumer.of_type(HTTP_ROUTE) == []
     assert consumer.outputs == {"base_url": settings["data"]["OPENAI_BASE_URL"], "digest": DIGEST}
+
+
+def test_the_app_runs_what_the_config_map_holds_as_restricted_namespaces_ask(dev: Recording, tmp_path: Path) -> None:
+    consumer = consume(tmp_path, dev.outputs)
+    settings, app = consumer.only(CONFIG_MAP).inputs, consumer.only(DEPLOYMENT).inputs
+    pod = app["spec"]["template"]
+    (container,), (volume,) = pod["spec"]["containers"], pod["spec"]["volumes"]
+
+    assert app["spec"]["selector"]["matchLabels"] == pod["metadata"]["labels"]
+    assert settings["data"]["app.py"] == (CONSUMER / "app.py").read_text()
+    assert {one["valueFrom"]["configMapKeyRef"]["name"] for one in container["env"]} == {settings["metadata"]["name"]}
+    named = {one["valueFrom"]["configMapKeyRef"]["key"] for one in container["env"]}
+    assert named == settings["data"].keys() - {"app.py"}
+    assert volume["configMap"]["name"] == settings["metadata"]["name"]
+    assert container["command"][-1] == f"{container['volumeMounts'][0]['mountPath']}/app.py"
 
 
 def test_a_hostname_is_routed_as_the_producers_gateway_and_service_allow(dev: Recording, tmp_path: Path) -> None:
@@ -139,16 +157,19 @@ def test_a_producer_of_another_contract_fails_the_consumer_with_the_remedy(
     assert said in str(refused.value)
 
 
-def test_a_new_digest_changes_the_apps_settings_and_nothing_else(dev: Recording, tmp_path: Path) -> None:
+def test_a_new_digest_changes_the_apps_settings_and_with_them_its_pods(dev: Recording, tmp_path: Path) -> None:
     other = "sha256:" + "f" * 64
     plans = [
         Plan("oci-model-consumer", "test", consume(tmp_path, outputs, hostname="chat.example.com")).data()
         for outputs in (dev.outputs, deploy("dev", digest=other).outputs)
     ]
     diff = compare(*plans)
-    (change,) = diff.resources
-    assert (change.type, change.name) == (CONFIG_MAP, "settings")
-    assert [(item.path, item.before, item.after) for item in change.changes] == [("data.MODEL_DIGEST", DIGEST, other)]
+    changed = {change.type: change for change in diff.resources}
+    assert changed.keys() == {CONFIG_MAP, DEPLOYMENT}
+    assert [(item.path, item.before, item.after) for item in changed[CONFIG_MAP].changes] == [
+        ("data.MODEL_DIGEST", DIGEST, other)
+    ]
+    assert [item.path for item in changed[DEPLOYMENT].changes] == ["spec.template.metadata.annotations.settings"]
     assert [item.path for item in diff.outputs] == ["digest"]
 
 
@@ -184,3 +205,60 @@ def test_the_consumer_runs_the_versions_of_the_program() -> None:
     lines = [line for line in (CONSUMER / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
     assert lines[0] == "../.."
     assert set(lines[1:]) <= set(program)
+
+
+def app(url: str) -> "subprocess.CompletedProcess[str]":
+    """Run the app for one question, with nothing but what its pod has."""
+    environment = {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_MODEL": MODEL, "MODEL_DIGEST": DIGEST}
+    line = [sys.executable, "-S", str(CONSUMER / "app.py"), "once"]
+    return subprocess.run(line, env=environment, capture_output=True, text=True, check=True, timeout=60)
+
+
+def test_the_app_asks_the_model_by_its_name_and_logs_the_answer_with_the_digest() -> None:
+    with openai_server.serve(MODEL) as server:
+        done = app(f"http://{server.address}")
+    assert done.stdout.startswith(f"{DIGEST}: ")
+    assert done.stdout.strip() != f"{DIGEST}:"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("fault", ["unavailable", "not-json", "no-choices"])
+def test_an_app_whose_server_is_not_well_says_so_and_goes_on(fault: str) -> None:
+    with openai_server.serve(MODEL, fault=fault) as server:
+        done = app(f"http://{server.address}")
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"http://{server.address}/v1: ")
+
+
+def test_an_app_whose_server_is_away_says_so_and_goes_on() -> None:
+    done = app("http://127.0.0.1:9")
+    assert done.stdout == ""
+    assert done.stderr.startswith("http://127.0.0.1:9/v1: ")
+
+
+ON_YAML = yaml.safe_load((ROOT / "examples" / "consumer-yaml" / "Pulumi.yaml").read_text())
+
+
+def references(part: Any) -> Iterator[str]:
+    if isinstance(part, Mapping):
+        part = list(part.values())
+    if isinstance(part, list):
+        for one in part:
+            yield from references(one)
+    elif isinstance(part, str):
+        yield from re.findall(r"\$\{([^}]+)\}", part)
+
+
+def test_a_program_of_another_language_names_only_outputs_that_the_schema_has(dev: Recording) -> None:
+    """Pulumi YAML's expressions: each is followed through the schema, and through what dev exports."""
+    schema = json.loads((ROOT / "docs" / "outputs.schema.json").read_text())
+    of_outputs = [one for one in references(ON_YAML) if one.startswith("serving.outputs")]
+    assert len(of_outputs) >= 5
+    for expression in of_outputs:
+        said, value = schema, plain(outputs_of(dev))
+        for key in re.findall(r'\["([^"]+)"\]', expression):
+            said = schema["$defs"][said["$ref"].rpartition("/")[2]] if "$ref" in said else said
+            said = said["properties"][key] if "properties" in said else said["additionalProperties"]
+            value = value[key]
+        assert said
+        assert value

@@ -9,9 +9,12 @@ import pytest
 import yaml
 
 from components.settings.reader import KEYS
+from oci_model_serving.outputs import ContractError, parse
 from oms.main import main
 from oms.schema import EXAMPLES
 from tests.components.settings.reading import read
+from tests.deployed import deploy
+from tests.mocks import plain
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted([*ROOT.glob("Pulumi.*.yaml"), *ROOT.glob("examples/*/Pulumi.*.yaml")])
@@ -26,9 +29,19 @@ def schema(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return read
 
 
+@pytest.fixture
+def outputs(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    assert main(["schema", "outputs"]) == 0
+    read: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return read
+
+
+def errors(schema: dict[str, Any], value: Any) -> list[str]:
+    return [error.message for error in jsonschema.Draft202012Validator(schema).iter_errors(value)]
+
+
 def problems(schema: dict[str, Any], config: dict[str, Any]) -> list[str]:
-    validator = jsonschema.Draft202012Validator(schema)
-    return [error.message for error in validator.iter_errors({"config": config})]
+    return errors(schema, {"config": config})
 
 
 def test_it_is_a_schema_of_the_draft_that_it_names(schema: dict[str, Any]) -> None:
@@ -45,6 +58,39 @@ def test_the_committed_stacks_are_of_it(schema: dict[str, Any], file: Path) -> N
 
 def test_the_committed_schema_is_the_one_that_the_program_has(schema: dict[str, Any]) -> None:
     assert json.loads(COMMITTED.read_text(encoding="utf-8")) == schema, "run `make docs`"
+
+
+def test_the_outputs_of_the_committed_stacks_are_of_their_schema(outputs: dict[str, Any]) -> None:
+    dev = deploy("dev").outputs
+    for stack in (dev, deploy("prod", stack_outputs={"acme/oci-model-serving/dev": dev}).outputs):
+        # As a program of another language reads them.
+        assert errors(outputs, json.loads(json.dumps(plain(stack)))) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("image", "r.example/m:latest"),
+        ("image", "r.example/m:1@sha256:short"),
+        ("digest", "latest"),
+        ("size_bytes", -1),
+        ("url", "ftp://x"),
+        ("delivery", "scp"),
+    ],
+)
+def test_outputs_that_the_reader_refuses_are_not_of_their_schema(outputs: dict[str, Any], key: str, value: Any) -> None:
+    stack = plain(deploy("dev").outputs)
+    next(iter(stack["models"].values()))[key] = value
+
+    assert errors(outputs, stack)
+    with pytest.raises(ContractError):
+        parse(stack)
+
+
+def test_the_committed_schema_of_the_outputs_is_the_one_that_the_program_has(outputs: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator.check_schema(outputs)
+    committed = json.loads((ROOT / "docs" / "outputs.schema.json").read_text(encoding="utf-8"))
+    assert committed == outputs, "run `make docs`"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)

@@ -35,6 +35,13 @@ def lost(stack: str, today: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 def planned(stack: str) -> list[dict[str, Any]]:
+    if stack == "dev":  # as it was deployed: its settings name another builder now, whose resources are others
+        settings = serving.settings_of(serving.ROOT / "Pulumi.dev.yaml")
+        for model in settings["models"].values():
+            model["builder"] = "docker"
+        recording = serving.run(settings, stack_name="dev")
+        before: list[dict[str, Any]] = Plan(serving.NAMESPACE, "dev", recording).data()["resources"]
+        return before
     found: list[dict[str, Any]] = json.loads(golden.path(stack).read_text(encoding="utf-8"))["resources"]
     return found
 
