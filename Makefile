@@ -64,8 +64,9 @@ docs: $(VENV)/.dev ## Write settings, models, cold starts, causes and the schema
 	$(OMS) schema | $(RUN) -m json.tool --no-ensure-ascii > docs/stack.schema.json
 	$(OMS) schema outputs | $(RUN) -m json.tool --no-ensure-ascii > docs/outputs.schema.json
 
-plans: $(VENV)/.dev ## Write the plans of dev and prod anew (tests/plans/*.json)
+plans: $(VENV)/.dev ## Write the plans of dev and prod anew (tests/plans/*.json), and the comments on typical changes
 	$(RUN) -m tests.plans.golden
+	$(RUN) -m tests.offline.typical_changes
 
 replacements: $(VENV)/.dev ## Write what replaces a resource anew from the providers' schemas (needs the Pulumi CLI)
 	$(RUN) -m tests.offline.replacing $(ARGS)

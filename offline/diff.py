@@ -1,28 +1,34 @@
-"""The difference between two plans: what a change of settings or code would add, remove, change and replace."""
+"""The difference between two plans: what a change of settings or code would add, remove, change and replace.
 
-import re
+How it is told is elsewhere: `subjects` gathers it by model and pool, `verdict` says it in words, `comment` writes it.
+"""
+
+import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any
 
 from oci_model_serving import foreign
-from offline.mermaid import box, escape
 from offline.plan import portable
 from offline.predicted import Predictions
 from offline.replacements import is_at, recreates_nodes, replaces
-from offline.table import short_type
+from offline.values import waits_alike
 
-_COLLAPSE_ABOVE_ROWS = 20
-_CELL_CHARACTERS = 1000
-_KIND = re.compile(r"[\w:./-]+")
-_MISSING = "(not set)"
-_STOPS = "recreates the nodes: models on them stop"
+MISSING = "(not set)"
+"""Stands for the value of what is not there."""
+KEPT = ("protect", "retainOnDelete")
+"""The options that keep a resource from being deleted: no input, and what takes them away is a change all the same."""
+_COMPARED = 400
+"""Texts of two lists that are compared by content, which takes the square of their number."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One input or output that differs: its path, and the values before and after (`(not set)` where absent)."""
+    """One input or output that differs: its path, and the values before and after (`(not set)` where absent).
+
+    Items of a list are named in the path where they have names: `env.HF_HOME`, `args.--max-model-len`.
+    """
 
     path: str
     before: Any
@@ -44,14 +50,21 @@ class ResourceChange:
 
 @dataclass(frozen=True)
 class PlanDiff:
-    """All differences, sorted by type, name and parent."""
+    """All differences, sorted by type, name and parent, and the two plans that they are between.
+
+    `promoted` are the keys of images that come from another stack which makes them anew: their digests are known to
+    neither plan, and change with that stack's next update.
+    """
 
     resources: list[ResourceChange] = field(default_factory=list)
     outputs: list[Change] = field(default_factory=list)
     predictions: Predictions = field(default_factory=Predictions)
+    base: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    head: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    promoted: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.resources or self.outputs)
+        return bool(self.resources or self.outputs or self.promoted)
 
     def counts(self) -> dict[str, int]:
         """How many resources there are of each action."""
@@ -67,6 +80,7 @@ class PlanDiff:
                 for change in self.resources
             ],
             "outputs": [_change_data(change) for change in self.outputs],
+            "promoted": list(self.promoted),
             "predictions": self.predictions.data(),
         }
 
@@ -82,12 +96,17 @@ def compare(base: Mapping[str, Any], head: Mapping[str, Any]) -> PlanDiff:
             continue
         changes = tuple(_changes(before.pop(known)[0], item))
         if changes:
-            action = "replace" if any(one.replaces for one in changes) else "update"
-            found.append(_resource_change(item, action, changes))
+            replaced = any(one.replaces for one in changes)
+            if replaced:  # what would recreate its nodes does not: others are made
+                changes = tuple(replace(one, recreates_nodes=False) for one in changes)
+            found.append(_resource_change(item, "replace" if replaced else "update", changes))
     found += [_resource_change(item, "delete") for item, _ in before.values()]
     found.sort(key=lambda change: (change.type, change.name, change.parent or ""))
-    outputs = [Change(path, old, new) for path, old, new in _differences(base["outputs"], head["outputs"], "")]
-    return PlanDiff(found, outputs, Predictions(base.get("predictions", {}), head.get("predictions", {})))
+    outputs = [Change(one.shown, one.before, one.after) for one in _differences(base["outputs"], head["outputs"])]
+    predictions = Predictions(base.get("predictions", {}), head.get("predictions", {}))
+    was, now = base.get("promoted", {}), head.get("promoted", {})
+    promoted = tuple(sorted(key for key in {*was, *now} if key in was and key in now and was[key] != now[key]))
+    return PlanDiff(found, outputs, predictions, base, head, promoted)
 
 
 def _resource_change(item: Mapping[str, Any], action: str, changes: tuple[Change, ...] = ()) -> ResourceChange:
@@ -96,60 +115,31 @@ def _resource_change(item: Mapping[str, Any], action: str, changes: tuple[Change
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
     options, type_ = after.get("options", {}), after["type"]
-    for path, old, new in _differences(portable(before["inputs"]), portable(after["inputs"]), ""):
-        if any(is_at(pattern, path) for pattern in options.get("ignoreChanges", ())):
+    for one in _differences(portable(before["inputs"]), portable(after["inputs"])):
+        if any(is_at(pattern, one.path) for pattern in options.get("ignoreChanges", ())):
             continue
-        forced = any(is_at(pattern, path) for pattern in options.get("replaceOnChanges", ()))
-        yield Change(path, old, new, forced or replaces(type_, path, old, new), recreates_nodes(type_, path))
-
-
-def as_text(diff: PlanDiff) -> str:
-    """The difference for a terminal."""
-    if not diff:
-        return foreign.lines("\n".join(["No differences.", *diff.predictions.lines(), ""]))
-    signs = {"create": "+", "delete": "-", "update": "~", "replace": "+-"}
-    lines = []
-    for change in diff.resources:
-        lines.append(f"{signs[change.action]:2} {short_type(change.type)} {change.name}  ({change.action})")
-        lines += map(_line, change.changes)
-    if diff.outputs:
-        lines += ["outputs", *map(_line, diff.outputs)]
-    return foreign.lines("\n".join([*lines, *diff.predictions.lines(), _summary(diff), ""]))
-
-
-def marker(stack: str) -> str:
-    """The hidden first line by which a bot finds its comment about this stack again."""
-    return f"<!-- oci-model-serving plan {stack} -->"
-
-
-def as_markdown(diff: PlanDiff, stack: str) -> str:
-    """The difference as a comment on a pull request: a table and a picture, collapsed when long."""
-    lines = [marker(stack), f"### Plan of `{stack}`", ""]
-    if not diff:
-        return "\n".join([*lines, "No differences.", *diff.predictions.markdown(), ""])
-    rows = _rows(diff)
-    table = ["| | resource | input | before | after |", "|---|---|---|---|---|", *rows]
-    if len(rows) > _COLLAPSE_ABOVE_ROWS:
-        table = _collapsed(f"{len(rows)} changes", table)
-    picture = _collapsed("Picture", ["```mermaid", *_picture(diff), "```"])
-    last = "An in-process plan: what the settings and the code say, not what the cloud has."
-    predicted = diff.predictions.markdown()
-    return "\n".join([*lines, f"**{_summary(diff)}**", *predicted, "", *table, "", *picture, "", last, ""])
+        forced = any(is_at(pattern, one.path) for pattern in options.get("replaceOnChanges", ()))
+        replacing = forced or replaces(type_, one.path, one.before, one.after)
+        yield Change(one.shown, one.before, one.after, replacing, recreates_nodes(type_, one.path))
+    for name in KEPT:
+        was, now = (bool(side.get("options", {}).get(name)) for side in (before, after))
+        if was != now:
+            yield Change(name, before=was, after=now)
 
 
 def _by_urn(plan: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], list[str]]]:
     """Each resource with all its names, `TYPE$TYPE::NAME`: its own first, then those that its aliases give it."""
     labels = {f"{item['type']}::{item['name']}": item for item in plan["resources"]}
 
-    def names(item: Mapping[str, Any]) -> list[str]:
+    def names(item: Mapping[str, Any], below: tuple[str, ...] = ()) -> list[str]:
         type_, name = item["type"], item["name"]
         above = labels.get(item.get("parent") or "")
-        if above is None:
+        if above is None or item.get("parent") in below:  # a plan of somebody else's may lead in a circle
             outer, _, _ = (item.get("parent") or "").rpartition("::")
             own = [f"{outer}${type_}::{name}" if outer else f"{type_}::{name}"]
         else:
             own = []
-            for types, _, parent in (one.rpartition("::") for one in names(above)):
+            for types, _, parent in (one.rpartition("::") for one in names(above, (*below, item["parent"]))):
                 # As the engine: a child that is named after its parent was so under the parent's former name too.
                 inner = name.replace(above["name"], parent, 1) if name.startswith(above["name"]) else name
                 own += [f"{types}${type_}::{name}", f"{types}${type_}::{inner}"]
@@ -159,82 +149,98 @@ def _by_urn(plan: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], list[
     return {every[0]: (item, every) for item, every in named}
 
 
-def _differences(before: Any, after: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+@dataclass(frozen=True)
+class _Difference:
+    """Two values that differ: where (`a.b[0].c`, as the providers' tables have it), and how people call the place."""
+
+    path: str
+    shown: str
+    before: Any
+    after: Any
+
+
+def _differences(before: Any, after: Any, path: str = "", shown: str = "") -> Iterator[_Difference]:
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted({*before, *after}):
-            inner = f"{path}.{key}" if path else str(key)
-            yield from _differences(before.get(key, _MISSING), after.get(key, _MISSING), inner)
+            inner = (f"{path}.{key}", f"{shown}.{key}") if path else (str(key), str(key))
+            yield from _differences(before.get(key, MISSING), after.get(key, MISSING), *inner)
     elif isinstance(before, list) and isinstance(after, list):
-        for index, (old, new) in enumerate(zip_longest(before, after, fillvalue=_MISSING)):
-            yield from _differences(old, new, f"{path}[{index}]")
-    elif before != after or type(before) is not type(after):
-        yield path, before, after
+        yield from _of_lists(before, after, path, shown)
+    elif (before != after or type(before) is not type(after)) and not waits_alike(before, after):
+        one, other = _object_in(before), _object_in(after)
+        if one is not None and other is not None and one != other:
+            yield from _differences(one, other, path, shown)
+        else:
+            yield _Difference(path, shown, before, after)
+
+
+def _object_in(value: Any) -> Any:
+    """The object that a text holds as JSON, as what a command reads on its standard input; None of any other."""
+    if not (isinstance(value, str) and value.startswith("{") and value.endswith("}")):
+        return None
+    try:
+        return foreign.read_json(value)
+    except ValueError:
+        return None
+
+
+def _of_lists(before: list[Any], after: list[Any], path: str, shown: str) -> Iterator[_Difference]:
+    """By name where the items have one (variables, containers, arguments): one that is put in moves all behind it."""
+    named = _named(before, after)
+    if named is not None:
+        old, new = named
+        for name in dict.fromkeys((*old, *new)):
+            at = (new if name in new else old)[name][0]
+            found = [side[name][1] if name in side else None for side in (old, new)]
+            if all(item is None or item.keys() == {"value"} for item in found):
+                pair = [MISSING if item is None else item["value"] for item in found]
+            else:
+                whole = {"name": name} if None in found else {}
+                pair = [MISSING if item is None else {**whole, **item} for item in found]
+            yield from _differences(pair[0], pair[1], f"{path}[{at}]", f"{shown}.{name}")
+        stay = [[name for name in names if name in old and name in new] for names in (old, new)]
+        if stay[0] != stay[1]:
+            yield _Difference(path, f"{shown} (order)", ", ".join(stay[0]), ", ".join(stay[1]))
+    elif len(before) + len(after) <= _COMPARED and all(isinstance(item, str) for item in (*before, *after)):
+        yield from _of_texts(before, after, path, shown)
+    else:
+        for index, (one, other) in enumerate(zip_longest(before, after, fillvalue=MISSING)):
+            yield from _differences(one, other, f"{path}[{index}]", f"{shown}[{index}]")
+
+
+def _of_texts(before: list[str], after: list[str], path: str, shown: str) -> Iterator[_Difference]:
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    for word, low, high, first, last in matcher.get_opcodes():
+        if word == "equal":
+            continue
+        for index, (one, other) in enumerate(zip_longest(before[low:high], after[first:last], fillvalue=MISSING)):
+            at = first + index if first + index < last else low + index
+            yield from _differences(one, other, f"{path}[{at}]", f"{shown}[{at}]")
+
+
+_Named = dict[str, tuple[int, dict[str, Any]]]
+
+
+def _named(*lists: list[Any]) -> tuple[_Named, ...] | None:
+    """The items of each list by their names, with their places; none where one has no name, or two have the same.
+
+    An item is an object with a `name`, or an argument as `--name` or `--name=value`.
+    """
+    items = [item for listed in lists for item in listed]
+    if items and all(isinstance(item, dict) and isinstance(item.get("name"), str) and item["name"] for item in items):
+        pairs = [
+            [(item["name"], {k: v for k, v in item.items() if k != "name"}) for item in listed] for listed in lists
+        ]
+    elif items and all(isinstance(item, str) and item.startswith("--") for item in items):
+        split = [[item.partition("=") for item in listed] for listed in lists]
+        pairs = [[(name, {"value": value if equals else True}) for name, equals, value in one] for one in split]
+    else:
+        return None
+    found = tuple({name: (at, rest) for at, (name, rest) in enumerate(listed)} for listed in pairs)
+    return found if all(len(by_name) == len(listed) for by_name, listed in zip(found, lists, strict=True)) else None
 
 
 def _change_data(change: Change) -> dict[str, Any]:
     fields = dict(vars(change))
     fields["recreatesNodes"] = fields.pop("recreates_nodes")
     return fields
-
-
-def _summary(diff: PlanDiff) -> str:
-    said = [f"{count} to {action}" for action, count in diff.counts().items() if count]
-    if diff.outputs:
-        said.append(f"{len(diff.outputs)} output value{'s' if len(diff.outputs) != 1 else ''} changed")
-    return ", ".join(said)
-
-
-def _line(change: Change) -> str:
-    why = "  (forces replacement)" if change.replaces else f"  ({_STOPS})" if change.recreates_nodes else ""
-    return f"     {change.path}: {change.before} -> {change.after}{why}"
-
-
-def _rows(diff: PlanDiff) -> list[str]:
-    rows = []
-    for change in diff.resources:
-        kind = short_type(change.type)
-        label = f"{kind if _KIND.fullmatch(kind) else _cell(kind)} {_cell(change.name)}"
-        if not change.changes:
-            rows.append(f"| {change.action} | {label} | | | |")
-        rows += [
-            f"| {_word(change, item)} | {label} | {_cell(item.path)} | {_cell(item.before)} | {_cell(item.after)} |"
-            for item in change.changes
-        ]
-    return rows + [
-        f"| output | | {_cell(one.path)} | {_cell(one.before)} | {_cell(one.after)} |" for one in diff.outputs
-    ]
-
-
-def _word(change: ResourceChange, item: Change) -> str:
-    if item.replaces:
-        return "**replace**"
-    return f"{change.action}: **{_STOPS}**" if item.recreates_nodes else change.action
-
-
-def _cell(value: Any) -> str:
-    """A value in a cell: as code, which no mark-up leaves; the plan may be of somebody else's branch."""
-    text = foreign.in_line(str(value), _CELL_CHARACTERS).replace("|", "\\|").replace("`", "'")
-    return f"`{text}`" if text else ""
-
-
-def _collapsed(title: str, lines: list[str]) -> list[str]:
-    return [f"<details><summary>{title}</summary>", "", *lines, "", "</details>"]
-
-
-def _picture(diff: PlanDiff) -> list[str]:
-    lines = ["flowchart LR"]
-    groups: dict[str, list[str]] = {}
-    for number, change in enumerate(diff.resources):
-        node = f"  c{number}{box(change.type, change.name)}:::{change.action}"
-        groups.setdefault(change.parent or "", []).append(node)
-    for number, (parent, nodes) in enumerate(groups.items()):
-        type_, _, name = parent.partition("::")
-        label = escape(f"{short_type(type_)} {name}")
-        lines += [f'  subgraph g{number}["{label}"]', *nodes, "  end"] if parent else nodes
-    return [
-        *lines,
-        "  classDef create stroke:#1a7f37,stroke-width:3px",
-        "  classDef update stroke:#9a6700,stroke-width:3px",
-        "  classDef replace stroke:#8250df,stroke-width:3px",
-        "  classDef delete stroke:#cf222e,stroke-width:3px,stroke-dasharray:4",
-    ]

@@ -21,12 +21,17 @@ _LIMIT_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Plan:
-    """The recorded run of one stack's program."""
+    """The recorded run of one stack's program.
+
+    `promoted` has, by the key of each image that comes from another stack of the project, a name of how that stack
+    makes it: with another name another digest is promoted, though neither is known before that stack's update.
+    """
 
     project: str
     stack: str
     recording: Recording = field(default_factory=Recording)
     prediction: Prediction = field(default_factory=Prediction)
+    promoted: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def resources(self) -> list[Resource]:
@@ -43,9 +48,10 @@ class Plan:
     def data(self) -> dict[str, Any]:
         """The plan as plain data, secrets masked, in an order that does not depend on the run.
 
-        `resources` holds objects of `type`, `name`, `parent` (`TYPE::NAME`, null at the top), `inputs` and, where the
-        program sets any, `options`; `outputs` holds the stack's outputs; where there are any, `predictions` what is
-        predicted of its models and its cost, and `warnings` what the program warned of.
+        `stack` is the stack's name; `resources` holds objects of `type`, `name`, `parent` (`TYPE::NAME`, null at the
+        top), `inputs` and, where the program sets any, `options`; `outputs` holds the stack's outputs; where there are
+        any, `predictions` what is predicted of its models and its cost, `promoted` as here, and `warnings` what the
+        program warned of.
         """
         by_urn = {resource.urn: resource for resource in self.resources}
 
@@ -59,14 +65,34 @@ class Plan:
         ]
         resources.sort(key=lambda item: (item["type"], item["name"], item["parent"] or ""))
         warned = [message for level, message in self.recording.messages if level == "warning"]
-        told = {key: value for key, value in (("predictions", self.prediction.data()), ("warnings", warned)) if value}
-        return {"resources": resources, "outputs": plain(self.recording.outputs), **told}
+        extra = {"predictions": self.prediction.data(), "promoted": dict(self.promoted), "warnings": warned}
+        told = {key: value for key, value in extra.items() if value}
+        return {"stack": self.stack, "resources": resources, "outputs": plain(self.recording.outputs), **told}
 
 
 def portable(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs without the place of this machine's interpreter in a command of ours."""
     own = commands.read(inputs.get("create"))
     return {**inputs, "create": shlex.join(["python", "-m", own.module, *own.arguments])} if own else dict(inputs)
+
+
+def tops(plan: Mapping[str, Any]) -> dict[str, str]:
+    """What each resource of a plan in JSON belongs to at the top, both as `TYPE::NAME`.
+
+    The plan may be of somebody else's making: one whose parents lead in a circle stands by itself.
+    """
+    parents = {f"{item['type']}::{item['name']}": item.get("parent") or "" for item in plan["resources"]}
+
+    def top(label: str) -> str:
+        at, seen = label, {label}
+        while (above := parents[at]) in parents:
+            if above in seen:
+                return label
+            seen.add(above)
+            at = above
+        return at
+
+    return {label: top(label) for label in parents}
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -100,6 +126,8 @@ def is_plan(data: Any) -> bool:
         _has(data, {"outputs": dict, "resources": list})
         and all(_has(item, of_resource) and _are_options(item.get("options", {})) for item in data["resources"])
         and predicted.is_read(data.get("predictions", {}))
+        and isinstance(data.get("stack", ""), str)
+        and _are_texts(data.get("promoted", {}))
     )
 
 
@@ -109,6 +137,10 @@ def _are_options(options: Any) -> bool:
         isinstance(listed := options.get(name, []), list) and all(isinstance(one, str) for one in listed)
         for name in ("ignoreChanges", "replaceOnChanges", "aliases")
     )
+
+
+def _are_texts(promoted: Any) -> bool:
+    return isinstance(promoted, dict) and all(isinstance(one, str) for one in promoted.values())
 
 
 def _has(data: Any, fields: Mapping[str, Any]) -> bool:

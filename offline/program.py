@@ -16,6 +16,7 @@ from components.settings.types import GB
 from oci_model_serving.errors import InputError
 from offline.builds import Builds
 from offline.plan import Plan, is_plan, read_json
+from offline.promotion import promoted, ways
 from offline.recording import Answer, Recording, UnansweredReferenceError, record
 from offline.values import parse, plain
 
@@ -28,6 +29,7 @@ class Program:
         self._given = dict(outputs or {})
         self._builds = Builds(project.folder)
         self._settings: dict[str, Settings] = {}
+        self._made: dict[str, dict[str, str]] = {}
 
     def plan(
         self, stack: str, config: StackConfig | None = None, *, build: bool = False, answer: Answer | None = None
@@ -42,7 +44,7 @@ class Program:
             Exception: whatever the program itself raises.
         """
         recording = self._run(stack, config, build=build, through=(), answer=answer)
-        return Plan(self._project.name, stack, recording, self._predicted(stack, recording))
+        return Plan(self._project.name, stack, recording, self._predicted(stack, recording), self._promoted(stack))
 
     def settings(self, stack: str) -> Settings:
         """The settings that the program has read for a stack that was planned.
@@ -63,6 +65,10 @@ class Program:
         models = plain(found) if isinstance(found, Mapping) else {}
         sizes = {key: model.get("size_bytes") for key, model in models.items() if isinstance(model, Mapping)}
         return predict(settings, sizes_gb={key: size / GB for key, size in sizes.items() if isinstance(size, int)})
+
+    def _promoted(self, stack: str) -> dict[str, str]:
+        settings = self._settings.get(stack)
+        return promoted(settings, self._made) if settings else {}
 
     def _run(
         self,
@@ -124,7 +130,9 @@ class Program:
                 f"stack {through[-1]!r} refers to stack {name!r}, which is not of this project: give its outputs with "
                 f"--outputs {name}=FILE (what `pulumi stack output --json --stack {name}` prints)"
             )
-        return self._run(short, None, build=False, through=through).outputs
+        recording = self._run(short, None, build=False, through=through)
+        self._made[name] = ways(recording, self._promoted(short))
+        return recording.outputs
 
 
 def read_outputs(path: Path) -> dict[str, Any]:

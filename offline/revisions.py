@@ -6,21 +6,30 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from components import commands
-from components.settings.stack_file import is_file
+from components.settings.stack_file import find_project, is_file
 from modelimage.variables import without_secrets
 from oci_model_serving.errors import InputError
 from offline.errors import RunFailedError
 from offline.plan import is_plan, load
 
+NO_PLAN: Mapping[str, Any] = {"resources": [], "outputs": {}}
+"""The plan of a stack that is not there."""
 
-def plan_of(source: str, stack: str, folder: Path) -> dict[str, Any]:
+
+def plan_of(source: str, stack: str, folder: Path, *, may_lack: bool = False) -> dict[str, Any]:
     """The plan that `source` names: a file with a plan in JSON, or a git revision of the repository at `folder`.
+
+    Args:
+        source: the file or the revision.
+        stack: whose plan of a revision is made.
+        folder: of the project, in the repository.
+        may_lack: the revision may be from before the stack, which then has nothing there (`NO_PLAN`).
 
     Raises:
         InputError: it is neither, or the revision has no such stack.
@@ -34,8 +43,15 @@ def plan_of(source: str, stack: str, folder: Path) -> dict[str, Any]:
     commit = _git(folder, "rev-parse", "--verify", "--quiet", f"{source}^{{commit}}", problem=neither).strip()
     with _worktree(root, commit) as tree:
         planned = tree / folder.resolve().relative_to(root.resolve())
+        if may_lack and not _has(planned, stack):
+            return dict(NO_PLAN)
         _link_local(folder.resolve(), planned)
         return _plan_in(planned, source, stack)
+
+
+def _has(planned: Path, stack: str) -> bool:
+    """Whether a revision's project, if it is there at all, has settings of the stack."""
+    return (planned / "Pulumi.yaml").is_file() and stack in find_project(planned).stacks()
 
 
 def _link_local(folder: Path, planned: Path) -> None:

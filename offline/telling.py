@@ -1,5 +1,6 @@
 """Which inputs of a resource tell a reader of the plan the most, by type."""
 
+import re
 from typing import Any
 
 from offline.recording import Resource
@@ -85,3 +86,9 @@ def at(value: Any, path: str) -> Any:
         else:
             return None
     return value
+
+
+def label_of(type_: str, path: str) -> str:
+    """The short label of an input that tells much, by its path (`a.b[0].c`); "" of any other."""
+    dotted = re.sub(r"\[(\d+)\]", r".\1", path)
+    return next((label for label, one in _PATHS.get(type_, {}).items() if one == dotted), "")

@@ -1,13 +1,16 @@
 """What an input or an output can be besides plain data: known only after a real run, or secret."""
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from components.settings.stack_file import MASK
 
 _KNOWN_AFTER = "known after "
+_OF_IMAGES = re.compile(rf"{_KNOWN_AFTER}(build|copy|check) of ")
+"""How `offline.recording` words what waits for an image."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,15 @@ class Secret:
 def is_known_after(value: Any) -> bool:
     """Whether a value of a plan's JSON stands for one that only a real run can know."""
     return isinstance(value, str) and value.startswith(_KNOWN_AFTER)
+
+
+def waits_alike(before: Any, after: Any) -> bool:
+    """Whether both values of two plans are known after steps of images only, so that nobody can tell them apart.
+
+    Which images those are says little: a digest also waits for the sizes of all that share a pool's disk
+    (`components.serving.admission`), and a model more on that pool does not change it.
+    """
+    return all(is_known_after(one) and _OF_IMAGES.match(one) is not None for one in (before, after))
 
 
 def transform(value: Any, leaf: Callable[[Any], Any]) -> Any:
@@ -82,3 +94,10 @@ def parse(value: Any) -> Any:
 def dumps(value: Any) -> str:
     """JSON with sorted keys and a newline at the end: the same value gives the same text."""
     return json.dumps(plain(value), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def within(value: Any, *keys: str) -> Any:
+    """The value below these keys, which may hold dots, or none."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from oci_model_serving.errors import InputError
 from oms.convention import choose_prices, failed, json_option, prices_option, print_json, stack_option, tell
@@ -15,6 +16,7 @@ from oms.convention import choose_prices, failed, json_option, prices_option, pr
 if TYPE_CHECKING:
     from components.settings.stack_file import Project, StackConfig
     from offline.plan import Plan
+    from offline.verdict import Policy
 
 _config_file = click.option(
     "--config-file",
@@ -33,7 +35,7 @@ _outputs = click.option(
 @click.command()
 @stack_option
 @_config_file
-@click.option("--format", "form", type=click.Choice(["table", "json", "yaml", "mermaid"]), default="table")
+@click.option("--format", "form", type=click.Choice(["table", "json", "yaml", "mermaid", "svg"]), default="table")
 @_outputs
 @click.option("--build/--preview", default=False, help="Really build the images of builder 'direct', or nothing.")
 @click.option(
@@ -81,7 +83,7 @@ def plan(
 @click.argument("base")
 @click.argument("head")
 @stack_option
-@click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text")
+@click.option("--format", "form", type=click.Choice(["text", "json", "markdown", "mermaid", "svg"]), default="text")
 @click.option("--exit-code", is_flag=True, help="End with 1 where there are differences.")
 @prices_option
 @json_option
@@ -90,32 +92,71 @@ def diff(*, base: str, head: str, stack: str, form: str, exit_code: bool, prices
 
     \b
     BASE, HEAD: each a file with a plan in JSON (`oms plan --json`), or a git revision whose plan is made.
+    A plan in a file says of which stack it is, and a BASE from before the stack has nothing of it.
 
     \b
     oms diff main HEAD --stack prod
     oms diff before.json after.json --format markdown
     """
     from components.settings.stack_file import is_file
-    from offline.diff import as_markdown, as_text, compare
+    from offline.comment import as_markdown, as_picture, as_text
+    from offline.diff import compare
     from offline.revisions import plan_of
     from offline.values import dumps
+    from offline.verdict import Verdict
     from oms.local_model import prepared
 
     choose_prices(prices)
-    sources = (base, head)
+    stack = _stack_of(base, head, stack)
     folder = Path.cwd()
-    if not all(is_file(Path(source)) for source in sources):
+    if not all(is_file(Path(source)) for source in (base, head)):
         folder = _project().folder
         with suppress(InputError):  # what is wrong is in this checkout, and may not be in what is compared
             prepared(stack)
-    before, after = (plan_of(source, stack, folder) for source in sources)
+    before = plan_of(base, stack, folder, may_lack=True)
+    after = plan_of(head, stack, folder)
     difference = compare(before, after)
     if as_json or form == "json":
-        sys.stdout.write(dumps(difference.data()))
+        sys.stdout.write(dumps(Verdict(difference, policy_of(before, after, stack)).data()))
+    elif form == "markdown":
+        sys.stdout.write(as_markdown(difference, stack, policy_of(before, after, stack)))
     else:
-        sys.stdout.write(as_markdown(difference, stack) if form == "markdown" else as_text(difference))
+        sys.stdout.write(as_text(difference) if form == "text" else as_picture(difference, form))
     if exit_code and difference:
         raise failed()
+
+
+def _stack_of(base: str, head: str, asked: str) -> str:
+    """The stack that a difference is about: what the later plan's file says of itself, then the earlier one's.
+
+    Raises:
+        InputError: another one was asked for, whose comment it would take the place of.
+    """
+    from components.settings.stack_file import is_file
+    from offline.plan import load
+
+    chosen = click.get_current_context().get_parameter_source("stack") is not ParameterSource.DEFAULT
+    for source in (head, base):
+        said = str(load(Path(source)).get("stack", "")) if is_file(Path(source)) else ""
+        if said and chosen and said != asked and source == head:
+            raise InputError(f"{head} is a plan of stack {said!r}: leave out --stack, or write --stack {said}")
+        if said and not chosen:
+            return said
+    return asked
+
+
+def policy_of(before: Mapping[str, Any], after: Mapping[str, Any], stack: str) -> "Policy":
+    """What the policy says of the later plan, and what of it is new."""
+    from offline.verdict import Policy
+    from policy.rules import check
+
+    known = {str(violation) for violation in check(before, stack)}
+    found = check(after, stack)
+    mandatory, advisory = (
+        [str(one).partition(": ")[2] for one in found if one.mandatory is level] for level in (True, False)
+    )
+    new = [str(one).partition(": ")[2] for one in found if str(one) not in known]
+    return Policy(mandatory, advisory, new)
 
 
 @click.command()
@@ -231,6 +272,8 @@ def planned(
 def show(found: "Plan", form: str) -> None:
     """Write a plan to stdout."""
     from offline.mermaid import mermaid
+    from offline.picture import picture_of
+    from offline.svg import svg
     from offline.table import NOT_AN_ENGINE, print_table
     from offline.values import dumps
 
@@ -242,8 +285,11 @@ def show(found: "Plan", form: str) -> None:
         import yaml
 
         sys.stdout.write(yaml.safe_dump(found.data(), sort_keys=True, allow_unicode=True))
+    elif form == "json":
+        sys.stdout.write(dumps(found.data()))
     else:
-        sys.stdout.write(dumps(found.data()) if form == "json" else mermaid(found))
+        picture = picture_of(found.data(), title=f"{found.project} {found.stack}")
+        sys.stdout.write(mermaid(picture) if form == "mermaid" else svg(picture))
 
 
 def _judge(plan: Mapping[str, Any], stack: str) -> dict[str, Any]:

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from modelimage.progress import Bars, Lines
-from offline.diff import as_markdown, as_text, compare
-from offline.mermaid import box
+from offline.comment import as_markdown, as_text
+from offline.diff import compare
+from offline.mermaid import mermaid
+from offline.picture import picture_of
+from offline.svg import svg
 from oms import convention, image
 from smoke.checks import Check, Status
 from smoke.report import Report
@@ -107,7 +110,10 @@ def test_a_comment_holds_no_marks_but_its_own() -> None:
 
 
 def test_a_picture_is_not_left_by_a_name() -> None:
-    assert box("a:b:T", '"]\n```\x1b') == '["a:b:T<br/>#quot;]\\n#96;#96;#96;\\x1b"]'
+    resource: dict[str, Any] = {"type": "a:b:T", "name": '"]\n```\x1b', "parent": None, "inputs": {}}
+    picture = picture_of({"resources": [resource], "outputs": {}})
+    assert '  p0["a:b:T<br/>#34;]\\n#96;#96;#96;\\x1b"]' in mermaid(picture).splitlines()
+    assert not obeys(svg(picture))
 
 
 def test_a_plan_whose_predictions_have_another_form_is_none(tmp_path: Path) -> None:

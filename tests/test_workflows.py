@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from offline.diff import as_markdown, compare
+from offline.comment import as_markdown
+from offline.diff import compare
 
 from .workflows import FOLDER, NAMES, ROOT, install, jobs, run, script, steps, workflow
 

@@ -13,6 +13,11 @@ from modelimage.traits import Traits
 from oci_model_serving.delivery import REVISION_ENV
 from oci_model_serving.reference import ImageReference
 
+# How many pods there are, which `_scale` says (KubeAI 0.23.2, ModelSpec); the rest makes the pod itself.
+NOT_OF_THE_POD = frozenset(
+    {"minReplicas", "maxReplicas", "replicas", "autoscalingDisabled", "targetRequests", "scaleDownDelaySeconds"}
+)
+
 
 class KubeAIModel(pulumi.ComponentResource):
     """Serves a model with KubeAI: the Model and its egress rule.

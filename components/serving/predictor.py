@@ -20,7 +20,7 @@ from modelimage.traits import Traits
 from oci_model_serving.delivery import KSERVE_STOP
 
 # How many pods there are and how they come (KServe v0.20.0, ComponentExtensionSpec); the rest makes the pod itself.
-_NOT_OF_THE_POD = frozenset(
+NOT_OF_THE_POD = frozenset(
     {"minReplicas", "maxReplicas", "deploymentStrategy", "scaleMetric", "scaleTarget", "autoScaling"}
 )
 
@@ -95,7 +95,7 @@ def revision(
     model: StackModel, predictor: Mapping[str, Any], annotations: Mapping[str, str], platform: KServeSettings
 ) -> pulumi.Output[str]:
     """The name of what makes the pods; the number of replicas and a pause do not."""
-    pod = {key: part for key, part in predictor.items() if key not in _NOT_OF_THE_POD}
+    pod = {key: part for key, part in predictor.items() if key not in NOT_OF_THE_POD}
     copied = {key: value for key, value in annotations.items() if key != KSERVE_STOP}
     own = serving_runtime.of_model(model, platform)
     labels = {"labels": dict(model.settings.labels)} if model.settings.labels else {}

@@ -19,8 +19,10 @@ from tests.serving import ROOT
 from tests.weights import safetensors_bytes
 
 PAGE = (ROOT / "docs" / "gated-model.md").read_text(encoding="utf-8")
-STACK, H100 = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+STACK, A100 = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+EXAMPLE = (ROOT / "examples" / "gated-70b" / "Pulumi.gated-70b.yaml").read_text(encoding="utf-8")
 MODEL = "meta-llama/Llama-3.3-70B-Instruct"
+PINNED = "6f6073b423013f6a7d4d9f39144961bfbfbc386b"
 SOURCE = f"hf://{MODEL}@{COMMIT}"
 QUICK = RetryPolicy(attempts=2, first_seconds=0.01)
 
@@ -46,14 +48,16 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
         yield fake.used_by(monkeypatch, tmp_path / "hub-cache")
 
 
-def stack(pool: str = "a100", **model: object) -> dict[str, Any]:
+def stack(pool: str = "h100", **model: object) -> dict[str, Any]:
     """The page's stack, on one of its pools."""
-    settings: dict[str, Any] = yaml.safe_load(STACK.replace("<commit>", COMMIT))
+    settings: dict[str, Any] = yaml.safe_load(STACK.replace(PINNED, COMMIT))
     config: dict[str, Any] = settings["config"]
-    if pool == "h100":
-        config["oci-model-serving:nodePools"] = yaml.safe_load(H100)
+    if pool == "a100":
+        config["oci-model-serving:nodePools"] = yaml.safe_load(A100)
     (key,) = config["oci-model-serving:models"]
-    config["oci-model-serving:models"][key] |= {"nodePool": pool, **model}
+    served = config["oci-model-serving:models"][key]
+    del served["sizeGb"]  # what the hub says is then the size
+    served |= {"nodePool": pool, **model}
     return settings
 
 
@@ -61,6 +65,11 @@ def planned(settings: dict[str, Any], folder: Path) -> int:
     file = folder / "Pulumi.llama.yaml"
     file.write_text(yaml.safe_dump(settings))
     return main(["plan", "--stack", "llama", "--config-file", str(file)])
+
+
+def test_the_stack_of_the_page_is_the_examples() -> None:
+    assert yaml.safe_load(STACK) == yaml.safe_load(EXAMPLE)
+    assert f"hf://{MODEL}@{PINNED}" in STACK
 
 
 @pytest.mark.parametrize(("pool", "machine"), [("a100", "a2-ultragpu-4g"), ("h100", "a3-highgpu-8g")])
@@ -74,7 +83,7 @@ def test_the_stack_of_the_page_holds_the_model(
 def test_a_disk_that_does_not_hold_it_is_refused_with_the_number_to_write(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = stack(sizeGb=141.1)
+    settings = stack("a100", sizeGb=141.1)
     pool = settings["config"]["oci-model-serving:nodePools"]["a100"]
     pool |= {"machineType": "a2-ultragpu-4g-nolssd", "bootDisk": {"sizeGb": 300}}
     assert planned(settings, tmp_path) == 2

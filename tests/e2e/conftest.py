@@ -18,6 +18,7 @@ import safetensors
 
 from tests.e2e import leftovers, server_image
 from tests.e2e.stack import Stack, modelimage
+from tests.e2e.vllm_cpu import image, install
 from tests.integration import cluster, controllers, kubelet, webhook
 from watch.controllers import CONTROLLERS
 from watch.kube import KubeApi, namespaced
@@ -106,6 +107,15 @@ def base(node: Node, tmp_path_factory: pytest.TempPathFactory) -> str:
 def server(node: Node, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The image with the stand-in for vLLM, by digest."""
     return server_image.push(cluster.REGISTRY, f"{node.token}/server", tmp_path_factory.mktemp("server"))
+
+
+@pytest.fixture(scope="session")
+def real_server(node: Node, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image with the real vLLM, by digest; its packages are installed where that was not done yet."""
+    why = install.install()
+    if why:
+        pytest.skip(why)
+    return image.push(cluster.REGISTRY, f"{node.token}/vllm", tmp_path_factory.mktemp("vllm"))
 
 
 @pytest.fixture(scope="session")

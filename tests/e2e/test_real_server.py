@@ -19,7 +19,7 @@ from oci_model_serving.outputs import ModelOutput
 from tests.e2e.conftest import Node, deployed, settings_of
 from tests.e2e.stack import Stack
 from tests.e2e.test_smoke import PHASES, told
-from tests.e2e.vllm_cpu import image, install
+from tests.e2e.vllm_cpu import install
 from tests.integration import cluster
 from watch.containers import container_statuses
 from watch.kube import namespaced
@@ -34,15 +34,6 @@ RESOURCES = {"cpu": "400m", "memory": "3Gi"}
 MODELCAR, NATIVE, KUBEAI, VECTORS = "tiny", "tiny.native", "tiny.kubeai", "tiny.vectors"
 HIDDEN = 128
 """The dimensions of the tiny model."""
-
-
-@pytest.fixture(scope="module")
-def server_image(node: Node, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The image with the real vLLM, by digest; its packages are installed where that was not done yet."""
-    why = install.install()
-    if why:
-        pytest.skip(why)
-    return image.push(cluster.REGISTRY, f"{node.token}/vllm", tmp_path_factory.mktemp("vllm"))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +56,7 @@ def vectors(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def real(
     node: Node,
-    server_image: str,
+    real_server: str,
     base: str,
     weights: Path,
     vectors: Path,
@@ -98,8 +89,8 @@ def real(
         VECTORS: {"source": str(vectors), "delivery": "native", **common},
     }
     folder = tmp_path_factory.mktemp("real") / "project"
-    stack = Stack.create(folder, settings_of(node, "real", server_image, models), weights, node.kubeconfig)
-    yield from deployed(node, "real", stack, server_image, SECONDS)
+    stack = Stack.create(folder, settings_of(node, "real", real_server, models), weights, node.kubeconfig)
+    yield from deployed(node, "real", stack, real_server, SECONDS)
 
 
 def pod_of(node: Node, model: ModelOutput) -> dict[str, Any]:

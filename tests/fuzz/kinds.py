@@ -45,7 +45,7 @@ from modelimage.weights import HeaderCheck
 from oci_model_serving import foreign, outputs, reference
 from oci_model_serving.delivery import Delivery
 from oci_model_serving.errors import OmsError
-from offline import diff, plan
+from offline import comment, diff, plan
 from policy import rules
 from smoke.answers import object_of
 from tests.fuzz import material
@@ -491,8 +491,8 @@ def plans(rng: Random) -> None:
     if not plan.is_plan(changed):
         return
     found = diff.compare(made, changed)
-    told(diff.as_text(found).rstrip("\n"))
-    told(diff.as_markdown(found, "dev"))
+    told(comment.as_text(found).rstrip("\n"))
+    told(comment.as_markdown(found, "dev"))
     for violation in rules.check(changed, "dev"):
         told(str(OmsError(foreign.in_line(str(violation), 5000))))
 

@@ -10,7 +10,8 @@ import pytest
 from components import commands
 from components.settings.reader import SettingsError
 from components.settings.stack_file import Project, StackConfig, find_project
-from offline.diff import as_markdown, as_text, compare
+from offline.comment import as_markdown, as_text
+from offline.diff import compare
 from offline.manifests import write
 from offline.plan import Plan
 from offline.program import Program
@@ -69,7 +70,7 @@ def plans(project: Project) -> list[Plan]:
 
 
 def texts(plans: list[Plan], folder: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[tuple[str, str]]:
-    for form in ("table", "json", "yaml", "mermaid"):
+    for form in ("table", "json", "yaml", "mermaid", "svg"):
         show(plans[0], form)
         yield form, "".join(capsys.readouterr())
     write(plans[0], folder)

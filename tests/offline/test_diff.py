@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.diff import as_markdown, as_text, compare, marker
+from offline.comment import as_markdown, as_text, marker
+from offline.diff import compare
 from oms.main import main
 
 from .conftest import MakeProject

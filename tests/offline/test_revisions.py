@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from modelimage import write_tiny_model
-from offline.diff import as_text, compare
+from offline.comment import as_text
+from offline.diff import compare
 from offline.revisions import plan_of
 
 ROOT = Path(__file__).parents[2]

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
@@ -149,7 +150,7 @@ def test_a_build_with_a_secret_that_only_the_engine_can_read_is_refused(capsys: 
     assert "oms up" in message
 
 
-@pytest.mark.parametrize("form", ["table", "json", "yaml", "mermaid"])
+@pytest.mark.parametrize("form", ["table", "json", "yaml", "mermaid", "svg"])
 def test_no_form_shows_a_secret(stacks: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
     (stacks / "Pulumi.dev.yaml").write_text("config:\n  oci-model-serving:token: hunter2\n")
     main(["--stack", "dev", "--format", form])
@@ -184,13 +185,26 @@ def test_yaml_is_the_same_plan_as_json(capsys: pytest.CaptureFixture[str]) -> No
 def test_the_picture_follows_the_digest_from_image_to_server(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--stack", "dev", "--format", "mermaid"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "flowchart LR"
-    ids = {line.strip().removeprefix("subgraph ").split("[")[0]: line for line in lines if "<br/>" in line}
+    assert lines[0] == "flowchart TB"
+    ids = {line.strip().split("[")[0]: line for line in lines if "<br/>" in line}
     image = next(key for key, line in ids.items() if "ModelImage" in line)
     server = next(key for key, line in ids.items() if "InferenceService" in line)
-    assert f"  {image} ==>|digest| {server}" in lines
+    assert f"  {image} ==> {server}" in lines
     main(["--stack", "dev", "--format", "mermaid", "--build"])
-    assert f"{image} ==>|sha256:0123456789ab| {server}" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert f"  {image} ==> {server}" in lines
+    assert "ModelImage<br/>m<br/>sha256:0123456789ab" in "\n".join(lines)
+    main(["--stack", "prod", "--format", "mermaid"])
+    assert "another stack<br/>acme/oci-model-" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("stacks")
+def test_the_same_picture_is_drawn_as_svg_with_nothing_else_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--stack", "dev", "--format", "svg"])
+    root = ET.fromstring(capsys.readouterr().out)  # noqa: S314 - our own
+    texts = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[0] == "oci-model-serving dev"
+    assert {"ModelImage", "InferenceService", "m"} <= set(texts)
 
 
 @pytest.mark.usefixtures("stacks")
