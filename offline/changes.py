@@ -60,13 +60,10 @@ def told(subject: Subject, diff: PlanDiff) -> list[Told]:
 
 def _protected(subject: Subject, diff: PlanDiff) -> Iterator[Told]:
     """What the engine will refuse: a protected resource is neither deleted nor replaced."""
-    held = {
-        (item["type"], item["name"])
-        for item in diff.base.get("resources", ())
-        if item.get("options", {}).get("protect")
-    }
-    for one in subject.resources:
-        if one.action in {"delete", "replace"} and (one.type, one.name) in held:
+    gone = {(one.type, one.name): one for one in subject.resources if one.action in {"delete", "replace"}}
+    for item in diff.base.get("resources", ()) if gone else ():
+        one = gone.get((item["type"], item["name"]))
+        if one and item.get("options", {}).get("protect"):
             yield Told(f"{short_type(one.type)} is protected: the update will be refused")
 
 

@@ -24,6 +24,8 @@ from offline.verdict import Policy, Verdict, cost_change
 
 _MOST_CHARACTERS = 60_000
 """Of a comment. GitHub refuses more than 65,536; whoever posts it makes what could be mark-up longer."""
+_PICTURE_CHARACTERS = 45_000
+"""Of a picture: mermaid draws none of more than 50,000 (`maxTextSize`)."""
 _ROWS = 12
 """So many rows stand open; of more, those that are not dangerous are folded from the bottom."""
 _PIECES = 6
@@ -68,7 +70,8 @@ def as_markdown(diff: PlanDiff, stack: str, policy: Policy | None = None) -> str
     if not diff:
         # The comment of a stack that does not change is told by this line (.github/workflows/comment.yml).
         return "\n".join([*head, "No differences.", *_predicted(diff), ""])
-    rows = [(one.effect, _is_dangerous(one, verdict), _row(one, verdict)) for one in verdict.subjects]
+    described = _Described(diff)
+    rows = [(one.effect, _is_dangerous(one, verdict), _row(one, verdict, described)) for one in verdict.subjects]
     last = f"{_LAST}{_priced(diff)}."
     kept = _table(rows, _MOST_CHARACTERS - sum(map(len, head)) - 4000)
     body = [*kept, *_cost(diff, is_new=verdict.is_new), ""]
@@ -76,7 +79,7 @@ def as_markdown(diff: PlanDiff, stack: str, policy: Policy | None = None) -> str
     folded: list[str] = []
     for title, lines in (("Picture", _picture(diff)), ("Predicted", _predicted(diff)[1:])):
         size = sum(len(line) + 1 for line in lines) + 100
-        if lines and size < room:
+        if lines and size < min(room, _PICTURE_CHARACTERS):
             folded += [*_folded(title, lines), ""]
             room -= size
     details = list(_details(diff))
@@ -118,14 +121,14 @@ def _bullets(messages: Sequence[str]) -> list[str]:
     return [*shown, *([f"- and {more} more"] if more > 0 else []), ""]
 
 
-def _row(one: Subject, verdict: Verdict) -> str:
+def _row(one: Subject, verdict: Verdict, described: "_Described") -> str:
     diff = verdict.diff
     pieces = [_piece(item) for item in told(one, diff)]
     more = len(pieces) - _PIECES
     if more > 1:
         pieces = [*pieces[:_PIECES], f"and {more} more, below"]
     if one.effect is Effect.CREATED:
-        pieces = [_code(detail, _CELL_CHARACTERS) for detail in _described(one, diff)]
+        pieces = [_code(detail, _CELL_CHARACTERS) for detail in described.of(one)]
     stop, stops = verdict.stops.get(one.name) if one.kind == "model" else None, ""
     if stop:
         stops = f"**{_plain(stop.text)}**" if stop.stops else _plain(stop.text)
@@ -140,14 +143,23 @@ def _row(one: Subject, verdict: Verdict) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _described(one: Subject, diff: PlanDiff) -> list[str]:
-    """What a new subject is, as the picture says it of its components and of what its image is made of."""
-    parts, leads = parts_of(diff.head)
-    labels = dict.fromkeys(f"{item.type}::{item.name}" for item in one.resources)
-    origins = [parts[lead.source] for lead in leads if lead.target in labels and lead.source in parts]
-    found = [f"{part.kind} {part.names[0]}" for part in origins if part.rank is Rank.ORIGIN]
-    found += [detail for label in labels if label in parts for detail in parts[label].details]
-    return list(dict.fromkeys(found))
+class _Described:
+    """What new subjects are, as the picture says it of components and of what images are made of."""
+
+    def __init__(self, diff: PlanDiff) -> None:
+        self._parts, leads = parts_of(diff.head)
+        self._origins: dict[str, list[str]] = {}
+        for lead in leads:
+            part = self._parts.get(lead.source)
+            if part and part.rank is Rank.ORIGIN:
+                self._origins.setdefault(lead.target, []).append(f"{part.kind} {part.names[0]}")
+
+    def of(self, one: Subject) -> list[str]:
+        """What one of them is, in few words each."""
+        labels = [f"{item.type}::{item.name}" for item in one.resources]
+        found = [origin for label in labels for origin in self._origins.get(label, ())]
+        found += [detail for label in labels if label in self._parts for detail in self._parts[label].details]
+        return list(dict.fromkeys(found))
 
 
 def _start(one: Subject, diff: PlanDiff) -> str:

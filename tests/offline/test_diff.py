@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -200,37 +201,158 @@ def test_a_difference_is_found_exactly_where_plans_differ(base: dict[str, Any], 
 
 def test_text_says_what_changes_and_counts_it() -> None:
     text = as_text(compare(plan(service("a")), plan(service("b"), (POOL, "l4", {}))))
-    assert text.splitlines()[0] == "+  gcp:container:NodePool l4  (create)"
+    lines = text.splitlines()
+    assert lines[0].startswith(
+        "resource InferenceService m is updated; resource gcp:container:NodePool l4 is created; "
+    )
+    assert lines[2] == "+  gcp:container:NodePool l4  (create)"
     assert "     spec.predictor.model.storageUri: oci://" in text
     assert text.splitlines()[-1] == "1 to create, 1 to update"
     assert as_text(compare(plan(), plan())) == "No differences.\n"
 
 
-def test_a_comment_starts_with_its_marker_and_holds_table_and_picture() -> None:
+def test_a_comment_starts_with_its_marker_and_its_verdict_and_holds_the_picture() -> None:
     text = as_markdown(compare(plan(service("a")), plan(service("b"))), "dev")
     lines = text.splitlines()
     assert lines[0] == marker("dev") == "<!-- oci-model-serving plan dev -->"
-    row = next(line for line in lines if line.startswith("| update |"))
+    assert lines[1] == "### `dev`: resource `InferenceService m` is updated; nothing is replaced or deleted"
+    (row,) = [line for line in lines if line.startswith("| updated |")]
     assert row.count("|") == 6
-    assert "InferenceService `m`" in row
     assert "```mermaid" in lines
-    assert '  c0["InferenceService<br/>m"]:::update' in lines
-    assert "<details>" not in text.split("| update |")[0]
+    assert "<details>" not in text.split("| updated |")[0]
 
 
-def test_a_long_comment_is_collapsed() -> None:
-    many = [(POOL, f"p{number}", {"name": f"p{number}"}) for number in range(30)]
-    text = as_markdown(compare(plan(), plan(*many)), "dev")
-    assert "<details><summary>30 changes</summary>" in text
-    assert text.index("<details>") < text.index("| create |")
+def test_long_tables_fold_from_the_bottom_and_nothing_dangerous_in_them() -> None:
+    old = [(POOL, f"p{number}", {"nodeConfig": {"machineType": "a"}}) for number in range(20)]
+    new = [(POOL, f"p{number}", {"nodeConfig": {"machineType": "b"}}) for number in range(20)]
+    made = [(POOL, f"q{number}", {"name": "q"}) for number in range(30)]
+    text = as_markdown(compare(plan(*old), plan(*new, *made)), "dev")
+    shown, _, folded = text.partition("<details><summary>30 more: created</summary>")
+    assert shown.count("\n| **nodes recreated** |") == 20
+    assert folded.count("\n| created |") == 30
+    assert "| created |" not in shown
+    short = as_markdown(compare(plan(), plan(*made[:12])), "dev")
+    assert "more: created" not in short
+
+
+def test_a_comment_is_never_longer_than_github_takes_and_says_what_it_leaves_out() -> None:
+    many = [(POOL, f"p{number}", {"nodeConfig": {"labels": {"a": "x" * 900}}}) for number in range(400)]
+    others = [(POOL, name, {"nodeConfig": {"labels": {"a": "y" * 900}}}) for _, name, _ in many]
+    text = as_markdown(compare(plan(*many), plan(*others)), "dev")
+    assert 30_000 < len(text) < 61_000
+    assert "more, left out here: `oms diff` has all" in text
+    assert text.count("<details>") == text.count("</details>")
+    recreated = [(POOL, name, {"nodeConfig": {"machineType": f"m{name}"}}) for _, name, _ in many]
+    text = as_markdown(compare(plan(*many), plan(*recreated, *((POOL, f"z{n}", {}) for n in range(900)))), "dev")
+    assert len(text) < 61_000
+    assert text.splitlines()[1].startswith("### `dev`: the nodes of 400 resources are recreated")
 
 
 def test_a_value_cannot_break_out_of_its_cell() -> None:
     nasty = "a|b`c\n| d"
-    text = as_markdown(compare(plan(x="1"), plan(x=nasty)), "dev")
-    (row,) = [line for line in text.splitlines() if line.startswith("| output |")]
+    text = as_markdown(
+        compare(plan((ISVC, "m", {"spec": {"x": "1"}})), plan((ISVC, "m", {"spec": {"x": nasty}}))), "dev"
+    )
+    (row,) = [line for line in text.splitlines() if line.startswith("| updated |")]
     assert row.replace("\\|", "").count("|") == 6
     assert "`a\\|b'c \\| d`" in row
+
+
+def lists(before: list[Any], after: list[Any]) -> list[tuple[str, Any, Any]]:
+    """What differs between two lists, as people are told it."""
+    (one,) = compare(plan((ISVC, "m", {"x": before})), plan((ISVC, "m", {"x": after}))).resources
+    return [(change.path, change.before, change.after) for change in one.changes]
+
+
+NONE = "(not set)"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (
+            [{"name": "A", "value": "1"}, {"name": "Z", "value": "1"}],
+            [{"name": "A", "value": "1"}, {"name": "HF_HOME", "value": "/x"}, {"name": "Z", "value": "2"}],
+            [("x.Z", "1", "2"), ("x.HF_HOME", NONE, "/x")],
+        ),
+        (["--a=1", "--b"], ["--new=2", "--a=1"], [("x.--b", True, NONE), ("x.--new", NONE, "2")]),
+        (["--a=1"], ["--a"], [("x.--a", "1", True)]),
+        (
+            [{"name": "A", "value": "1"}],
+            [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s"}}}],
+            [("x.A.value", "1", NONE), ("x.A.valueFrom", NONE, {"secretKeyRef": {"name": "s"}})],
+        ),
+        ([{"name": "c", "image": "1"}], [{"name": "c", "image": "2"}], [("x.c.image", "1", "2")]),
+        ([], [{"name": "c", "image": "2"}], [("x.c", NONE, {"name": "c", "image": "2"})]),
+        # The order of variables counts (`$(NAME)` sees those before it), and that of arguments.
+        (["--a", "--b"], ["--b", "--a"], [("x (order)", "--a, --b", "--b, --a")]),
+        (["sh", "-c", "run"], ["sh", "-e", "-c", "run"], [("x[1]", NONE, "-e")]),
+        (["a", "b", "c"], ["b", "c"], [("x[0]", "a", NONE)]),
+        ([{"name": "A"}, {"name": "A"}], [{"name": "A"}], [("x[1]", {"name": "A"}, NONE)]),
+        (["--a"], [{"name": "--a", "value": True}], [("x[0]", "--a", {"name": "--a", "value": True})]),
+        (
+            [{"name": "A", "value": {"b": 1}}],
+            [{"name": "A", "b": 1}],
+            [("x.A.b", NONE, 1), ("x.A.value", {"b": 1}, NONE)],
+        ),
+        (['{"a": 1, "b": [1]}'], ['{"a": 2, "b": [1]}'], [("x[0].a", 1, 2)]),
+        (['{"a": 1}'], ['{"a":1}'], [("x[0]", '{"a": 1}', '{"a":1}')]),
+        (['{"a": 1}'], ['{"a": true}'], [("x[0]", '{"a": 1}', '{"a": true}')]),
+        (["{"], ["{}"], [("x[0]", "{", "{}")]),
+    ],
+)
+def test_items_of_lists_are_told_by_their_names(
+    before: list[Any], after: list[Any], said: list[tuple[str, Any, Any]]
+) -> None:
+    assert sorted(lists(before, after), key=str) == sorted(said, key=str)
+
+
+def test_a_name_in_a_path_hides_no_replacement() -> None:
+    """The providers' tables know places, not names."""
+
+    def rules(port: str) -> dict[str, Any]:
+        inputs = {"rules": [{"name": "a", "port": port}]}
+        return {**with_options(ISVC, "m", inputs, replaceOnChanges=["rules[*].port"]), "outputs": {}}
+
+    (change,) = compare(rules("1"), rules("2")).resources
+    assert (change.action, change.changes[0].path) == ("replace", "rules.a.port")
+
+
+def test_what_takes_a_resources_protection_away_is_a_change() -> None:
+    kept, loose = (
+        {**with_options(POOL, "l4", {}, **options), "outputs": {}}
+        for options in ({"protect": True, "retainOnDelete": True}, {})
+    )
+    (change,) = compare(kept, loose).resources
+    assert [(one.path, one.before, one.after) for one in change.changes] == [
+        ("protect", True, False),
+        ("retainOnDelete", True, False),
+    ]
+
+
+def test_plans_whose_parents_lead_in_a_circle_are_compared_all_the_same() -> None:
+    circle = [
+        {"type": "a:b:A", "name": "x", "parent": "a:b:B::y", "inputs": {}},
+        {"type": "a:b:B", "name": "y", "parent": "a:b:A::x", "inputs": {}},
+    ]
+    before = {"resources": circle, "outputs": {}}
+    assert not compare(before, before)
+    assert "resource" in as_markdown(compare(plan(), before), "dev")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "differs"),
+    [
+        ("known after build of a", "known after build of a and build of b", False),
+        ("known after build of a", "known after copy of a", False),
+        ("known after build of a", "known after an update of stack x", True),
+        ("known after an update of stack x", "known after an update of stack y", True),
+        ("known after build of a", "r.example/m@sha256:1", True),
+        ("known after creation of Cluster a", "known after creation of Cluster b", True),
+    ],
+)
+def test_what_is_known_after_one_build_more_does_not_differ_by_that(before: str, after: str, differs: bool) -> None:
+    assert bool(compare(plan(x=before), plan(x=after))) is differs
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -287,11 +409,74 @@ def test_a_revision_whose_plan_fails_is_a_clear_error_and_leaves_no_worktree(
 ) -> None:
     assert main(["diff", "HEAD~1", "HEAD", "--stack", "prod"]) == 2
     message = capsys.readouterr().err
-    assert "stack 'prod' of revision HEAD~1" in message
+    assert "stack 'prod' of revision HEAD:" in message
     assert "has no settings" in message
     assert "Traceback" not in message
     listed = subprocess.run(["git", "worktree", "list"], cwd=repository, capture_output=True, check=True)
     assert len(listed.stdout.splitlines()) == 1
+
+
+def test_a_stack_is_compared_with_a_revision_from_before_it(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repository / "Pulumi.prod.yaml").write_text("config:\n  oci-model-serving:digest: c\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "-m", "a new stack")
+    assert main(["diff", "HEAD~1", "HEAD", "--stack", "prod", "--format", "markdown"]) == 0
+    said = capsys.readouterr().out
+    assert said.splitlines()[1].startswith("### `prod`: a new stack: ")
+    assert main(["plan", "--stack", "prod", "--json"]) == 0
+    (repository / "head.json").write_text(capsys.readouterr().out)
+    assert main(["diff", "HEAD~1", "head.json", "--format", "markdown"]) == 0
+    assert capsys.readouterr().out == said
+
+
+def test_a_project_is_compared_with_a_revision_from_before_it(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inner = repository / "inner"
+    inner.mkdir()
+    for name in ("Pulumi.yaml", "Pulumi.dev.yaml", "__main__.py"):
+        (inner / name).write_text((repository / name).read_text())
+        (repository / name).unlink()
+    git(repository, "add", "-A")
+    git(repository, "commit", "-m", "moved")
+    os.chdir(inner)
+    assert main(["diff", "HEAD~1", "HEAD", "--stack", "dev"]) == 0
+    assert capsys.readouterr().out.startswith("a new stack: ")
+
+
+def test_files_say_of_which_stack_they_are(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["plan", "--stack", "dev", "--json"])
+    (repository / "a.json").write_text(capsys.readouterr().out)
+    assert main(["diff", "a.json", "a.json", "--format", "markdown"]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == [marker("dev"), "### `dev`: no differences"]
+    assert main(["diff", "a.json", "a.json", "--stack", "prod"]) == 2
+    assert "a.json is a plan of stack 'dev': leave out --stack, or write --stack dev" in capsys.readouterr().err
+    other = json.loads((repository / "a.json").read_text())
+    (repository / "b.json").write_text(json.dumps({**other, "stack": "prod"}))
+    assert main(["diff", "a.json", "b.json", "--format", "markdown"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("### `prod` against `dev`: ")
+
+
+def test_a_file_of_a_version_that_names_no_stack_is_of_the_one_that_is_asked_for(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repository / "old.json").write_text('{"resources": [], "outputs": {}}')
+    assert main(["diff", "old.json", "old.json", "--stack", "prod", "--format", "markdown"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == marker("prod")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"stack": 1}, {"promoted": []}, {"promoted": {"m": 1}}],
+)
+def test_a_plan_that_says_anything_of_its_stack_is_none(
+    repository: Path, capsys: pytest.CaptureFixture[str], broken: dict[str, Any]
+) -> None:
+    (repository / "old.json").write_text(json.dumps({"resources": [], "outputs": {}, **broken}))
+    assert main(["diff", "old.json", "old.json", "--stack", "prod"]) == 2
+    assert "old.json is not a plan" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("base", ["nope", "missing.json", "x" * 300])
@@ -346,10 +531,9 @@ def predicted(pull: float, at_max: float) -> dict[str, Any]:
 
 def test_predictions_stand_side_by_side_in_the_comment() -> None:
     text = as_markdown(compare(predicted(1090, 88.5), predicted(90, 90)), "prod")
-    assert "| cold start of `m` | 21 min to 26 min (image pull: pd-balanced 400 GB) | 4.5 min to 9.5 min" in text
+    assert "| cold start of m | 21 to 26 min (image pull: pd-balanced 400 GB) | 4.5 to 9.5 min" in text
     assert "| cost an hour at max | $88.50 | $90.00 |" in text
     assert "| cost an hour paused | $0.00 | = |" in text
-    assert "cost by my.csv" in text
 
 
 def test_the_text_says_only_which_predictions_change() -> None:
@@ -361,7 +545,7 @@ def test_the_text_says_only_which_predictions_change() -> None:
 def test_a_plan_of_a_version_without_predictions_is_compared_all_the_same() -> None:
     text = as_markdown(compare({**plan(), "outputs": {"a": 1}}, predicted(90, 90)), "prod")
     assert "| cost an hour at max | - | $90.00 |" in text
-    assert compare(plan(), plan()).predictions.markdown() == []
+    assert compare(plan(), plan()).predictions.rows() == []
 
 
 def test_a_change_of_predictions_alone_is_no_difference_and_is_told() -> None:

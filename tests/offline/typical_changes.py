@@ -73,11 +73,17 @@ def changed(**keys: Any) -> Settings:
 
 def plan(stack: str, settings: Settings, dev: str = "") -> dict[str, Any]:
     """The plan of a stack in JSON; `dev` is the image that dev serves."""
+    found: dict[str, Any] = json.loads(_planned(stack, json.dumps(settings), dev))
+    return found
+
+
+@cache
+def _planned(stack: str, written: str, dev: str) -> str:
+    settings: Settings = json.loads(written)
     values = {f"{NAMESPACE}:{key}": one if isinstance(one, str) else json.dumps(one) for key, one in settings.items()}
     config = StackConfig({"gcp:project": "demo", "gcp:region": "us-central1", **values}, frozenset())
     outputs = {DEV: _outputs(dev)} if dev else None
-    found: dict[str, Any] = json.loads(dumps(Program(find_project(ROOT), outputs).plan(stack, config).data()))
-    return found
+    return dumps(Program(find_project(ROOT), outputs).plan(stack, config).data())
 
 
 def _outputs(reference: str) -> Mapping[str, Any]:
