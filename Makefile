@@ -6,13 +6,15 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 OMS := $(VENV)/bin/oms
 VLLM := tests/e2e/vllm_cpu
-# Nothing but wheels whose hash the lock names: a source package would run its own build, with tools that no lock names.
-INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all:
+# The folder of modelimage/cache.py: a relative XDG_CACHE_HOME is no address.
+CACHE := $(if $(filter /%,$(firstword $(XDG_CACHE_HOME))),$(XDG_CACHE_HOME),$(HOME)/.cache)/oci-model-serving
+# By uv where it is on PATH, else by pip; either takes nothing but wheels whose hash the lock names.
+INSTALL := -I oms/installing.py $(VENV)
 COMPILE := $(RUN) -m uv pip compile --quiet --universal --no-build --python-version 3.10 --generate-hashes \
   --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview smoke test fuzz lint format docs plans replacements lock e2e bench clean
+.PHONY: help up preview smoke test fuzz lint format docs plans replacements lock e2e bench clean clean-cache
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sed 's/^/  make /' | expand -t 20
@@ -80,21 +82,26 @@ lock: $(VENV)/.dev ## Write requirements*.lock anew from requirements*.txt; ARGS
 bench: $(VENV)/.dev ## Measure: BENCH=image compares builders, BENCH=shapes packs large models, BENCH=shares packs one by several pods, BENCH=pull pulls layers on a node, BENCH=plan times plans (bench/*/README.md)
 	$(RUN) bench/$(BENCH)/run.py $(ARGS)
 
-clean: ## Remove .venv, caches and what the local stack left
+clean: ## Remove .venv, caches and what the local stack left, all below this folder
 	@if ls .local/state/.pulumi/stacks/*/*.json 2>/dev/null | grep -qv '/local\.json$$'; then \
 	  echo ".local/state holds stacks other than local: destroy them first, or move it away" >&2; exit 1; fi
 	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@if [ -d "$(CACHE)" ]; then \
+	  echo "left: $(CACHE) ($$(du -sh "$(CACHE)" | cut -f 1)), digests and what hubs said: make clean-cache removes it"; fi
+	@echo "left: what other tools keep for themselves, as ~/.cache/pip, ~/.cache/uv (uv cache clean) and ~/.pulumi"
+
+clean-cache: ## Remove what is remembered between runs outside this folder (~/.cache/oci-model-serving)
+	rm -rf "$(CACHE)"
 
 # The platforms of the locks (pyproject.toml, tool.uv): elsewhere pip would pass over every line of them.
 $(VENV)/.python:
 	@$(PYTHON) -c 'import platform as p, sys; this = p.python_implementation(), sys.platform, p.machine(); here = " ".join((this[0], p.python_version(), "on", *this[1:])); known = this[0] == "CPython" and (3, 10) <= sys.version_info[:2] <= (3, 13) and this[1:] in {("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "x86_64"), ("darwin", "arm64")}; sys.exit(None if known else f"CPython 3.10 to 3.13 on Linux or macOS, x86-64 or ARM64, is needed, this is {here}: make PYTHON=python3.12 ...")'
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "a virtual environment could not be made: install Python's venv module (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@$(PYTHON) $(INSTALL)
 	@touch $@
 
 $(VENV)/.runtime: $(VENV)/.python requirements.lock
-	@echo "installing requirements.lock into $(VENV)"
-	@$(INSTALL) -r requirements.lock
+	@$(RUN) $(INSTALL) requirements.lock
 	@touch $@
 
 # Runs the command from this checkout, whatever the working directory; its children's environment stays as it is.
@@ -106,6 +113,5 @@ $(OMS): $(VENV)/.runtime Makefile
 	@chmod +x $@
 
 $(VENV)/.dev: $(OMS) requirements-dev.lock
-	@echo "installing requirements-dev.lock into $(VENV)"
-	@$(INSTALL) -r requirements-dev.lock
+	@$(RUN) $(INSTALL) requirements-dev.lock
 	@touch $@

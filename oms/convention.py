@@ -3,15 +3,19 @@
 import json
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from oci_model_serving.errors import OmsError
 from oci_model_serving.foreign import lines
+
+if TYPE_CHECKING:
+    from components.settings.stack_file import Project
 
 
 def _stacks(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
@@ -59,6 +63,12 @@ def print_json(data: object) -> None:
     sys.stdout.write(json.dumps(data) + "\n")
 
 
+def own_command(project: "Project") -> str:
+    """How `oms` is called from where this process was started: as the project has installed it, else by name."""
+    own = project.folder / ".venv" / "bin" / "oms"
+    return os.path.relpath(own) if own.is_file() else "oms"
+
+
 def tell(text: str) -> None:
     """Say something that is no result."""
     sys.stderr.write(f"{lines(text)}\n")
@@ -77,6 +87,34 @@ def interruptible(left: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt as interrupt:
         raise KeyboardInterrupt(str(interrupt) or left) from None
+
+
+@contextmanager
+def going_on(title: str, *, on_terminal: bool = True) -> Iterator[None]:
+    """Say every second how long something has been going on: it is slow at times, and has nothing to say itself.
+
+    Args:
+        title: what goes on.
+        on_terminal: false where something else shows there that it moves.
+    """
+    from oms.installing import SAYS_EVERY_SECONDS, Ticker
+
+    ticker, ended = Ticker(title), threading.Event()
+
+    def tell_on() -> None:
+        while not ended.wait(SAYS_EVERY_SECONDS):
+            ticker.say("")
+
+    teller = threading.Thread(target=tell_on, daemon=True)
+    if on_terminal or not sys.stderr.isatty():
+        teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if teller.ident:
+            teller.join()
+            ticker.over()
 
 
 class CommandGroup(click.Group):

@@ -12,8 +12,17 @@ _MODEL = ".local/model"
 _TINY = ".local/tiny-model"
 
 
-def prepared(stack: str, *, config_file: Path | None = None, given: Path | None = None) -> tuple[Project, StackConfig]:
+def prepared(
+    stack: str, *, config_file: Path | None = None, given: Path | None = None, anew: bool = False
+) -> tuple[Project, StackConfig]:
     """The project and what a stack says, with the weights where a model that has `source: .local/model` looks for them.
+
+    Args:
+        stack: its name.
+        config_file: the file of its settings, where that is another.
+        given: a folder of weights.
+        anew: without `given` the weights are the tiny model again, whatever was given the last time. A folder that
+            somebody has put there stays, and is told of. Who only looks leaves what is there.
 
     Raises:
         InputError: the settings are wrong, the given folder is none, or no model of the stack would use it.
@@ -22,11 +31,11 @@ def prepared(stack: str, *, config_file: Path | None = None, given: Path | None 
     config = read_config(project, stack, config_file)
     if (project.folder / LOCAL).is_dir():
         private_folder(project.folder / LOCAL)  # an earlier version has left it open
-    _prepare(project, stack, config, given)
+    _prepare(project, stack, config, given, anew=anew)
     return project, config
 
 
-def _prepare(project: Project, stack: str, config: StackConfig, given: Path | None) -> None:
+def _prepare(project: Project, stack: str, config: StackConfig, given: Path | None, *, anew: bool) -> None:
     model, tiny = project.folder / _MODEL, project.folder / _TINY
     if _MODEL not in [one.get("source") for one in config.models.values()]:
         if given:
@@ -34,9 +43,16 @@ def _prepare(project: Project, stack: str, config: StackConfig, given: Path | No
         return
     if given and not given.is_dir():
         raise InputError(f"MODEL={given} is no folder: name a folder of weights")
+    if model.exists() and not model.is_symlink():
+        if given:
+            raise InputError(f"MODEL={given} would not be used: {_MODEL} is a folder of its own: move it away first")
+        tell(f"the weights are those in {_MODEL}, a folder of its own")
+        return
     if given is None:
-        if model.exists():
+        if model.exists() and not anew:
             return
+        if model.exists() and model.resolve() != tiny.resolve():
+            tell(f"the weights are the tiny model again; for those of before, MODEL={model.resolve()}")
         if not tiny.exists():
             from modelimage import write_tiny_model
 

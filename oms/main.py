@@ -17,13 +17,14 @@ import click
 from click.shell_completion import get_completion_class, shell_complete
 
 from oci_model_serving.errors import OmsError
-from oms import check, compile_cache, convention, image, image_prune, image_trust, pin, plan, up
+from oms import check, compile_cache, convention, image, image_prune, image_trust, init, pin, plan, up
 
 INTERRUPTED = 130
 _COMPLETE = "_OMS_COMPLETE"
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 _EXAMPLES = """\b
 Examples:
+  oms init                                  write a stack's file from five answers
   oms up                                    deploy the local stack: no cloud
   oms up --stack dev                        deploy dev, after its preview and a question
   oms diff main HEAD --stack prod           what this branch changes in prod
@@ -58,7 +59,7 @@ def completion(shell: str) -> None:
     click.echo(kind(oms, {}, "oms", _COMPLETE).source())
 
 
-oms.add("Deploy", up.up, up.preview, up.engine_group)
+oms.add("Deploy", init.init, up.up, up.preview, up.engine_group)
 oms.add("Look, without engine or cloud", plan.plan, plan.diff, plan.policy, plan.stacks, plan.schema)
 oms.add("What is deployed", check.check, check.pause, check.resume, check.coldstart)
 for command in (image_trust.sign, image_trust.verify, image_trust.attest, image_prune.prune):

@@ -198,7 +198,7 @@ def _resolved(tags: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     problems: list[str] = []
     for tag in tags:
-        told = _digest_of(tag)
+        told = digest_of(tag)
         if isinstance(told, OmsError):
             problems.append(f"{tag}: {told}")
         else:
@@ -208,7 +208,8 @@ def _resolved(tags: list[str]) -> dict[str, str]:
     return found
 
 
-def _digest_of(tag: str) -> str | OmsError:
+def digest_of(tag: str) -> str | OmsError:
+    """The digest that a tag has today, or why it cannot be told."""
     from modelimage.patience import Patience, RetryPolicy
     from modelimage.registry import Registry
     from oci_model_serving.reference import parse_registry

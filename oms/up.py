@@ -1,5 +1,7 @@
 """`oms up` and `oms preview`: the engine where there is one, and else, for a local stack, the same in this process."""
 
+import os
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +12,10 @@ from oci_model_serving.errors import InputError
 from oms.convention import (
     choose_prices,
     failed,
+    going_on,
     interruptible,
     json_option,
+    own_command,
     prices_option,
     print_json,
     stack_option,
@@ -40,18 +44,21 @@ _model = click.option(
 @json_option
 def up(*, stack: str, model: Path | None, yes: bool, plan: Path | None, as_json: bool) -> None:
     """Deploy a stack."""
-    from oms.local_model import prepared
+    from components.settings.types import Target
 
-    project, config = prepared(stack, given=model)
-    engine = _engine(project, stack, config, plan="--plan" if plan else None)
+    project, config, engine = _prepared(stack, model, plan="--plan" if plan else None)
     if engine:
         given = [*(["--yes"] if yes or engine.local else []), *(["--plan", str(plan)] if plan else [])]
-        engine.run("up", *given, quiet=as_json)
+        # On a terminal the engine shows by itself that it goes on.
+        with going_on(f"pulumi up of {stack}", on_terminal=False) if engine.local else nullcontext():
+            engine.run("up", *given, quiet=as_json)
         outputs = engine.outputs(secrets=False) if as_json else {}
     else:
         outputs = _in_process(project, stack, config, as_json=as_json)
     if as_json:
         print_json({"stack": stack, "outputs": outputs})
+    elif config.target is Target.LOCAL:
+        tell(_next(project))
 
 
 @click.command()
@@ -69,11 +76,8 @@ def preview(*, stack: str, model: Path | None, save_plan: Path | None, prices: P
 
     With --json it is the engine's own object, or, where there is no engine, that of `oms plan`.
     """
-    from oms.local_model import prepared
-
     choose_prices(prices)
-    project, config = prepared(stack, given=model)
-    engine = _engine(project, stack, config, plan="--save-plan" if save_plan else None)
+    project, config, engine = _prepared(stack, model, plan="--save-plan" if save_plan else None)
     if engine:
         given = [*(["--json"] if as_json else []), *(["--save-plan", str(save_plan)] if save_plan else [])]
         engine.run("preview", *given)
@@ -109,6 +113,29 @@ def engine_install(*, sha256: str | None, as_json: bool) -> None:
         tell(f"installed {installed.path}, from an archive of sha256 {installed.sha256}")
 
 
+def _prepared(stack: str, model: Path | None, *, plan: str | None) -> "tuple[Project, StackConfig, Engine | None]":
+    """The project, what the stack says, and the engine where there is one; a local stack's weights are in place."""
+    with going_on(f"reading stack {stack}"):
+        from oms.local_model import prepared
+
+        project, config = prepared(stack, given=model, anew=True)
+        return project, config, _engine(project, stack, config, plan=plan)
+
+
+def _next(project: "Project") -> str:
+    """Three commands to go on with, as they are written in the folder where this one was started."""
+    from components.settings.places import LOCAL
+
+    oms = own_command(project)
+    layouts = sorted((project.folder / LOCAL / "images").glob("*/index.json"))
+    commands = {f"{oms} image inspect oci:{os.path.relpath(one.parent)}": "look at the image" for one in layouts[:1]}
+    if "dev" in project.stacks():
+        commands[f"{oms} plan --stack dev"] = "serve one on a cluster: what that makes and costs (docs/runbook.md)"
+    commands[f"{oms} init"] = "write a stack of your own"
+    width = max(map(len, commands))
+    return "\n".join(["Next:", *(f"  {command:{width}}  # {what}" for command, what in commands.items())])
+
+
 def _engine(project: "Project", stack: str, config: "StackConfig", *, plan: str | None) -> "Engine | None":
     from oms import engine
 
@@ -125,8 +152,10 @@ def _say_in_process() -> None:
 
 def _in_process(project: "Project", stack: str, config: "StackConfig", *, as_json: bool) -> dict[str, object]:
     from components.settings.types import Target
-    from offline.manifests import write
-    from oms.plan import planned, show
+
+    with going_on("loading the program"):
+        from offline.manifests import write
+        from oms.plan import planned, show
 
     if config.target is not Target.LOCAL:
         raise InputError(
@@ -134,7 +163,10 @@ def _in_process(project: "Project", stack: str, config: "StackConfig", *, as_jso
             f"{_INSTALL}, or look at the plan with `oms preview --stack {stack}`"
         )
     _say_in_process()
-    with interruptible("no other build is started; the same command again goes on"):
+    with (
+        interruptible("no other build is started; the same command again goes on"),
+        going_on("planning and building", on_terminal=False),  # there the packer's bars move
+    ):
         plan = planned(project, stack, config, build=True)
     if not as_json:
         show(plan, "table")

@@ -410,6 +410,44 @@ def test_a_tiny_model_is_made_once_and_your_own_takes_its_place(tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("project", "fake_engine")
+def test_weights_that_were_given_hold_for_that_run_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    main(["up", "--model", str(mine)])
+    main(["plan"])
+    assert Path(".local/model").resolve() == mine, "who only looks, looks at what is up"
+    capsys.readouterr()
+
+    main(["up"])
+    assert Path(".local/model").resolve() == Path(".local/tiny-model").resolve()
+    assert f"the weights are the tiny model again; for those of before, MODEL={mine}" in capsys.readouterr().err
+    main(["up"])
+    assert "again" not in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("project", "fake_engine")
+def test_a_folder_that_somebody_has_put_there_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = Path(".local/model")
+    own.mkdir(parents=True)
+    assert main(["up"]) == 0
+    assert "the weights are those in .local/model, a folder of its own" in capsys.readouterr().err
+
+    assert main(["up", "--model", str(tmp_path)]) == 2
+    assert "move it away first" in capsys.readouterr().err
+    assert own.is_dir()
+    assert not own.is_symlink()
+
+
+@pytest.mark.usefixtures("project", "fake_engine")
+def test_what_to_do_next_is_told_on_a_local_stack_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["up"])
+    assert capsys.readouterr().err.count("Next:") == 1
+    main(["up", "--stack", "dev", "--yes"])
+    main(["up", "--json"])
+    assert "Next:" not in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("project", "fake_engine")
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

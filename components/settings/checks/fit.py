@@ -211,10 +211,14 @@ def _tight_on_cpu(made: StackModel) -> Iterator[Problem]:
 
 
 def _cpu_gib(made: StackModel) -> int:
-    """GiB for weights, server and cache."""
     told = made.settings.env.get("VLLM_CPU_KVCACHE_SPACE", "")
     cache = int(told) if isinstance(told, str) and told.isdecimal() and int(told) else _CPU_CACHE_GIB
-    return math.ceil((made.in_memory.weights_gb() or 0.0) * GB / GIB) + _CPU_RUNTIME_GIB + cache
+    return cpu_gib(made.in_memory.weights_gb() or 0.0, cache)
+
+
+def cpu_gib(weights_gb: float, cache_gib: int = _CPU_CACHE_GIB) -> int:
+    """GiB of a pod without GPUs, for weights, server and cache."""
+    return math.ceil(weights_gb * GB / GIB) + _CPU_RUNTIME_GIB + cache_gib
 
 
 def _or(words: list[str] | list[int]) -> str:
