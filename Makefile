@@ -63,6 +63,7 @@ docs: $(VENV)/.dev ## Write settings, models, cold starts, causes and the schema
 	$(RUN) -m tests.docs.cold_start_table
 	$(RUN) -m tests.docs.causes_page
 	$(RUN) -m tests.docs.measured_starts
+	$(RUN) -m tests.docs.dashboard_file
 	$(OMS) schema | $(RUN) -m json.tool --no-ensure-ascii > docs/stack.schema.json
 	$(OMS) schema outputs | $(RUN) -m json.tool --no-ensure-ascii > docs/outputs.schema.json
 

@@ -8,6 +8,7 @@ from components.google.image_disk import ImageDisk
 from components.google.pool_origin import NodeOrigin
 from components.google.prices import Prices, Range
 from components.settings import spare
+from components.settings.models import StackModel
 from components.settings.places import ZONES_OF_A_REGION, StackPool
 from components.settings.stack import Settings
 
@@ -72,6 +73,16 @@ def of(settings: Settings, table: Prices) -> Cost:
     return total + _priced("cluster.create.systemPool", each, system.min_nodes, system.max_nodes, system.min_nodes)
 
 
+def of_pod(model: StackModel, table: Prices) -> Range | None:
+    """What a pod's share of a node's GPUs costs an hour; None where the node or the table has no price."""
+    pool = model.pool
+    if pool is None or pool.origin is NodeOrigin.ON_DEMAND or not pool.gpu_slots:
+        return None
+    node = _node(pool, table)
+    share = model.scheduling.gpus / pool.gpu_slots
+    return (node[0] * share, node[1] * share) if node else None
+
+
 def _priced(name: str, each: float | None, at_min: float, at_max: float, paused: float) -> Cost:
     if each is None:
         return Cost(unpriced=(name,))
@@ -80,6 +91,18 @@ def _priced(name: str, each: float | None, at_min: float, at_max: float, paused:
 
 
 def _pool_cost(settings: Settings, pool: StackPool, table: Prices) -> Cost:
+    one, node = pool.settings, _node(pool, table)
+    if node is None:
+        return Cost(unpriced=(f"nodePools.{pool.key} ({pool.machine.name})",))
+    zones = pool.zone_count or ZONES_OF_A_REGION
+    least, most = one.min_nodes * zones, one.max_nodes * zones
+    serving = min(most, max(least, spare.in_use(settings, pool) + spare.kept(settings, pool)))
+    at_min, at_max, paused = ((node[0] * count, node[1] * count) for count in (serving, most, least))
+    return Cost(at_min, at_max, paused)
+
+
+def _node(pool: StackPool, table: Prices) -> Range | None:
+    """What one of a pool's nodes costs an hour, with its disks."""
     one = pool.settings
     machine = table.machine(pool.machine, spot=one.spot)
     found = local_ssd.of(pool.machine.name)
@@ -89,14 +112,9 @@ def _pool_cost(settings: Settings, pool: StackPool, table: Prices) -> Cost:
         disks.append(pool.image_disk)
     each = [table.disk(disk) for disk in disks]
     if machine is None or any(price is None for price in each):
-        return Cost(unpriced=(f"nodePools.{pool.key} ({pool.machine.name})",))
+        return None
     held = sum(price for price in each if price is not None)
-    node = (machine[0] + held, machine[1] + held)
-    zones = pool.zone_count or ZONES_OF_A_REGION
-    least, most = one.min_nodes * zones, one.max_nodes * zones
-    serving = min(most, max(least, spare.in_use(settings, pool) + spare.kept(settings, pool)))
-    at_min, at_max, paused = ((node[0] * count, node[1] * count) for count in (serving, most, least))
-    return Cost(at_min, at_max, paused)
+    return machine[0] + held, machine[1] + held
 
 
 def _sum(one: Range, other: Range) -> Range:

@@ -1,9 +1,15 @@
-"""The Kubernetes objects of a plan, as files that `kubectl apply` and a reviewer can read."""
+"""The Kubernetes objects of a plan, as files that `kubectl apply`, Kustomize and a reviewer can read.
+
+What a folder has: `objects/`, which `kubectl apply -f` takes as it is, numbered by phase; `kustomization.yaml`, which
+lists them for all who build with Kustomize (beside them it would be an object that no cluster knows); `helm/` with the
+values of each release and the command; `secrets/` with each Secret that somebody else has to fill.
+"""
 
 import re
+import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +17,19 @@ from typing import Any
 import yaml
 
 from oci_model_serving.errors import InputError
+from offline.phases import phase_of
 from offline.plan import Plan
 from offline.recording import Resource
 from offline.values import KnownAfter, Secret, plain
 
 _OURS = "which replaces or removes this file on its next run."
-HEADER = f"# Written by `oms plan --manifests`, {_OURS}\n"
+HEADER = f"# Written by `oms`, {_OURS}\n"
 """First line of every file: what lacks its end was not written by us and is never touched."""
+OBJECTS, SECRETS, HELM, ARGO_CD, FLUX = "objects", "secrets", "helm", "argocd", "flux"
+"""The folders."""
+KUSTOMIZATION = "kustomization.yaml"
+_FOLDERS = ("", OBJECTS, SECRETS, HELM, ARGO_CD, FLUX, f"{FLUX}/platforms")
+"""Where an earlier run may have left files; the first is that of versions that had all in one."""
 _RELEASE_TYPE = "kubernetes:helm.sh/v3:Release"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -104,18 +116,56 @@ def helm_releases(plan: Plan) -> list[Resource]:
     return [resource for resource in plan.resources if resource.type == _RELEASE_TYPE]
 
 
-def render(plan: Plan) -> dict[str, str]:
-    """File name to content: one file an object, and one with the values of each Helm release."""
-    files: dict[str, str] = {}
+def _unchanged(item: KubernetesObject) -> Mapping[str, str]:  # noqa: ARG001 - one of many such
+    return {}
+
+
+def render(plan: Plan, annotations: Callable[[KubernetesObject], Mapping[str, str]] = _unchanged) -> dict[str, str]:
+    """File to content: one file an object, one with the values of each Helm release, and the list for Kustomize.
+
+    `annotations` are what each object is given beyond those of the plan.
+    """
+    objects: dict[str, str] = {}
+    secrets: dict[str, str] = {}
     for item in kubernetes_objects(plan):
+        body, files = _annotated(item, annotations(item)), objects
         name = _file_name(item.kind, item.namespace, item.name)
-        if name in files:
+        folder = f"{OBJECTS}/{phase_of(item.kind)}-"
+        if item.kind == "Secret":
+            files, folder = secrets, f"{SECRETS}/"
+        if f"{folder}{name}" in files:
             group = item.api_version.rpartition("/")[0] or "core"
             name = _file_name(f"{item.kind}.{group}", item.namespace, item.name)
-        files[name] = _document(item.body, is_secret=item.kind == "Secret")
+        files[f"{folder}{name}"] = _document(body, is_secret=item.kind == "Secret")
+    helm = {
+        f"{HELM}/{number}-{_NOT_IN_NAMES.sub('_', release.name)}.yaml": _release(release)
+        for number, release in enumerate(helm_releases(plan), start=1)
+    }
+    files = dict(sorted({**objects, **secrets, **helm}.items()))
+    return {**files, KUSTOMIZATION: _kustomization(sorted(objects))}
+
+
+def incomplete(plan: Plan) -> list[str]:
+    """What of the files only a run of the engine knows, or nobody may write: each a sentence with the place."""
+    found = []
+    for item in kubernetes_objects(plan):
+        body = {
+            key: part for key, part in item.body.items() if item.kind != "Secret" or not key.lower().endswith("data")
+        }
+        found += [f"{item}: {path}: {_why(leaf)}" for path, leaf in _leaves(body, "") if _why(leaf)]
     for release in helm_releases(plan):
-        files[f"helm-release-{_NOT_IN_NAMES.sub('_', release.name)}.yaml"] = _release(release)
-    return dict(sorted(files.items()))
+        found += [
+            f"Helm release {release.name}: {path}: {_why(leaf)}"
+            for path, leaf in _leaves(release.inputs, "")
+            if _why(leaf)
+        ]
+    return found
+
+
+def _why(leaf: Any) -> str:
+    if isinstance(leaf, KnownAfter):
+        return f"is {leaf}"
+    return "is secret" if isinstance(leaf, Secret) else ""
 
 
 def write(plan: Plan, folder: Path) -> list[Path]:
@@ -126,18 +176,22 @@ def write(plan: Plan, folder: Path) -> list[Path]:
     Raises:
         InputError: the folder holds a file of that name that an earlier run did not write, or cannot be written.
     """
-    files = render(plan)
+    return write_files(render(plan), folder, option="--manifests")
+
+
+def write_files(files: Mapping[str, str], folder: Path, *, option: str) -> list[Path]:
+    """Write rendered files as `write` does; `option` is what named the folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         foreign = [name for name in files if (folder / name).exists() and not _is_ours(folder / name)]
         if foreign:
             raise InputError(
-                f"--manifests {folder}: {', '.join(foreign)} was not written by this command: move it, or name "
+                f"{option} {folder}: {', '.join(foreign)} was not written by this command: move it, or name "
                 "another folder"
             )
         _replace(files, folder)
     except OSError as error:
-        raise InputError(f"--manifests {folder}: {error}") from error
+        raise InputError(f"{option} {folder}: {error}") from error
     return [folder / name for name in files]
 
 
@@ -145,12 +199,17 @@ def _replace(files: Mapping[str, str], folder: Path) -> None:
     fresh = Path(tempfile.mkdtemp(prefix=".manifests-", dir=folder))
     try:
         for name, content in files.items():
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
             (fresh / name).write_text(content, encoding="utf-8")
         for name in files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (fresh / name).replace(folder / name)
-        for path in folder.glob("*.yaml"):
-            if path.name not in files and _is_ours(path):
-                path.unlink()
+        for within in reversed(_FOLDERS):
+            for path in (folder / within).glob("*.yaml"):
+                if path.relative_to(folder).as_posix() not in files and _is_ours(path):
+                    path.unlink()
+            if within and (folder / within).is_dir() and not any((folder / within).iterdir()):
+                (folder / within).rmdir()
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -171,20 +230,37 @@ def _document(body: Mapping[str, Any], *, is_secret: bool) -> str:
     return _file(notes, {key: value for key, value in body.items() if key not in hidden})
 
 
+def _annotated(item: KubernetesObject, more: Mapping[str, str]) -> Mapping[str, Any]:
+    if not more:
+        return item.body
+    metadata = item.body["metadata"]
+    return {**item.body, "metadata": {**metadata, "annotations": {**(metadata.get("annotations") or {}), **more}}}
+
+
+def _kustomization(resources: Sequence[str]) -> str:
+    """In the order of the phases, which Kustomize's own order of kinds would undo (`sortOptions`, since v5.0)."""
+    listed = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": [*resources]}
+    return _file([], {**listed, "sortOptions": {"order": "fifo"}})
+
+
 def _release(release: Resource) -> str:
     inputs, shown = release.inputs, plain(release.inputs)
-    command = ["helm upgrade --install", str(shown.get("name", release.name)), str(shown.get("chart", ""))]
+    command = ["helm", "upgrade", "--install", str(shown.get("name", release.name)), str(shown.get("chart", ""))]
     repository = shown.get("repositoryOpts", {})
     options = {
         "--repo": repository.get("repo") if isinstance(repository, dict) else None,
         "--version": shown.get("version"),
         "--namespace": shown.get("namespace"),
+        # From the project's folder, as the engine starts it.
+        "--post-renderer": f"./{shown['postrender']}" if shown.get("postrender") else None,
+        "--timeout": f"{shown['timeout']}s" if shown.get("timeout") else None,
     }
-    command += [f"{option} {value}" for option, value in options.items() if value]
+    command += [word for option, value in options.items() if value for word in (option, str(value))]
     command += ["--create-namespace"] if inputs.get("createNamespace") else []
+    command += ["--atomic"] if inputs.get("atomic") else []
     notes = [
         f"# Helm release {release.name}: chart {shown.get('chart')}, version {shown.get('version', 'newest')}",
-        f"# {' '.join(command)} --values THIS-FILE",
+        f"# {shlex.join(command)} --values THIS-FILE",
     ]
     return _file(notes, inputs.get("values", {}))
 
@@ -196,8 +272,12 @@ def _file(notes: list[str], value: Any) -> str:
             notes.append(f"# Not complete: {path} is {leaf}")
         elif isinstance(leaf, Secret):
             notes.append(f"# Left out, since it is secret: {path}")
-    text = yaml.safe_dump(plain(value), sort_keys=True, allow_unicode=True, width=1_000)
-    return HEADER + "".join(f"{note}\n" for note in notes) + text
+    return HEADER + "".join(f"{note}\n" for note in notes) + document(value)
+
+
+def document(value: Any) -> str:
+    """One YAML document: the same value gives the same bytes."""
+    return yaml.safe_dump(plain(value), sort_keys=True, allow_unicode=True, width=1_000)
 
 
 def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:

@@ -17,7 +17,7 @@ import click
 from click.shell_completion import get_completion_class, shell_complete
 
 from oci_model_serving.errors import OmsError
-from oms import check, compile_cache, convention, image, image_prune, image_trust, init, pin, plan, up
+from oms import check, compile_cache, convention, image, image_prune, image_trust, init, pin, plan, render, up
 
 INTERRUPTED = 130
 _COMPLETE = "_OMS_COMPLETE"
@@ -60,7 +60,7 @@ def completion(shell: str) -> None:
 
 
 oms.add("Deploy", init.init, up.up, up.preview, up.engine_group)
-oms.add("Look, without engine or cloud", plan.plan, plan.diff, plan.policy, plan.stacks, plan.schema)
+oms.add("Look, without engine or cloud", plan.plan, plan.diff, render.render, plan.policy, plan.stacks, plan.schema)
 oms.add("What is deployed", check.check, check.pause, check.resume, check.coldstart)
 for command in (image_trust.sign, image_trust.verify, image_trust.attest, image_prune.prune):
     image.image.add_command(command)

@@ -24,6 +24,8 @@ OTHERS = {
     "kserve.storage",  # values of KServe's chart
     "kserve.controller",
     "kserve.inferenceservice",
+    "monitoring.googleapis",  # Google's API and CRDs
+    "monitoring.coreos",  # Prometheus Operator's
 }
 """What looks like a key by its first part and is something else."""
 _PATH = re.compile(r"(?<![\w./@-])(?:oci-model-serving:)?([a-z]\w*(?:\.(?:[A-Za-z]\w*|<\w+>|…))+)(?![\w(/@-])")

@@ -75,7 +75,10 @@ def cluster(
         **hardening.arguments(create),
         # What it tells about itself.
         logging_config={"enable_components": ["SYSTEM_COMPONENTS", "WORKLOADS", *hardening.logs(create)]},
-        monitoring_config={"enable_components": ["SYSTEM_COMPONENTS", "DCGM"], "managed_prometheus": {"enabled": True}},
+        monitoring_config={
+            "enable_components": ["SYSTEM_COMPONENTS", "DCGM", *(["POD"] if settings.tells_of_pods else [])],
+            "managed_prometheus": {"enabled": True},
+        },
         cost_management_config={"enabled": True},
         cluster_autoscaling={"enabled": False, "autoscaling_profile": "OPTIMIZE_UTILIZATION"},
         # The API insists on a first pool. It exists for minutes and is not the Compute Engine account's.

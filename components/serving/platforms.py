@@ -8,7 +8,7 @@ import pulumi
 from components.google.cluster import Cluster
 from components.model_image import ModelImage
 from components.serving import adapters as loras
-from components.serving import allow_list, compile_cache, predictor
+from components.serving import allow_list, compile_cache, monitoring, predictor
 from components.serving.adapters import ServedAdapter
 from components.serving.compile_cache import ServedCache
 from components.serving.inference_service import InferenceService
@@ -36,6 +36,8 @@ def install(
     if KUBEAI in settings.platforms and settings.kubeai:
         listed = allow_list.whole(KUBEAI, settings, admitted)
         made[KUBEAI.name] = KubeAI(KUBEAI.name, settings.kubeai, settings, cluster.inside(), listed=listed)
+    for platform in settings.platforms:
+        monitoring.of_platform(platform, settings, cluster.inside(made[platform.name]))
     return made
 
 
@@ -77,8 +79,14 @@ def serve(
             for adapter, mounted in zip(model.adapters, beside, strict=False)
         ]
         cache = _cache(model, images, admitted, adapters)
-        return InferenceService(model.key, model, model.platform, **known, adapters=adapters, cache=cache, opts=opts)
-    return KubeAIModel(model.key, model, **known, opts=opts)
+        served: InferenceService | KubeAIModel = InferenceService(
+            model.key, model, model.platform, **known, adapters=adapters, cache=cache, opts=opts
+        )
+    else:
+        served = KubeAIModel(model.key, model, **known, opts=opts)
+    platform = platforms[model.delivery.platform.name]
+    monitoring.of_model(model, pulumi.ResourceOptions(parent=served, depends_on=[platform]))
+    return served
 
 
 def _cache(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from components.serving.scheduling import Scheduling
 from components.settings.engines import StackEngine
-from components.settings.pods import Ingress
+from components.settings.pods import Ingress, Monitoring
 from components.settings.pulling import PULL_SECRET, of_hosts
 from components.settings.serving import BUSYBOX, KubeAISettings
 from components.settings.types import Target
@@ -25,6 +25,7 @@ class StackModel(StackEngine):
         sidecars: images that others put into its pods; None where they may put any there.
         drain_timeout: seconds that its pods may take to finish their answers; on KubeAI the longest of all its models.
         ingress: who may reach its pods.
+        monitoring: what collects its metrics.
         proxies: the range of the gateway's proxies, where this stack makes their subnetwork.
     """
 
@@ -32,6 +33,7 @@ class StackModel(StackEngine):
     sidecars: tuple[str, ...] | None = None
     drain_timeout: int = 600
     ingress: Ingress = field(default_factory=Ingress)
+    monitoring: Monitoring = field(default_factory=Monitoring)
     proxies: str | None = None
 
     @property

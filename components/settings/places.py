@@ -53,10 +53,7 @@ class StackRegistry:
         return f"{self.host}/{(create.project or self.project).replace(':', '/')}/{create.repository}"
 
     def refusal(self, image: ImageReference) -> str:
-        """Why an image that exists is not taken, whoever names it; empty where it is.
-
-        Where it may come from is `registry.allow`, if that is written.
-        """
+        """Why an image that exists is not taken, whoever names it (`registry.allow`, if written); empty where it is."""
         allowed = self.settings.allow
         places = [*(allowed or ()), self.own]
         if allowed is None or any(place and f"{image.repository}/".startswith(f"{place}/") for place in places):
@@ -85,6 +82,7 @@ class StackCluster:
         needs_gateway: GKE's gateway controller serves models.
         runs_models: models run on its nodes without GPUs.
         serves: models are served; without a cluster of Google's, their images are made and nothing else.
+        tells_of_pods: managed Prometheus is told of pods, which alerts are about.
         given: the pools of nodes that this stack does not make, by their keys.
         mounting: those of them whose models mount images as volumes.
         manifests: folder that manifests are rendered to where there is no cluster.
@@ -98,6 +96,7 @@ class StackCluster:
     needs_gateway: bool = False
     runs_models: bool = False
     serves: bool = True
+    tells_of_pods: bool = False
     given: Mapping[str, NodePoolSettings] = field(default_factory=dict)
     mounting: frozenset[str] = frozenset()
     manifests: str = f"{LOCAL}/manifests"

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from components.settings.types import Cidr, DnsLabel, KubernetesName, Section, variable_names
+from components.settings.types import Cidr, DnsLabel, KubernetesLabels, KubernetesName, Section, variable_names
 
 
 class SecretKeyRef(Section):
@@ -89,3 +89,29 @@ class Ingress(Section):
             "gateway gke, all private ones",
         ),
     ] = ()
+
+
+class Monitoring(Section):
+    """What collects the metrics of the servers, and warns of what they show (docs/monitoring.md)."""
+
+    collector: Annotated[
+        Literal["none", "managed", "operator"],
+        Field(
+            description="managed: Google's managed Prometheus (PodMonitoring); operator: a Prometheus Operator that is "
+            "there already (PodMonitor)"
+        ),
+    ] = "none"
+    interval: Annotated[int, Field(ge=5, le=300, description="seconds from one reading to the next")] = 30
+    alerts: Annotated[bool, Field(description="alert rules for each model")] = True
+    dashboard: Annotated[
+        bool, Field(description="a ConfigMap with the dashboard, labelled grafana_dashboard as Grafana's sidecar asks")
+    ] = False
+    labels: Annotated[
+        KubernetesLabels,
+        Field(description="of what a Prometheus Operator is to pick up, as release: kube-prometheus-stack"),
+    ] = {}  # noqa: RUF012 - pydantic copies it
+
+    @property
+    def collects(self) -> bool:
+        """Whether anything collects."""
+        return self.collector != "none"

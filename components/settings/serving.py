@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 
 from components.settings.image_settings import AdapterSettings, CompileCacheSettings, ImageSettings
-from components.settings.pods import Env, Ingress, ModelServer, SecretEnv, TopologySpread
+from components.settings.pods import Env, Ingress, ModelServer, Monitoring, SecretEnv, TopologySpread
 from components.settings.server import Server
 from components.settings.types import (
     BaseImage,
@@ -125,6 +125,7 @@ class Platforms(Section):
     kserve: KServeSettings = KServeSettings()
     kubeai: KubeAISettings | None = None
     ingress: Ingress = Ingress()
+    monitoring: Monitoring = Monitoring()
 
 
 class PullSecret(Section):

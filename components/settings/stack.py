@@ -58,7 +58,7 @@ class Settings:
     def cluster(self) -> StackCluster:
         """Where everything else goes."""
         settings, models = self.sections.cluster, self.sections.models.values()
-        create = settings.create
+        create, monitoring = settings.create, self.sections.platforms.monitoring
         return StackCluster(
             settings,
             project=settings.project or self.project,
@@ -68,6 +68,7 @@ class Settings:
             needs_gateway=self.kserve.gateway == "gke" and any(model.delivery.platform is KSERVE for model in models),
             runs_models=any(model.node_pool is None for model in models),
             serves=self.serves,
+            tells_of_pods=monitoring.collector == "managed" and monitoring.alerts,
             given=self._given,
             mounting=frozenset(model.node_pool for model in models if model.needs_image_volume and model.node_pool),
         )
@@ -187,6 +188,7 @@ class Settings:
             compile_cache=StackCompileCache.of(key, model.compile_cache, model.platform, self.target, self.registry),
             dimensions=self._dimensions(key, model),
             ingress=self.sections.platforms.ingress,
+            monitoring=self.sections.platforms.monitoring,
             proxies=create.new_network.proxy_only_cidr if create and not create.network else None,
         )
 
