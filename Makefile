@@ -80,7 +80,7 @@ lock: $(VENV)/.dev ## Write requirements*.lock anew from requirements*.txt; ARGS
 	$(COMPILE) $(ARGS) requirements-convert.txt --constraints requirements.lock --output-file requirements-convert.lock >/dev/null
 	$(COMPILE) $(ARGS) $(VLLM)/requirements.txt --overrides $(VLLM)/overrides.txt --excludes $(VLLM)/excludes.txt --output-file $(VLLM)/requirements.lock >/dev/null
 
-bench: $(VENV)/.dev ## Measure: BENCH=image compares builders, BENCH=shapes packs large models, BENCH=shares packs one by several pods, BENCH=pull pulls layers on a node, BENCH=plan times plans (bench/*/README.md)
+bench: $(VENV)/.dev ## Measure: BENCH=image compares builders, BENCH=shapes packs large models, BENCH=shares packs one by several pods, BENCH=pull pulls layers on a node, BENCH=stream loads weights by each delivery, BENCH=plan times plans (bench/*/README.md)
 	$(RUN) bench/$(BENCH)/run.py $(ARGS)
 
 clean: ## Remove .venv, caches and what the local stack left, all below this folder

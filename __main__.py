@@ -2,7 +2,7 @@
 
 from components.google.cluster import Cluster
 from components.google.given_nodes import nodes
-from components.google.registry import ModelRegistry
+from components.google.registry import ModelRegistry, pods
 from components.interpreter import for_one_run
 from components.model_image import ModelImage
 from components.serving.admission import admit
@@ -17,7 +17,7 @@ settings = load()
 cluster = Cluster("cluster", settings.cluster)
 pools = {key: nodes(key, pool, cluster) for key, pool in settings.node_pools.items()}
 accounts = {key: pool.service_account for key, pool in pools.items()}
-registry = ModelRegistry("models", settings.registry, {**accounts, **cluster.readers})
+registry = ModelRegistry("models", settings.registry, {**accounts, **cluster.readers}, pods(cluster, settings.models))
 images = {key: ModelImage(key, image, registry.url, registry.first, cluster) for key, image in settings.images.items()}
 admitted = admit(settings.models, images)
 platforms = install(settings, cluster, admitted)

@@ -193,6 +193,7 @@ def _start(model: StackModel, pool: StackPool, size_gb: float) -> Start:
 def _may_stream(model: StackModel) -> bool:
     """Whether vLLM's loader of several threads is another way to load it: not chosen already, and not of a GGUF."""
     other = model.settings.server or model.args.names("--load-format") or model.tuned(model.traits).streams
+    other = other or model.delivery.streamed
     return not other and model.traits is not None and not model.traits.weights_file
 
 

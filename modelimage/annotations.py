@@ -1,14 +1,16 @@
 """What the descriptors of an image's layers say of them: for people, for other tools, and for the next packing.
 
 The title is the one that `oras pull` gives a blob's file, so it says that the file is an archive. Layers of one file
-are described as olot does (containers/olot, docs on layer annotations), which scanners and model-signing read.
+are described as olot does (containers/olot, docs on layer annotations), which scanners and model-signing read, and say
+where in the blob the file's bytes are (`chunks`), so that a range of the blob is a range of the file.
 """
 
 from collections.abc import Sequence
 from itertools import count
 from pathlib import PurePosixPath
 
-from modelimage.documents import TITLE_ANNOTATION
+from modelimage.chunks import OFFSET, SIZE
+from modelimage.documents import PATH_ANNOTATION, TITLE_ANNOTATION
 from modelimage.layers import Layer
 from oci_model_serving.delivery import IMAGE_ROOT
 
@@ -33,8 +35,9 @@ def _of(layer: Layer, title: str) -> dict[str, str]:
     if len(layer.files) == 1:
         file = layer.files[0]
         notes[f"{_OLOT}.type"] = "file"
-        notes[f"{_OLOT}.inlayerpath"] = f"/{IMAGE_ROOT}/{file.path}"
+        notes[PATH_ANNOTATION] = f"/{IMAGE_ROOT}/{file.path}"
         notes[f"{_OLOT}.name"] = PurePosixPath(file.path).name
+        notes[OFFSET], notes[SIZE] = str(layer.content_offset), str(file.size)
         if file.sha256:
             notes[f"{_OLOT}.digest"] = file.sha256
     if layer.is_known_by_content:

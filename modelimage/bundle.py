@@ -31,6 +31,17 @@ _NOT_PACKING = frozenset({
     "__main__", "build_context", "bundle", "busybox", "cloud_build", "dimensions", "forecast", "licences", "pruning",
     "referrers", "repacking", "resolve", "tiny", "transfer",
 })  # fmt: skip
+_STREAMING = (
+    "__init__", "answers", "architecture", "archives", "artifacts", "attachments", "authorisation", "cache",
+    "certificates", "choice", "chunks", "contents", "credentials", "cutting", "documents", "errors", "fingerprints",
+    "folder", "gguf_header", "hub_address", "images", "inflating", "layout", "layout_attachments", "layout_names",
+    "listing", "machines", "origins", "patience", "pickles", "progress", "proxies", "reach", "referrer_lists",
+    "refusals", "registry", "remedies", "reshard", "rootfs", "routes", "rules", "safetensors_header", "sensitive",
+    "shards", "source", "stores", "streams", "tar_headers", "traits", "transport", "uploads", "variables",
+    "weight_sets", "weights", "writing",
+)  # fmt: skip
+_LIBRARY = "tenacity"
+_STREAM_MAIN = b'import runpy\n\nrunpy.run_module("modelimage.stream", run_name="__main__", alter_sys=True)\n'
 
 
 def requirements(files: Mapping[str, Any] | None = None) -> list[str]:
@@ -41,13 +52,38 @@ def requirements(files: Mapping[str, Any] | None = None) -> list[str]:
 
 def archive() -> bytes:
     """What packs, as a zip archive that Python can import from; the same code gives the same bytes."""
+    own = sorted(path for path in Path(__file__).parent.glob("*.py") if path.stem not in _NOT_PACKING)
+    paths = (*(Path(ground.__file__).with_name(f"{name}.py") for name in _GROUND), *own)
+    return _zipped({f"{path.parent.name}/{path.name}": path.read_bytes() for path in paths})
+
+
+def _zipped(files: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as packed:
-        own = sorted(path for path in Path(__file__).parent.glob("*.py") if path.stem not in _NOT_PACKING)
-        for path in (*(Path(ground.__file__).with_name(f"{name}.py") for name in _GROUND), *own):
-            entry = zipfile.ZipInfo(f"{path.parent.name}/{path.name}")  # its time stamp is fixed
-            packed.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name)  # its time stamp is fixed
+            packed.writestr(entry, content, zipfile.ZIP_DEFLATED, 9)
     return buffer.getvalue()
+
+
+def stream_archive() -> bytes:
+    """What serves an image in its server's pod, as a zip archive that Python runs; the same code gives the same bytes.
+
+    `python stream.zip oci+stream://…` is the stream sidecar. Of what is no part of a
+    server's image it holds the library that is missing, as it is installed here.
+    """
+    root = Path(__file__).parents[1]
+    names = [f"modelimage/{name}" for name in _STREAMING] + [f"oci_model_serving/{name}" for name in _GROUND]
+    files = {f"{name}.py": (root / f"{name}.py").read_bytes() for name in names}
+    files |= {f"modelimage/stream/{path.name}": path.read_bytes() for path in (root / "modelimage/stream").glob("*.py")}
+    distribution = importlib.metadata.distribution(_LIBRARY)
+    for path in distribution.files or ():
+        # Not its .dist-info: without all of it Python's lists of what is installed break.
+        if path.suffix == ".py" or path.name == "LICENSE":
+            name = path.as_posix() if path.suffix else f"{_LIBRARY}/{path.name}"
+            files[name] = Path(str(path.locate())).read_bytes()
+    files["__main__.py"] = _STREAM_MAIN
+    return _zipped(dict(sorted(files.items())))
 
 
 def check(source: str, destination: str, base: str, problems: list[str], *, who: str, disk: str) -> RegistryReference:

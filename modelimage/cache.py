@@ -1,4 +1,4 @@
-"""What is remembered between runs: the digests of layers and files that were hashed, and where layers were pushed.
+"""What is remembered between runs: digests of layers and files, chunk lists, and where layers were pushed.
 
 With it a second push of the same folder reads no weights, nor does a second plan. An entry is one small file, written
 whole by rename, so that runs side by side and a killed run cannot harm it; the folder may be deleted at any time.
@@ -54,6 +54,7 @@ class LayerCache:
         self._checked = folder / "checked"
         self._recognised = folder / "recognised-packed"  # `recognised` has what any image there has said
         self._files = folder / "files"
+        self._lists = folder / "chunks"
 
     def digest_of(self, layer: "Layer") -> str | None:
         """The digest that this very layer had when it was last hashed, if that is remembered."""
@@ -64,6 +65,24 @@ class LayerCache:
         if _is_racy(layer.changed_at, hashed_since):
             return
         write_entry(self._layers / layer.key, {"digest": digest, "size": layer.size, "title": layer.title})
+
+    def list_of(self, digest: str, length: int) -> bytes:
+        """The chunk list (`chunks`) of the blob of this digest, of so many bytes; empty where none is remembered."""
+        entry = read_entry(self._lists / digest.removeprefix("sha256:"))
+        said = entry.get("list")
+        try:
+            listed = bytes.fromhex(said) if isinstance(said, str) else b""
+        except ValueError:
+            return b""
+        # It stands in an image that outlives this disk: what has changed on it is no list.
+        whole = len(listed) == length and hashlib.sha256(listed).hexdigest() == entry.get("sha256")
+        return listed if whole else b""
+
+    def remember_list(self, digest: str, listed: bytes) -> None:
+        """Keep the chunk list of the blob of this digest."""
+        path = self._lists / digest.removeprefix("sha256:")
+        if not path.exists():
+            write_entry(path, {"list": listed.hex(), "sha256": hashlib.sha256(listed).hexdigest()})
 
     def forget(self, layer: "Layer") -> None:
         """Drop what is remembered of `layer`: it has proved wrong."""

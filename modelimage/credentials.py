@@ -53,7 +53,7 @@ class Credentials:
     """
 
     def __init__(self, host: str, path: str = "", *, use_environment: bool) -> None:
-        self._host, self._use_environment = host, use_environment
+        self.host, self._use_environment = host, use_environment
         self._namespaces, self._spellings = _namespaces(host, path), _spellings(host)
         self._google: Any = None
 
@@ -65,7 +65,7 @@ class Credentials:
         Raises:
             ImageError: a credential is configured and cannot be had; the message names the means, not the secret.
         """
-        return self._from_environment() or self._from_logins() or self._from_google(refresh=refresh)
+        return self._from_environment() or self._from_logins() or self.from_google(refresh=refresh)
 
     def _from_environment(self) -> Credential | None:
         if not self._use_environment:
@@ -101,7 +101,7 @@ class Credentials:
         for name in self._spellings:
             if name in helpers:
                 found = self._from_helper(str(helpers[name]), name)
-                if found or not is_google(self._host):
+                if found or not is_google(self.host):
                     return found
         for name in (*self._namespaces, *self._spellings):
             entry = entries.get(name)
@@ -117,10 +117,10 @@ class Credentials:
     def _from_helper(self, helper: str, server: str) -> Credential | None:
         program = shutil.which(f"docker-credential-{helper}")
         if program is None:
-            if is_google(self._host):
+            if is_google(self.host):
                 return None  # application default credentials do the same
             raise ImageError(
-                f"the registries' logins want docker-credential-{helper} for {self._host}, which is not on PATH: "
+                f"the registries' logins want docker-credential-{helper} for {self.host}, which is not on PATH: "
                 f"install it, or set {USERNAME_VARIABLE} and {PASSWORD_VARIABLE}"
             )
         try:
@@ -133,14 +133,14 @@ class Credentials:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise ImageError(f"docker-credential-{helper} did not answer for {self._host}: run it by hand") from error
+            raise ImageError(f"docker-credential-{helper} did not answer for {self.host}: run it by hand") from error
         if answer.returncode:
             if b"credentials not found" in answer.stdout + answer.stderr:  # the helpers' protocol has no code for it
                 return None
-            if is_google(self._host):
+            if is_google(self.host):
                 return None  # not logged in with gcloud, as in CI: application default credentials may do
             raise ImageError(
-                f"docker-credential-{helper} failed for {self._host} (exit code {answer.returncode}): "
+                f"docker-credential-{helper} failed for {self.host} (exit code {answer.returncode}): "
                 f"log in again, then `echo {server} | docker-credential-{helper} get` should answer"
             )
         try:
@@ -148,10 +148,15 @@ class Credentials:
             return _credential(str(found["Username"]), str(found["Secret"]), f"docker-credential-{helper}")
         except (ValueError, KeyError, TypeError):
             # `from None`: a decoding error would carry the secret.
-            raise ImageError(f"docker-credential-{helper} answered for {self._host} with no credential") from None
+            raise ImageError(f"docker-credential-{helper} answered for {self.host} with no credential") from None
 
-    def _from_google(self, *, refresh: bool) -> Credential | None:
-        if not is_google(self._host):
+    def from_google(self, *, refresh: bool) -> Credential | None:
+        """What Google's registries are shown; None for another registry, and where nobody is logged in.
+
+        Raises:
+            ImageError: application default credentials are configured and give no token.
+        """
+        if not is_google(self.host):
             return None
         import google.auth  # noqa: PLC0415 - a quarter of a second that only Google's registries need
         import google.auth.credentials  # noqa: PLC0415
@@ -174,7 +179,7 @@ class Credentials:
             raise ImageError(f"{_GOOGLE_FILE}: {first_line(error)}: correct the variable or the file") from error
         except google.auth.exceptions.GoogleAuthError as error:
             raise ImageError(
-                f"Google's application default credentials gave no token for {self._host}: "
+                f"Google's application default credentials gave no token for {self.host}: "
                 "run `gcloud auth application-default login`, or check the service account and, with Workload Identity "
                 "Federation, that its subject token is there and that its pool takes it"
             ) from error

@@ -34,6 +34,9 @@ SIZE_ANNOTATION = "oci-model-serving.size-bytes"
 TITLE_ANNOTATION = "org.opencontainers.image.title"
 """Annotation with what a person calls a thing; of a layer it is the file that `oras pull` makes of the blob."""
 
+PATH_ANNOTATION = "olot.layer.content.inlayerpath"
+"""Annotation with the path of the one file of a layer, from the image's root (containers/olot, layer annotations)."""
+
 _LAYER_TYPES = {
     "application/vnd.docker.image.rootfs.diff.tar": LAYER_TYPE,
     "application/vnd.docker.image.rootfs.diff.tar.gzip": f"{LAYER_TYPE}+gzip",

@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from modelimage import chunks
 from modelimage.annotations import KEY
 from modelimage.cache import LayerCache
-from modelimage.documents import LAYER_TYPE, MANIFEST_TYPES, TITLE_ANNOTATION, read_manifest
+from modelimage.documents import LAYER_TYPE, MANIFEST_TYPES, TITLE_ANNOTATION, Descriptor, read_manifest
 from modelimage.errors import CancelledError, ImageError
 from modelimage.layers import Layer
 from modelimage.layout import Layout
 from modelimage.registry import Registry
-from modelimage.stores import Store, StoredManifest
+from modelimage.stores import Store, StoredManifest, small_blob
 from modelimage.writing import run_all
 from oci_model_serving.reference import Reference, RegistryReference, packed_digest_of, packed_tag
 
@@ -30,10 +31,14 @@ _TAGS = 2_000  # each image has two or three, and registries tell those of packe
 
 @dataclass
 class _Found:
-    """Layers of earlier images: digests by key and size, and sizes with the titles that they were seen with."""
+    """Layers of earlier images: digests by key and size, sizes with the titles that they were seen with, and lists."""
 
     digests: dict[tuple[str, int], str] = field(default_factory=dict)
     titles: dict[int, set[str | None]] = field(default_factory=dict)
+    holders: dict[str, tuple[Descriptor, Sequence[Descriptor]]] = field(default_factory=dict)
+    """By a layer's digest: the layer of its image that holds the chunk lists, and that image's layers."""
+    lists: dict[str, chunks.Lists | None] = field(default_factory=dict)
+    """By the digest of what holds them."""
 
 
 class Earlier:
@@ -72,6 +77,18 @@ class Earlier:
         seen = self._look(store).titles.get(layer.size, set())
         return None in seen or self._titles[layer.key] in seen
 
+    def list_of(self, digest: str, store: Store) -> bytes:
+        """The chunk list that an image at the place has for the layer of this digest; empty where none has one."""
+        found = self._look(store)
+        if digest not in found.holders:
+            return b""
+        holder, layers = found.holders[digest]
+        with self._lock:
+            if holder.digest not in found.lists:
+                found.lists[holder.digest] = _lists(store, holder, layers)
+            lists = found.lists[holder.digest]
+        return lists.of.get(digest, b"") if lists else b""
+
     def confirm(self, layer: Layer, digest: str) -> None:
         """Keep what was recognised, for the same place."""
         self._cache.recognise(layer, digest, self._where)
@@ -98,8 +115,13 @@ class Earlier:
                 layers = read_manifest(stored.content, stored.digest).layers
             except ImageError:
                 continue  # an artifact of another form
+            holder = chunks.list_layer(layers)
             for layer in layers:
+                if layer is holder:
+                    continue
                 noted = layer.annotations or {}
+                if believed and holder:
+                    found.holders.setdefault(layer.digest, (holder, layers))
                 found.titles.setdefault(layer.size, set()).add(noted.get(TITLE_ANNOTATION))
                 if believed and KEY in noted and layer.media_type == LAYER_TYPE:
                     found.digests.setdefault((noted[KEY], layer.size), layer.digest)
@@ -144,3 +166,15 @@ class Earlier:
                 # A tag can be moved: to what its name spells it was put by a packing.
                 if stored and stored.digest == packed_digest_of(name):
                     yield stored, True
+
+
+def _lists(store: Store, holder: Descriptor, layers: Sequence[Descriptor]) -> chunks.Lists | None:
+    """The lists that a layer holds, if they are such as are written here; else the layers are read."""
+    try:
+        content = small_blob(store, holder, chunks.LIMIT_BYTES, "the layer of an earlier image's chunk lists")
+        lists = chunks.read(content, holder, layers)
+    except CancelledError:
+        raise
+    except ImageError:
+        return None
+    return lists if lists.chunk_bytes == chunks.CHUNK_BYTES else None

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from modelimage import dimensions, hub_address, image_address, licences
+from modelimage import chunks, dimensions, hub_address, image_address, licences
 from modelimage.cache import default_folder, read_entry, write_entry
 from modelimage.dimensions import Dimensions
 from modelimage.errors import ImageError
@@ -48,7 +48,8 @@ class Forecast:
     """What a source will become.
 
     Attributes:
-        layer_sizes: size of each layer in bytes, the weights' first; without the base's. Empty where it is refused.
+        layer_sizes: size of each layer in bytes, the weights' first, that of the chunk lists last; without the base's.
+            Empty where it is refused.
         format: of the weights, by the most bytes: safetensors, gguf, pytorch …; empty without weights.
         traits: what its files say to a server.
         dimensions: how large the model is in a server's memory.
@@ -130,10 +131,11 @@ def described(source: Source, shard_gb: ShardSize = "auto") -> Forecast:
         ImageError: its configuration cannot be read.
     """
     layers = plan_layers(source.files, base_layers=_BASE_LAYERS, shard_gb=shard_gb, reading=False)
+    sizes = [layer.size for layer in layers]
     config = config_of(source.files)
     weights = sum(file.size for file in source.files if is_weights(file.path))
     return Forecast(
-        layer_sizes=tuple(layer.size for layer in layers),
+        layer_sizes=(*sizes, chunks.layer_size(sizes)),
         format=format_of({file.path: file.size for file in source.files}),
         traits=traits_of(read_once(file, config) for layer in layers for file in layer.files),
         dimensions=dimensions.read(config, weights),

@@ -19,14 +19,13 @@ from modelimage.documents import (
     read_index,
     read_manifest,
 )
-from modelimage.errors import DigestMismatchError, ImageError
+from modelimage.errors import ImageError
 from modelimage.layout import Layout, LayoutWriter
 from modelimage.machines import PLATFORMS
 from modelimage.patience import Patience, RetryPolicy
 from modelimage.progress import Reporter
 from modelimage.registry import Registry
-from modelimage.stores import MANIFEST_LIMIT_BYTES, Reader, Repository, Store, StoredManifest
-from modelimage.streams import digest_of
+from modelimage.stores import MANIFEST_LIMIT_BYTES, Reader, Repository, Store, StoredManifest, small_blob
 from modelimage.traits import Traits
 from oci_model_serving.errors import InputError
 from oci_model_serving.reference import (
@@ -171,7 +170,7 @@ def load_image(store: Reader, name: str | None, where: str, platform: str | None
         raise ImageError(f"{where}: its media type {stored.media_type!r} is not an image's: give an image")
     manifest = read_manifest(stored.content, where)
     check_image(manifest, where)
-    config = read_config(_config_content(store, manifest.config, where), where)
+    config = read_config(small_blob(store, manifest.config, MANIFEST_LIMIT_BYTES, f"{where}: its configuration"), where)
     if config.platform not in wanted:
         raise ImageError(
             f"{where}: is for {config.platform}, and {' or '.join(wanted)} is needed: give an image for that, or say "
@@ -187,25 +186,6 @@ def child_manifest(store: Reader, entry: Descriptor) -> StoredManifest:
     """The manifest that an index's `entry` names, of the entry's type where the manifest tells none itself."""
     stored = store.manifest(entry.digest)
     return replace(stored, media_type=stored.media_type or entry.media_type)
-
-
-def _config_content(store: Reader, config: Descriptor, where: str) -> bytes:
-    """Read a configuration: it is held in memory, so its size is bounded, and nobody else compares its digest."""
-    if config.size > MANIFEST_LIMIT_BYTES:
-        raise ImageError(
-            f"{where}: its configuration has {config.size} bytes, more than {MANIFEST_LIMIT_BYTES}: give another image"
-        )
-    content = bytearray()
-    for chunk in store.read_blob(config.digest, config.size):
-        content += chunk
-        if len(content) > config.size:
-            raise DigestMismatchError(f"{where}: its configuration is longer than {config.size} bytes: do not use it")
-    found = digest_of(bytes(content))
-    if found != config.digest:
-        raise DigestMismatchError(
-            f"{where}: its configuration has the digest {found} and not {config.digest}: do not use it"
-        )
-    return bytes(content)
 
 
 def parse_base(text: str) -> tuple[Reference, str] | None:

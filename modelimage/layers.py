@@ -82,6 +82,12 @@ class Layer:
             total += len(head) + (file.size + padding(file.size) if file else 0)
         return total
 
+    @property
+    def content_offset(self) -> int:
+        """Where in the layer the content of its first file begins, in bytes."""
+        folders = next(number for number, (_, file) in enumerate(self._parts) if file)
+        return sum(len(head) for head, _ in self._parts[: folders + 1])
+
     @cached_property
     def key(self) -> str:
         """A hash of all that the layer's digest depends on: what a remembered digest is filed under."""

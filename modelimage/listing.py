@@ -15,7 +15,7 @@ from modelimage.archives import ArchiveError, Header, Kind, Stream, UnreadableEr
 from modelimage.documents import Descriptor
 from modelimage.inflating import Inflated
 from modelimage.rootfs import Content, Contents, LayerFiles
-from modelimage.stores import Reader
+from modelimage.stores import BlobReader
 from modelimage.weights import is_weights
 from modelimage.writing import run_all
 
@@ -86,7 +86,7 @@ class Bounds:
 
 
 def list_files(
-    store: Reader,
+    store: BlobReader,
     layers: Sequence[Descriptor],
     *,
     bounds: Bounds | None = None,
@@ -99,7 +99,7 @@ def list_files(
         ImageError: the store cannot be read.
     """
     left = (bounds or Bounds()).started()
-    tasks = [(0, partial(_layer, store, *numbered, left, head or head_bytes)) for numbered in enumerate(layers)]
+    tasks = [(0, partial(read_layer, store, *numbered, left, head or head_bytes)) for numbered in enumerate(layers)]
     contents = Contents()
     for layer, found in zip(layers, run_all(tasks, _AT_ONCE, stop or threading.Event()), strict=True):
         contents.add(found.entries)
@@ -110,7 +110,14 @@ def list_files(
     return contents
 
 
-def _layer(store: Reader, number: int, layer: Descriptor, left: Bounds, head: Callable[[Header], int]) -> LayerFiles:
+def read_layer(
+    store: BlobReader, number: int, layer: Descriptor, left: Bounds, head: Callable[[Header], int]
+) -> LayerFiles:
+    """List what one layer holds, the image's `number`-th, within bounds that were started.
+
+    Raises:
+        ImageError: the store cannot be read.
+    """
     entries: list[tuple[Header, Content]] = []
     try:
         left.check_time()
@@ -141,7 +148,7 @@ def is_gzip(media_type: str) -> bool:
     return media_type.endswith(("gzip", "tgz"))
 
 
-def open_stream(store: Reader, layer: Descriptor, left: Bounds) -> Stream:
+def open_stream(store: BlobReader, layer: Descriptor, left: Bounds) -> Stream:
     """A layer's plain bytes, to be read forwards.
 
     Raises:
@@ -171,7 +178,7 @@ def _bounded(chunks: Iterator[bytes], left: Bounds) -> Iterator[bytes]:
 class _Ranges:
     """A blob read in ranges: what is skipped is not asked for."""
 
-    def __init__(self, store: Reader, layer: Descriptor, first: bytes, left: Bounds) -> None:
+    def __init__(self, store: BlobReader, layer: Descriptor, first: bytes, left: Bounds) -> None:
         self.position = 0
         self._store, self._layer, self._left = store, layer, left
         self._start, self._held = 0, first

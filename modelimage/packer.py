@@ -1,32 +1,31 @@
 """Packing: a source's files become layers, each tarred, hashed and stored in one pass, several at a time."""
 
 import threading
-import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from modelimage import stored_model
+from modelimage import chunks, stored_model
 from modelimage.annotations import layer_annotations
 from modelimage.cache import LayerCache
 from modelimage.convert import converted
 from modelimage.documents import LAYER_TYPE, TITLE_ANNOTATION, Descriptor, ImageConfig, as_oci
 from modelimage.earlier import Earlier
-from modelimage.errors import CancelledError, DigestMismatchError, ImageError, collecting
+from modelimage.errors import CancelledError, ImageError, collecting
 from modelimage.images import SCRATCH, Image, Session, load_image, parse_base, parse_destination
 from modelimage.layers import Layer, notes_on, plan_layers
 from modelimage.machines import PLATFORM, check_platform
 from modelimage.modelpack import NAME, ModelPack, check_destination
 from modelimage.origins import Origin, open_source, origin_of
+from modelimage.own_layers import OwnLayer
 from modelimage.patience import RetryPolicy
 from modelimage.progress import Reporter
 from modelimage.reshard import ShardSize
 from modelimage.source import Selection, Source, Whole
 from modelimage.stores import Reader, Store
-from modelimage.streams import Blob, HashedPass, Written
+from modelimage.streams import Blob, Written
 from modelimage.traits import traits_of
 from modelimage.writing import DEFAULT_JOBS, Beside, Chain, Documents, Draft, Part, write_packed
 from oci_model_serving.errors import InputError
@@ -190,7 +189,7 @@ def _draft(
     form: Form,
     fresh: bool,
 ) -> Draft:
-    cache = session.cache
+    cache, below = session.cache, base.layers
     notes = layer_annotations(layers)
     titles = [note[TITLE_ANNOTATION] for note in notes]
     unbelieving = fresh or source.is_read
@@ -204,10 +203,13 @@ def _draft(
     def finish(written: list[Written]) -> Documents:
         own = [
             (Descriptor(mediaType=LAYER_TYPE, digest=done.digest, size=layer.size, annotations=note), layer.title)
-            for done, layer, note in zip(written[len(base.layers) :], layers, notes, strict=True)
+            for done, layer, note in zip(written[len(below) :], layers, notes, strict=True)
         ]
         noted = {**base.annotations, **source.annotations}
-        documents = Documents.composed(base.config, base.layers, own, noted, form.platform)
+        lists = Blob.of("chunk lists", chunks.written({done.digest: done.listed for done in written[len(below) :]}))
+        last = (chunks.described(lists), lists.title)
+        documents = Documents.composed(base.config, below, [*own, last], noted, form.platform)
+        documents = replace(documents, blobs=[lists, *documents.blobs])
         if not beside:
             return documents
         return replace(documents, beside=Beside(NAME, *beside.written([layer for layer, _ in own])))
@@ -224,69 +226,10 @@ def _draft(
             chains[whole] = Chain(partial(_finish, cache, whole))
         known = None if fresh else cache.digest_of(layer)
         at_hand = source.is_read or all(file.is_at_hand for file in layer.files)
-        put = _Put(cache, earlier, layer, whole if chained else None, at_hand=at_hand)
+        put = OwnLayer(cache, earlier, layer, whole if chained else None, at_hand=at_hand).put
         blob = Blob(layer.title, layer.size, layer.chunks, known)
         own.append(Part(blob, put, chains[whole] if whole is not None and chained else None, layer.key))
     return Draft(finish, [*base.parts, *own], verify=source.verify)
-
-
-@dataclass(frozen=True)
-class _Put:
-    """How a layer is stored: by the digest that is known of it, where that holds; else it is read.
-
-    A part of a `whole` that has a checksum is remembered before that could be checked. What an earlier run has
-    remembered and did not live to check is therefore read again, so that it is in the check of this run, but not sent
-    again. An image that is there was checked before it got its manifest. What is `at_hand` may be read twice.
-    """
-
-    cache: LayerCache
-    earlier: Earlier
-    layer: Layer
-    whole: Whole | None
-    at_hand: bool
-
-    def __call__(self, store: Store, blob: Blob) -> Written:
-        checked = self.whole is None or self.cache.is_checked(self.whole.file.identity)
-        if blob.digest and checked:
-            with suppress(DigestMismatchError):
-                return store.write_blob(blob)
-            self.cache.forget(self.layer)
-        if found := self._recognised(store, blob):
-            return found
-        if self.whole is not None:
-            self.whole.checking = True
-            if blob.digest and not checked:
-                with suppress(DigestMismatchError):
-                    if store.has_blob(blob.digest, blob.size) and _digest_now(blob) == blob.digest:
-                        return Written(blob.digest, uploaded=False)
-                self.cache.forget(self.layer)
-            self.cache.unchecked(self.whole.file.identity)
-        return self._read(store, replace(blob, digest=None))
-
-    def _recognised(self, store: Store, blob: Blob) -> Written | None:
-        digest = self.earlier.digest_of(self.layer, store)
-        if digest is None:
-            return None
-        with suppress(DigestMismatchError):
-            written = store.write_blob(replace(blob, digest=digest))
-            self.earlier.confirm(self.layer, digest)
-            return written
-        self.earlier.deny(self.layer)
-        return None
-
-    def _read(self, store: Store, blob: Blob) -> Written:
-        """Hash the layer before it is sent where that may spare the sending, else on its way; remember its digest."""
-        since = time.time()
-        digest = _digest_now(blob) if self.at_hand and self.earlier.is_likely(self.layer, store) else None
-        written = store.write_blob(replace(blob, digest=digest))
-        self.cache.remember(self.layer, written.digest, since)
-        return written
-
-
-def _digest_now(blob: Blob) -> str:
-    again = HashedPass(blob)
-    deque(again, maxlen=0)
-    return again.digest
 
 
 def _finish(cache: LayerCache, whole: Whole) -> None:

@@ -37,8 +37,8 @@ _DANGLING = "GOOGLE_MANIFEST_DANGLING_TAG"
 class Registry:
     """One repository as a place to read images from and write them to.
 
-    `own` says whether the credentials of the environment are meant for this host; `sources` looks up other
-    repositories that hold a blob, to be mounted from there instead of sent.
+    `own` says whether the credentials of the environment are meant for this host, unless others are given; `sources`
+    looks up other repositories that hold a blob, to be mounted from there instead of sent.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class Registry:
         own: bool = True,
         patience: Patience | None = None,
         sources: Callable[[str], list[str]] = lambda _: [],
+        credentials: Credentials | None = None,
     ) -> None:
         self.place = place
         self._sources = sources
         self._patience = patience or Patience()
-        self._http = Transport(
-            place.host, Credentials(place.host, place.repository, use_environment=own), self._patience
-        )
+        credentials = credentials or Credentials(place.host, place.repository, use_environment=own)
+        self._http = Transport(place.host, credentials, self._patience)
         self._reached = False
         self._root = f"/v2/{place.repository}"
         self._pull = f"repository:{place.repository}:pull"
@@ -68,6 +68,11 @@ class Registry:
 
     def __exit__(self, *_: object) -> None:
         self._http.close()
+
+    @property
+    def address(self) -> httpx.URL:
+        """Where the registry was found to be: a local one speaks TLS or not."""
+        return self._http.base
 
     def prepare(self, blobs: Sequence[tuple[str | None, int]]) -> None:  # noqa: ARG002 - registries tell no free room
         """Check that the registry is there and lets us in; an unreachable one is told after three tries."""

@@ -5,7 +5,7 @@ them: what a later layer holds takes the place of what is there, a folder over a
 entry below a link lands where the link leads.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from modelimage.archives import Header, Kind
@@ -181,6 +181,25 @@ class Contents:
                 todo.append((f"{prefix}{name}/", child) if child.children is not None else (f"{prefix}{name}", child))
             if node.content is not None:
                 yield prefix, node.content
+
+    def followed(self, folder: str, *, without: Collection[str] = ()) -> Iterator[tuple[str, Content]]:
+        """The files below a folder with their paths from there; a link is the file that it leads to.
+
+        `without` are names right in the folder that are passed over.
+        """
+        todo = [""]
+        while todo:
+            prefix = todo.pop()
+            for name, node in self.names(f"{folder}/{prefix}").items():
+                path = f"{prefix}{name}"
+                if not prefix and name in without:
+                    continue
+                if node.children is not None:
+                    todo.append(f"{path}/")
+                    continue
+                there = self.find(path, within=folder, leaving=True, absolute=True)
+                if there is not None and there.content is not None:
+                    yield path, there.content
 
 
 def _parts(path: str) -> list[str]:

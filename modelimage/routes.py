@@ -24,6 +24,7 @@ class Routes(httpx.BaseTransport):
         self._host, self._address = host, address
         self._proxies = Proxies.of_environment()
         self._ways: dict[tuple[str, httpx.URL | None, Path | None], httpx.HTTPTransport] = {}
+        self._contexts: dict[Path | None, ssl.SSLContext] = {}
         self._lock = threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -35,15 +36,40 @@ class Routes(httpx.BaseTransport):
         for way in self._ways.values():
             way.close()
 
-    def _way(self, url: httpx.URL) -> httpx.HTTPTransport:
-        proxy = self._proxies.proxy(url)
+    def proxy(self, url: httpx.URL) -> httpx.Proxy | None:
+        """The proxy that a host is reached by; None for none.
+
+        Raises:
+            ImageError: the environment names one that is none.
+        """
+        return self._proxies.proxy(url)
+
+    def context(self, url: httpx.URL) -> ssl.SSLContext:
+        """What a connection by https to a host is verified with.
+
+        Raises:
+            ImageError: a file of certificates is none.
+        """
+        with self._lock:
+            return self._context(self._folder(url))
+
+    def _folder(self, url: httpx.URL) -> Path | None:
         name = url.netloc.decode()
-        folder = certificates_folder(self._host if name == self._address else name) if url.scheme == "https" else None
+        return certificates_folder(self._host if name == self._address else name) if url.scheme == "https" else None
+
+    def _context(self, folder: Path | None) -> ssl.SSLContext:
+        if folder not in self._contexts:
+            self._contexts[folder] = tls_context(folder)
+        return self._contexts[folder]
+
+    def _way(self, url: httpx.URL) -> httpx.HTTPTransport:
+        proxy, folder = self.proxy(url), self._folder(url)
         with self._lock:
             key = (url.scheme, proxy.url if proxy else None, folder)
             if key not in self._ways:
                 # Nothing that is verified goes over plain http: an empty context spares reading the authorities.
-                context = tls_context(folder) if url.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                secure = url.scheme == "https"
+                context = self._context(folder) if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 try:
                     self._ways[key] = httpx.HTTPTransport(verify=context, limits=_LIMITS, proxy=proxy)
                 except (ImportError, ValueError):

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from modelimage import chunks
 from modelimage.annotations import KEY
 from modelimage.documents import EMPTY, EMPTY_TYPE, LAYER_TYPE, MANIFEST_TYPE, Descriptor, encode, read_manifest
 from modelimage.errors import ImageError, NotFoundError, collecting
@@ -27,7 +28,7 @@ from modelimage.images import Image, Session, parse_destination
 from modelimage.layers import LAYER_COUNT_END
 from modelimage.origins import Origin, origin_of
 from modelimage.packer import pack
-from modelimage.stores import Store, StoredManifest
+from modelimage.stores import Store, StoredManifest, small_blob
 from modelimage.streams import Blob, HashedPass, Written, digest_of
 from modelimage.writing import Documents, Draft, Part, run_all, runs, watched, write, write_packed
 from oci_model_serving.errors import InputError
@@ -38,7 +39,7 @@ RECORD_TYPE = "application/vnd.oci-model-serving.share.v1"
 MOST_SHARES = LAYER_COUNT_END
 """More are of no use: an image has no more layers."""
 
-_FORMAT = 2  # of the plan's name: raise it when shares are divided in another way
+_FORMAT = 3  # of the plan's name: raise it when shares are divided, or recorded, in another way
 _PLAN = "oci-model-serving.plan"
 _SHARE = re.compile(r"([0-9]{1,4})/([0-9]{1,4})")
 
@@ -170,8 +171,8 @@ class _ShareWriter:
         if waiting:
             told(f"share {self.share}: done, {len(waiting)} of {self.share.of} shares are still missing")
             return image
-        digests = {index: digest for there in others.values() if there for index, digest in there.digests.items()}
-        parts = [_there(part, digests[index]) if index in digests else part for index, part in enumerate(draft.parts)]
+        known = {index: written for there in others.values() if there for index, written in there.layers.items()}
+        parts = [_there(part, known[index]) if index in known else part for index, part in enumerate(draft.parts)]
         told(f"share {self.share}: all shares are there, writing the image")
         image = write_packed(session, store, place, replace(draft, parts=parts), jobs)
         self.complete = True
@@ -180,10 +181,10 @@ class _ShareWriter:
 
 @dataclass(frozen=True)
 class _Record:
-    """A share's record: its digest, and those of the layers by their place in the plan."""
+    """A share's record: its digest, and what its layers have become, by their place in the plan."""
 
     record: str
-    digests: dict[int, str]
+    layers: dict[int, Written]
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,8 @@ class _Plan:
             }
             for index, done in zip(mine, written, strict=True)
         ]
+        described = [Descriptor.model_validate(layer) for layer in layers]
+        lists = Blob.of("the record's chunk lists", chunks.written({done.digest: done.listed for done in written}))
         empty = Descriptor(mediaType=EMPTY_TYPE, digest=digest_of(EMPTY), size=len(EMPTY))
         content = encode(
             {
@@ -229,14 +232,12 @@ class _Plan:
                 "mediaType": MANIFEST_TYPE,
                 "artifactType": RECORD_TYPE,
                 "config": empty.written(),
-                # A manifest has one layer at least.
-                "layers": layers or [empty.written()],
+                "layers": [*layers, chunks.described(lists).written()],
                 "annotations": {_PLAN: self.name},
             }
         )
-        described = [Descriptor.model_validate(layer) for layer in layers]
         manifest = StoredManifest(digest_of(content), MANIFEST_TYPE, content)
-        return Documents(manifest, described, Blob.of("the record's configuration", EMPTY))
+        return Documents(manifest, described, (Blob.of("the record's configuration", EMPTY), lists))
 
     def find(self, session: Session, store: Store, number: int, jobs: int) -> _Record | None:
         """The record of a share, if it and all its layers are there.
@@ -251,18 +252,27 @@ class _Plan:
             return None
         manifest = read_manifest(stored.content, tag)
         mine = self.shares[number - 1]
-        own = [layer for layer in manifest.layers if layer.media_type != EMPTY_TYPE]
+        holder = chunks.list_layer(manifest.layers)
+        own = [layer for layer in manifest.layers if layer is not holder]
         expected = [(self.layers[index].key, self.layers[index].blob.size) for index in mine]
         named = [((layer.annotations or {}).get(KEY), layer.size) for layer in own]
         plan = (manifest.annotations or {}).get(_PLAN)
-        if manifest.artifact_type != RECORD_TYPE or plan != self.name or named != expected:
-            raise ImageError(
-                f"{tag}: is no record of this share, whatever wrote it: delete the tag, and pack the share again"
-            )
-        there = run_all([(0, partial(store.has_blob, layer.digest, layer.size)) for layer in own], jobs, session.stop)
+        if manifest.artifact_type != RECORD_TYPE or plan != self.name or named != expected or holder is None:
+            raise _no_record(tag)
+        blobs = [*own, holder]
+        there = run_all([(0, partial(store.has_blob, blob.digest, blob.size)) for blob in blobs], jobs, session.stop)
         if not all(there):
             return None
-        return _Record(stored.digest, {index: layer.digest for index, layer in zip(mine, own, strict=True)})
+        content = small_blob(store, holder, chunks.LIMIT_BYTES, f"{tag}: the layer of its chunk lists")
+        lists = chunks.read(content, holder, own)
+        if lists.chunk_bytes != chunks.CHUNK_BYTES or not {layer.digest for layer in own} <= lists.of.keys():
+            raise _no_record(tag)
+        stands = [Written(layer.digest, uploaded=False, listed=lists.of[layer.digest]) for layer in own]
+        return _Record(stored.digest, dict(zip(mine, stands, strict=True)))
+
+
+def _no_record(tag: str) -> ImageError:
+    return ImageError(f"{tag}: is no record of this share, whatever wrote it: delete the tag, and pack the share again")
 
 
 def _by_content(session: Session, parts: Sequence[Part], jobs: int) -> list[Part]:
@@ -297,6 +307,6 @@ def _divided(parts: Sequence[Part], count: int) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(sorted(indices)) for indices in taken)
 
 
-def _there(part: Part, digest: str) -> Part:
+def _there(part: Part, written: Written) -> Part:
     """A part that was found in the store."""
-    return Part(replace(part.blob, digest=digest), lambda _, blob: Written(str(blob.digest), uploaded=False))
+    return Part(replace(part.blob, digest=written.digest), lambda *_: written)

@@ -171,7 +171,8 @@ def _listed(
     any_kind: bool = False,
 ) -> Source:
     folder = _folder(contents, origin.name, from_folder)
-    found = dict(_files(contents, folder))
+    # At the root, what belongs to an operating system is no part of the model.
+    found = dict(contents.followed(folder, without=() if folder else RESERVED_NAMES))
     files = tuple(as_file(path, content) for path, content in sorted(found.items()) if selection.takes(path))
     kept = {name: text for name, text in (origin.manifest.annotations or {}).items() if name in _KEPT_ANNOTATIONS}
     source = Source(origin.name, files, {**kept, ORIGIN_ANNOTATION: origin.digest})
@@ -198,23 +199,3 @@ def _folder(contents: Contents, name: str, given: str | None) -> str:
         f"{name} has no folder that holds a model (config.json beside weights, or a GGUF file): if there is one all "
         f"the same, say where with {remedy} (`--from /` for the root)"
     )
-
-
-def _files(contents: Contents, folder: str) -> Iterator[tuple[str, Content]]:
-    """The files below a folder with their paths from there; a link is the file that it leads to.
-
-    At the root, what belongs to an operating system is no part of the model.
-    """
-    todo = [""]
-    while todo:
-        prefix = todo.pop()
-        for name, node in contents.names(f"{folder}/{prefix}").items():
-            path = f"{prefix}{name}"
-            if not (folder or prefix) and name in RESERVED_NAMES:
-                continue
-            if node.children is not None:
-                todo.append(f"{path}/")
-                continue
-            there = contents.find(path, within=folder, leaving=True, absolute=True)
-            if there is not None and there.content is not None:
-                yield path, there.content

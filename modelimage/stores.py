@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from modelimage.errors import ImageError
-from modelimage.streams import Blob, Written
+from modelimage.documents import Descriptor
+from modelimage.errors import DigestMismatchError, ImageError
+from modelimage.streams import Blob, Written, digest_of
 from oci_model_serving.foreign import read_json
 
 MANIFEST_LIMIT_BYTES = 4 << 20
@@ -44,7 +45,17 @@ class Listed:
     artifact_type: str = ""
 
 
-class Reader(Protocol):
+class BlobReader(Protocol):
+    """A store that blobs can be read from."""
+
+    def read_blob(self, digest: str, size: int, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Yield a blob's bytes, `size` of them, or those from `start` to `end` alone."""
+
+    def read_range(self, digest: str, size: int, start: int, end: int) -> bytes | None:
+        """A few bytes out of a blob of `size` bytes; None where the store gives blobs as a whole only."""
+
+
+class Reader(BlobReader, Protocol):
     """A store that images can be read from."""
 
     def manifest(self, name: str | None) -> "StoredManifest":
@@ -54,11 +65,25 @@ class Reader(Protocol):
             NotFoundError: there is none.
         """
 
-    def read_blob(self, digest: str, size: int, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """Yield a blob's bytes, `size` of them, or those from `start` to `end` alone."""
 
-    def read_range(self, digest: str, size: int, start: int, end: int) -> bytes | None:
-        """A few bytes out of a blob of `size` bytes; None where the store gives blobs as a whole only."""
+def small_blob(store: Reader, blob: Descriptor, limit: int, what: str) -> bytes:
+    """A blob that is held in memory: its size is bounded, and nobody else compares its digest.
+
+    Raises:
+        DigestMismatchError: it is not what its digest says; `what` is named.
+        ImageError: it is larger than `limit` bytes, or cannot be read.
+    """
+    if blob.size > limit:
+        raise ImageError(f"{what} has {blob.size} bytes, more than {limit}: give another image")
+    content = bytearray()
+    for chunk in store.read_blob(blob.digest, blob.size):
+        content += chunk
+        if len(content) > blob.size:
+            raise DigestMismatchError(f"{what} is longer than {blob.size} bytes: do not use it")
+    found = digest_of(bytes(content))
+    if found != blob.digest:
+        raise DigestMismatchError(f"{what} has the digest {found} and not {blob.digest}: do not use it")
+    return bytes(content)
 
 
 class Repository(Reader, Protocol):

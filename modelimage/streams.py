@@ -32,10 +32,14 @@ class Blob:
 
 @dataclass(frozen=True)
 class Written:
-    """What a store has after a write: the blob's digest, and whether its bytes had to be moved."""
+    """What a store has after a write: the blob's digest, and whether its bytes had to be moved.
+
+    `listed` is the blob's chunk list (`chunks`), of an image's own layers.
+    """
 
     digest: str
     uploaded: bool
+    listed: bytes = b""
 
 
 def digest_of(content: bytes) -> str:

@@ -57,8 +57,9 @@ class Transport:
         # Who has put certificates there for a registry on this machine says that it speaks TLS.
         plain = self._local and certificates_folder(host) is None
         self.base = httpx.URL(f"{'http' if plain else 'https'}://{address}")
+        self.routes = Routes(host, self.base.netloc.decode())
         self._client = httpx.Client(
-            transport=Routes(host, self.base.netloc.decode()),
+            transport=self.routes,
             timeout=self._timeout(),
             trust_env=False,  # the routes know the environment's proxies and authorities
             headers={"User-Agent": "oci-model-serving", "Accept-Encoding": ENCODINGS},
@@ -74,6 +75,10 @@ class Transport:
     def url(self, path: str) -> httpx.URL:
         """The address of a path at the registry."""
         return self.base.join(path)
+
+    def authorisation(self, scope: str, challenge: str | None, *, refresh: bool) -> str | None:
+        """The Authorization header for who asks the registry by other means, as `Authorisations.header` has it."""
+        return self._authorisations.header(scope, challenge, refresh=refresh)
 
     def located(self, response: httpx.Response, location: str | None = "") -> httpx.URL | None:
         """Where an answer leads, by its Location or a link of it, seen from the host that gave it; None for nowhere.

@@ -39,14 +39,14 @@ class Beside:
 
 @dataclass(frozen=True)
 class Documents:
-    """What makes blobs an image: its manifest, and its configuration where that is none of the draft's parts.
+    """What makes blobs an image: its manifest, and the blobs that it names and that are none of the draft's parts.
 
     `layers` are what a node downloads of it; `beside` gets its name before the image does.
     """
 
     manifest: StoredManifest
     layers: Sequence[Descriptor]
-    config: Blob | None = None
+    blobs: Sequence[Blob] = ()
     beside: Beside | None = None
 
     @classmethod
@@ -63,7 +63,7 @@ class Documents:
         config = write_config(base, [(layer.digest, holds) for layer, holds in own], platform)
         content = write_manifest(config, layers, annotations)
         manifest = StoredManifest(digest_of(content), MANIFEST_TYPE, content)
-        return cls(manifest, layers, Blob.of("the image's configuration", config))
+        return cls(manifest, layers, (Blob.of("the image's configuration", config),))
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,8 +189,7 @@ def _content(session: Session, store: Store, place: Reference, draft: Draft, job
         done = dict(pair for pairs in run_all(tasks, jobs, session.stop) for pair in pairs)
         written = [done[number] for number in range(len(draft.parts))]
     documents = draft.finish(written)
-    if documents.config:
-        store.write_blob(documents.config)
+    moved |= {done.digest for done in map(store.write_blob, documents.blobs) if done.uploaded}
     draft.verify()
     if session.stop.is_set():
         raise CancelledError("stopped before the image got its name")

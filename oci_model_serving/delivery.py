@@ -22,6 +22,13 @@ SHELL_BASE = "docker.io/library/busybox@sha256:9db7b59979c38555a39def84a31fb98b5
 
 The digest is that of the list of its platforms: machines of x86-64 and of arm64 have pulled by it (public reports), so
 that it is the base of images for both."""
+STREAM_CONTAINER = "stream"
+"""The sidecar of delivery `stream`, which hands ranges of the image's layers to the server."""
+STREAM_ANNOTATION = "oci-model-serving/stream"
+"""What such a sidecar serves, on the InferenceService and, copied by KServe, on its pods."""
+STREAM_SCHEME = "oci+stream://"
+STREAM_DOOR_PORT, STREAM_HEALTH_PORT = 9700, 9701
+"""Where it serves: the files, on the pod's loopback alone; how it is, on the pod's address."""
 KSERVE_STOP = "serving.kserve.io/stop"
 """KServe deletes the predictor's Deployment, Service and autoscaler while this annotation is `"true"`."""
 REVISION_LABEL = "oci-model-serving/revision"
@@ -104,6 +111,7 @@ class _Row:
     needs_subpath: bool
     needs_shell: bool
     pulled_by_pod: bool = False
+    streamed: bool = False
 
 
 _ROWS = {
@@ -123,6 +131,16 @@ _ROWS = {
         needs_shell=False,
         pulled_by_pod=True,
     ),
+    # No field of KServe's names it: a sidecar of the pod hands ranges of the layers to the server's streaming loader.
+    "stream": _Row(
+        KSERVE,
+        lambda image: f"{STREAM_SCHEME}{image}",
+        needs_image_volume=False,
+        needs_subpath=False,
+        needs_shell=False,
+        pulled_by_pod=True,
+        streamed=True,
+    ),
     # Its URL cannot hold `@`: the digest's own tag stands in, in a repository whose tags never move.
     "kubeai": _Row(
         KUBEAI,
@@ -140,6 +158,7 @@ class Delivery(str, Enum):
     MODELCAR = "modelcar"
     NATIVE = "native"
     FETCH = "fetch"
+    STREAM = "stream"
     KUBEAI = "kubeai"
 
     @property
@@ -170,3 +189,8 @@ class Delivery(str, Enum):
     def pulled_by_pod(self) -> bool:
         """Whether the pod itself pulls the image, with its own credentials and over its own network, not the node."""
         return _ROWS[self.value].pulled_by_pod
+
+    @property
+    def streamed(self) -> bool:
+        """Whether a sidecar of the pod hands the weights to the server: no disk of the node ever has them."""
+        return _ROWS[self.value].streamed

@@ -23,6 +23,7 @@ _KUBERNETES = {
     "admissionregistration.k8s.io/v1": "ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding",
     "gateway.networking.k8s.io/v1": "Gateway GatewayClass GRPCRoute HTTPRoute",
     "gateway.envoyproxy.io/v1alpha1": "BackendTrafficPolicy",
+    "networking.gke.io/v1alpha1": "FQDNNetworkPolicy",
     "networking.gke.io/v1": "GCPBackendPolicy GCPGatewayPolicy HealthCheckPolicy",
     "monitoring.googleapis.com/v1": "PodMonitoring",
     "monitoring.coreos.com/v1": "PodMonitor ServiceMonitor",

@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from oci_model_serving.delivery import STREAM_SCHEME
+
 Props = Mapping[str, Any]
 
 _DIGEST = r"sha256:[0-9a-f]{64}"
 _MODEL_BY_DIGEST = re.compile(rf"[^@:/\s]+(:[0-9]+)?/[^@:\s]+@{_DIGEST}")
 _BY_DIGEST = re.compile(rf".+@{_DIGEST}")
-_OCI_BY_DIGEST = re.compile(rf"oci(\+native|\+fetch)?://[^@:/]+(:[0-9]+)?/[^@:]+@{_DIGEST}")
+_OCI_BY_DIGEST = re.compile(rf"oci(\+native|\+fetch|\+stream)?://[^@:/]+(:[0-9]+)?/[^@:]+@{_DIGEST}")
 _OCI_DIGEST_TAG = re.compile(r"oci://[^@:/]+(:[0-9]+)?/[^@:]+:digest-sha256-[0-9a-f]{64}")
 _SERVING = ("InferenceService", "InferenceGraph", "TrainedModel", "LLMInferenceService")
 _COMPONENTS = ("predictor", "transformer", "explainer", "model")
@@ -70,10 +72,19 @@ def model_uris(type_: str, props: Props) -> Iterator[tuple[str, str, bool]]:
             url = str(mapping(adapter).get("url") or "")
             yield f"spec.adapters[{index}].url", url, bool(_OCI_DIGEST_TAG.fullmatch(url))
     elif kind in _SERVING:
-        for path, text in _serving_uris(spec):
+        for path, text in (*_serving_uris(spec), *streams(mapping(spec.get("predictor")))):
             yield path, text, bool(_OCI_BY_DIGEST.fullmatch(text))
     for path, volume in _image_volumes(props):
         yield path, volume, is_model_by_digest(volume)
+
+
+def streams(predictor: Props) -> Iterator[tuple[str, str]]:
+    """Path and text of what the sidecars of an InferenceService's predictor are told to stream."""
+    for path, key, value in walk(predictor.get("initContainers"), "spec.predictor.initContainers"):
+        if key == "args" and isinstance(value, Sequence) and not isinstance(value, str):
+            for index, word in enumerate(value):
+                if isinstance(word, str) and word.startswith(STREAM_SCHEME):
+                    yield f"{path}[{index}]", word
 
 
 def containers(props: Props) -> Iterator[tuple[str, Props]]:

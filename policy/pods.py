@@ -9,7 +9,7 @@ from typing import Any
 from components.serving.cel import REMOTE_CODE
 from components.settings.plain_secrets import looks_secret
 from policy.allowed import LISTED
-from policy.images import Props, is_on, is_unknown, kind_of, mapping, walk
+from policy.images import Props, is_on, is_unknown, kind_of, mapping, streams, walk
 
 _VOLUMES = frozenset({
     "name", "configMap", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected",
@@ -36,6 +36,8 @@ _REPOSITORY = re.compile(r"(?!\.)[\w.-]+/[\w.-]+|https?://\S+")
 _IN_SCRIPT = re.compile(
     r"(?:\bserve\s+|--(?:model|hf-repo)(?:[-_](?:id|path))?[=\s]\s*)[\"']?((?![./])[\w.-]+/[\w.-]+|https?://\S+)"
 )
+_ENDPOINTS = ("AWS_ENDPOINT_URL", "RUNAI_STREAMER_S3_ENDPOINT")
+_LOOPBACK = re.compile(r"http://(?:127\.0\.0\.1|localhost)(?::\d+)?/?")
 _OFFLINE = frozenset({"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"})
 _SERVE = 3
 """`vllm serve MODEL` and `python3 -m … serve MODEL`: the word is among the first."""
@@ -121,7 +123,12 @@ def no_weights_from_elsewhere(type_: str, _name: str, props: Props) -> Iterator[
     if kind_of(type_) not in _WORKLOADS:
         return
     found = [*_models(props)]
-    found += [(path, text) for path, text in _words(props) if re.search(r"(?:^|[\s=])(?:hf|s3|gs)://", text)]
+    predictor = mapping(mapping(props.get("spec")).get("predictor"))
+    model, streamed = mapping(predictor.get("model")), any(True for _ in streams(predictor))
+    # A bucket on the pod's own loopback is the sidecar's door.
+    door = streamed and all(_LOOPBACK.fullmatch(_text_of(model, name)) for name in _ENDPOINTS)
+    elsewhere = r"(?:^|[\s=])(?:hf|gs)://" if door else r"(?:^|[\s=])(?:hf|s3|gs)://"
+    found += [(path, text) for path, text in _words(props) if re.search(elsewhere, text)]
     for path, name, value in _variables(props):
         if name in _OFFLINE and not is_unknown(value) and str(value) != "1":
             yield f"{path} sets {name}={value}, and the server may ask a hub: write 1"
@@ -129,13 +136,17 @@ def no_weights_from_elsewhere(type_: str, _name: str, props: Props) -> Iterator[
             found.append((path, str(value)))
     for path, where in found:
         yield f"{path} is {where!r}, which a server downloads: name the weights by an image and its digest"
-    predictor = mapping(mapping(props.get("spec")).get("predictor"))
-    model = mapping(predictor.get("model"))
     mounted = any(one.get("image") for one in items(predictor.get("volumes")))
     if model.get("storage"):
         yield "spec.predictor.model.storage names weights without a digest: write storageUri oci://…@sha256:…"
-    elif model and not (model.get("storageUri") or predictor.get("storageUris") or mounted):
+    elif model and not (model.get("storageUri") or predictor.get("storageUris") or mounted or streamed):
         yield "spec.predictor.model has no weights, and its server may take some from a hub: write storageUri"
+
+
+def _text_of(container: Props, name: str) -> str:
+    """What a variable of a container is set to in plain; the last one counts."""
+    found = [one.get("value") for one in items(container.get("env")) if one.get("name") == name]
+    return str(found[-1]) if found else ""
 
 
 def _models(props: Props) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 from components.google import disk, image_disk
 from components.serving.vllm import OFFLINE_ENV
 from components.settings.types import GB
+from oci_model_serving.delivery import Delivery
 from policy import allowed, cloud, pods, programs
 from policy.declared import Declared
 from policy.images import (
@@ -176,9 +177,10 @@ def disk_holds_images(resources: Sequence[Declared], _stack: str) -> Iterator[tu
 
 
 def _image_sizes(model: Props) -> list[Any]:
-    """The sizes of a model's image and of its adapters', as the stack's outputs have them."""
+    """The sizes of a model's image and of its adapters', as the stack's outputs have them; not of one streamed past."""
     adapters = mapping(model.get("adapters")).values()
-    return [image.get("size_bytes") for image in (model, *map(mapping, adapters))]
+    own = () if model.get("delivery") == Delivery.STREAM.value else (model,)
+    return [image.get("size_bytes") for image in (*own, *map(mapping, adapters))]
 
 
 def no_authoritative_iam(type_: str, _name: str, _props: Props) -> Iterator[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from components.serving.admission_rules import LISTED, policy_name
+from oci_model_serving.delivery import STREAM_SCHEME
 from oci_model_serving.outputs import ModelOutput
 from smoke import manifests
 from smoke.checks import Check, NotRunError, run
@@ -88,7 +89,9 @@ def _check_refused(api: KubeApi, model: ModelOutput, image: str) -> str:
 def _tried(api: KubeApi, model: ModelOutput, image: str) -> str:
     """What the API server says against a pod with this image; "" where it takes it."""
     name = f"smoke-{secrets.token_hex(4)}"
-    if model.serving.needs_image_volume:
+    if model.serving.streamed:
+        pod = manifests.sidecar_pod(name, model.image, f"{STREAM_SCHEME}{image}")
+    elif model.serving.needs_image_volume:
         pod = manifests.image_volume_pod(name, image, image=image)
     else:
         pod = manifests.image_pod(name, image)

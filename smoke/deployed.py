@@ -19,10 +19,10 @@ from watch.causes import NotHeldError
 from watch.containers import container_statuses
 from watch.controllers import complaint_of
 from watch.diagnosis import empty_mount
-from watch.image import files_of
+from watch.image import ImageFiles, files_of
 from watch.kube import JSON, KubeApi
 from watch.pods import events_of, find_causes, is_ready, list_files, nodes_of, object_path
-from watch.running import Running, reads_root, running_adapter, running_digest
+from watch.running import Running, reads_root, running_adapter, running_digest, streamed_image
 
 STEP = "deployed"
 
@@ -142,6 +142,8 @@ def _check_files(api: KubeApi, model: ModelOutput) -> str:
     path = model.serving.platform.mount
     pods = _running(api, model)
     expected = files_of(model.reference)
+    if model.serving.streamed:
+        return _check_streamed(api, pods, expected)
     for pod in pods:
         listed = list_files(api, pod, model)
         if not listed:
@@ -161,6 +163,19 @@ def _check_files(api: KubeApi, model: ModelOutput) -> str:
                 f"another image is mounted, or a damaged one: see `oms image inspect {model.image}`",
             )
     return f"{len(expected.sizes)} files, {sum(expected.sizes.values())} bytes under {path} in {len(pods)} pods"
+
+
+def _check_streamed(api: KubeApi, pods: list[JSON], expected: ImageFiles) -> str:
+    size = sum(expected.sizes.values())
+    for pod in pods:
+        said, name = streamed_image(api, pod), pod["metadata"]["name"]
+        if expected.complete and (said.get("files"), said.get("size_bytes")) != (len(expected.sizes), size):
+            raise NotHeldError(
+                f"the sidecar of {name} serves {said.get('files')} files of {said.get('size_bytes')} bytes, and the "
+                f"image has {len(expected.sizes)} of {size}",
+                "another image is streamed: `pulumi up --refresh`, and delete the pod",
+            )
+    return f"{len(expected.sizes)} files, {size} bytes streamed in {len(pods)} pods, none of them on a disk"
 
 
 def _check_features(api: KubeApi, model: ModelOutput) -> str:

@@ -94,11 +94,9 @@ def _check_log(api: KubeApi, model: ModelOutput) -> str:
 
 
 def _check_policy(api: KubeApi, model: ModelOutput) -> str:
-    policies = api.items(namespaced("networking.k8s.io/v1", model.namespace, "networkpolicies"))
     names: set[str] = set()
     for pod in _pods(api, model):
-        labels = pod["metadata"].get("labels") or {}
-        cutting = [policy for policy in policies if _cuts_egress(policy, labels)]
+        cutting = _cutting(api, model, pod)
         if not cutting:
             raise NotHeldError(
                 f"no NetworkPolicy of {model.namespace} limits the egress of {pod['metadata']['name']}",
@@ -107,6 +105,8 @@ def _check_policy(api: KubeApi, model: ModelOutput) -> str:
         # Policies add up: one that lets everything out undoes the others.
         for policy in cutting:
             if _open_rules(policy):
+                if model.serving.pulled_by_pod:
+                    raise NotRunError(_OPEN)
                 raise NotHeldError(
                     f"NetworkPolicy {policy['metadata']['name']} lets {pod['metadata']['name']} reach any address on "
                     f"port {_HTTPS}",
@@ -114,6 +114,19 @@ def _check_policy(api: KubeApi, model: ModelOutput) -> str:
                 )
         names |= {policy["metadata"]["name"] for policy in cutting}
     return f"egress limited by {', '.join(sorted(names))}"
+
+
+def _cutting(api: KubeApi, model: ModelOutput, pod: JSON) -> list[JSON]:
+    """The policies that limit what a pod reaches."""
+    policies = api.items(namespaced("networking.k8s.io/v1", model.namespace, "networkpolicies"))
+    labels = pod["metadata"].get("labels") or {}
+    return [policy for policy in policies if _cuts_egress(policy, labels)]
+
+
+_OPEN = (
+    f"its pods read their image themselves, on port {_HTTPS} of any address, so that no policy keeps the server beside "
+    "from the hub: platforms.kserve.stream.reach and cidrs say where the registry is (docs/serving.md)"
+)
 
 
 def _cuts_egress(policy: JSON, labels: Mapping[str, str]) -> bool:
@@ -157,10 +170,13 @@ def _is_https(port: int | str | None, end: int | None) -> bool:
 def _check_connection(api: KubeApi, model: ModelOutput, hub: str, *, connect: bool) -> str:
     if not connect:
         raise NotRunError("tries the hub from inside of the pod only with --on-demand connection")
-    pod = _pods(api, model)[0]["metadata"]["name"]
+    first = _pods(api, model)[0]
+    pod = first["metadata"]["name"]
     done = api.execute(model.namespace, pod, model.serving.platform.container, ["sh", "-c", _CONNECT, hub], timeout=60)
     said = short(done.stdout + done.stderr)
     if done.code == _REACHED:
+        if model.serving.pulled_by_pod and any(map(_open_rules, _cutting(api, model, first))):
+            raise NotRunError(_OPEN)
         raise NotHeldError(
             f"{pod} reached {hub}:{_HTTPS}",
             "the NetworkPolicy is not enforced: GKE needs Dataplane V2 (or Calico) for that",

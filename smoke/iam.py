@@ -28,6 +28,16 @@ _ANSWER_LIMIT_BYTES = 4 << 20
 _REGISTRY = "artifactregistry.googleapis.com"
 
 
+_POOL = ".svc.id.goog/"
+"""How the pools of Workload Identity end (GKE, "Workload Identity Federation", principal identifiers)."""
+_POD_ACCOUNT = "subject/ns/"
+
+
+def pod_account(namespace: str, name: str) -> str:
+    """A Kubernetes service account, as `RegistryPolicies.check_reader` takes it and members of policies end with it."""
+    return f"{_POD_ACCOUNT}{namespace}/sa/{name}"
+
+
 def google_token() -> str:
     """Return an access token of the ambient Google credentials.
 
@@ -61,7 +71,7 @@ class RegistryPolicies:
         self._resource_manager = resource_manager
 
     def check_reader(self, reference: ImageReference, account: str) -> str:
-        """Return which binding lets the account (an email) pull the image.
+        """Return which binding lets the account (an email, or a `pod_account`) pull the image.
 
         Raises:
             NotHeldError: no binding does.
@@ -98,7 +108,7 @@ class RegistryPolicies:
             )
         raise NotHeldError(
             f"{account} has no role on {name} that lets it pull",
-            f"bind roles/artifactregistry.reader on {repository} to serviceAccount:{account}: `pulumi up` does for a "
+            f"bind roles/artifactregistry.reader on {repository} to {_member(account)}: `pulumi up` does for a "
             "repository of the stack; in an adopted one its owner must",
         )
 
@@ -133,8 +143,23 @@ def _is_binding(one: object) -> bool:
     return isinstance(members, list) and all(isinstance(member, str) for member in members)
 
 
-def _members(account: str) -> set[str]:
-    return {f"serviceAccount:{account}", "allUsers", "allAuthenticatedUsers"}
+def _member(account: str) -> str:
+    if not account.startswith(_POD_ACCOUNT):
+        return f"serviceAccount:{account}"
+    return (
+        f"principal://iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/PROJECT{_POOL}{account}"
+    )
+
+
+def _are(account: str, members: set[str]) -> set[str]:
+    """Which of these members are the account, or everybody.
+
+    A policy does not say of which cluster a Kubernetes account is: all clusters of a project have one pool.
+    """
+    found = members & {f"serviceAccount:{account}", "allUsers", "allAuthenticatedUsers"}
+    if account.startswith(_POD_ACCOUNT):
+        found |= {one for one in members if one.startswith("principal://") and one.endswith(f"{_POOL}{account}")}
+    return found
 
 
 def _undecided(policy: dict[str, Any], account: str, roles: frozenset[str]) -> list[str]:
@@ -146,15 +171,14 @@ def _undecided(policy: dict[str, Any], account: str, roles: frozenset[str]) -> l
         if binding.get("condition") or not (custom or role in roles):
             continue
         if custom:
-            found += [f"{role} of {member}" for member in sorted(members & _members(account))]
+            found += [f"{role} of {member}" for member in sorted(_are(account, members))]
         found += [f"{role} of {member}" for member in sorted(members) if member.startswith(_SETS)]
     return found
 
 
 def _role(policy: dict[str, Any], account: str, roles: frozenset[str]) -> str | None:
-    members = _members(account)
     for binding in policy.get("bindings") or ():
-        there = binding.get("role") in roles and members & set(binding.get("members") or ())
+        there = binding.get("role") in roles and _are(account, set(binding.get("members") or ()))
         # A conditional binding may not apply to the node's requests; it cannot be counted on.
         if there and not binding.get("condition"):
             return str(binding["role"])

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.serving.vllm import LAST_WORDS
-from oci_model_serving.delivery import KSERVE, KUBEAI
+from oci_model_serving.delivery import KSERVE, KUBEAI, STREAM_ANNOTATION, STREAM_CONTAINER, STREAM_SCHEME
 from oci_model_serving.outputs import ModelOutput
 from watch.containers import SOURCE_ANNOTATION
 
@@ -31,9 +31,22 @@ def predictor_pod(model: ModelOutput, name: str) -> JSON:
     """
     # The model's own image stands for the server's: the cluster takes no other than the stack's (`allow_list`).
     spec = {"securityContext": _POD_SECURITY, "containers": [_container(KSERVE.container, model.image)]}
-    pod = _object("v1", "Pod", name, spec, annotations={SOURCE_ANNOTATION: model.storage_uri})
+    if model.serving.streamed:
+        pod = sidecar_pod(name, model.image, model.storage_uri)
+    else:
+        pod = _object("v1", "Pod", name, spec, annotations={SOURCE_ANNOTATION: model.storage_uri})
     pod["metadata"]["labels"] = {**LABELS, KSERVE.pod_label: name}
     return pod
+
+
+def sidecar_pod(name: str, image: str, uri: str) -> JSON:
+    """Return a pod of an image whose sidecar, of the same image, streams `uri`."""
+    spec = {"containers": [_container(KSERVE.container, image)], "initContainers": [_sidecar(image, uri)]}
+    return _object("v1", "Pod", name, {"securityContext": _POD_SECURITY, **spec}, annotations={STREAM_ANNOTATION: uri})
+
+
+def _sidecar(image: str, uri: str) -> JSON:
+    return {**_container(STREAM_CONTAINER, image), "args": [uri], "restartPolicy": "Always"}
 
 
 def image_pod(name: str, image: str) -> JSON:
@@ -64,7 +77,11 @@ def inference_service(name: str, storage_uri: str, *, runtime: str = RUNTIME_NAM
         "storageUri": storage_uri,
         "resources": resources or SMALL_RESOURCES,
     }
-    spec = {"predictor": {"minReplicas": 1, "maxReplicas": 1, "model": model}}
+    predictor: JSON = {"minReplicas": 1, "maxReplicas": 1, "model": model}
+    if storage_uri.startswith(STREAM_SCHEME):
+        del model["storageUri"]
+        predictor["initContainers"] = [_sidecar(storage_uri.removeprefix(STREAM_SCHEME), storage_uri)]
+    spec = {"predictor": predictor}
     return _object(KSERVE.api_version, KSERVE.kind, name, spec, annotations=DEPLOYMENT_MODE)
 
 

@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any
 
 from components.google.image_volume import IMAGE_VOLUME_VERSION
-from oci_model_serving.delivery import IMAGE_ROOT, KSERVE
+from oci_model_serving.delivery import IMAGE_ROOT, KSERVE, STREAM_CONTAINER
 from oci_model_serving.outputs import ModelOutput, StackOutputs
 from smoke import manifests
 from smoke.checks import Check, NotRunError, run
-from smoke.iam import RegistryPolicies
+from smoke.iam import RegistryPolicies, pod_account
 from smoke.stack import ServedModel
 from watch.causes import NotHeldError, short
 from watch.complaints import Case
@@ -51,7 +51,10 @@ def preflight(
             yield one(f"image of adapter {name}", partial(check_image, adapter.reference))
         if model.output.compile_cache:
             yield one("image of compile cache", partial(check_image, model.output.compile_cache.reference))
-        yield one("node-account", partial(_check_account, model, policies))
+        if model.output.serving.streamed:
+            yield one("pod-account", partial(_check_pod_account, api, model.output, policies))
+        else:
+            yield one("node-account", partial(_check_account, model, policies))
 
 
 def _needs_image_volume(model: ModelOutput) -> bool:
@@ -185,7 +188,8 @@ def _check_webhook(api: KubeApi, model: ModelOutput) -> str:
             diagnose(Case(made)),
         )
     how = "image volume" if image_volumes(made) else "modelcar sidecar, init container and mount"
-    how = "init container that fetches" if model.serving.pulled_by_pod else how
+    if model.serving.pulled_by_pod:
+        how = "sidecar that streams" if model.serving.streamed else "init container that fetches"
     return f"a dry-run pod in {namespace} came back with the {how} of {model.digest[:19]}…"
 
 
@@ -195,6 +199,14 @@ def _unwired(pod: dict[str, Any], model: ModelOutput) -> list[str]:
     containers = {container["name"]: container for container in spec["containers"]}
     mounts = {mount["mountPath"]: mount for mount in containers[KSERVE.container].get("volumeMounts") or ()}
     volumes = {volume["name"]: volume for volume in spec.get("volumes") or ()}
+    if model.serving.streamed:
+        made: JSON = next((one for one in spec.get("initContainers") or () if one["name"] == STREAM_CONTAINER), {})
+        named = model.storage_uri in (made.get("args") or ())
+        kept = made.get("restartPolicy") == "Always"
+        return [
+            *([] if named else [f"an init container {STREAM_CONTAINER} of {model.storage_uri}"]),
+            *([] if kept else ["restartPolicy Always of that container, which Kubernetes has from 1.29 on"]),
+        ]
     if model.serving.pulled_by_pod:
         init = {one["name"]: one.get("args") or () for one in spec.get("initContainers") or ()}
         fetches = model.storage_uri in init.get(STORAGE_INITIALIZER, ())
@@ -223,6 +235,18 @@ def _check_account(model: ServedModel, policies: RegistryPolicies) -> str:
     if not model.account:
         raise NotRunError(f"no service account of pool {model.output.node_pool or '(none)'} is in the stack's outputs")
     return policies.check_reader(model.output.reference, model.account)
+
+
+def _check_pod_account(api: KubeApi, model: ModelOutput, policies: RegistryPolicies) -> str:
+    """Whether the pods' own account reads the image, where their sidecar has no other login."""
+    found = api.find(object_path(model))
+    if found is None:
+        raise NotRunError("how its sidecar reads the image shows once the model is deployed")
+    init = found["spec"]["predictor"].get("initContainers") or ()
+    env = {entry["name"] for one in init if one["name"] == STREAM_CONTAINER for entry in one.get("env") or ()}
+    if "DOCKER_CONFIG" in env:
+        raise NotRunError("its sidecar reads with a login of the stack's pullSecrets: IAM says nothing about it")
+    return policies.check_reader(model.reference, pod_account(model.namespace, model.name))
 
 
 def _namespace(api: KubeApi, model: ModelOutput) -> str:

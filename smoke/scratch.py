@@ -16,7 +16,7 @@ from oci_model_serving.errors import InputError
 from oci_model_serving.outputs import ModelOutput
 from oci_model_serving.reference import ImageReference
 from smoke import manifests
-from smoke.checks import Check, run
+from smoke.checks import Check, NotRunError, run
 from smoke.stack import ServedModel
 from watch.causes import NotHeldError, said
 from watch.image import files_of
@@ -66,6 +66,8 @@ def scratch(
 
 
 def _deliver(api: KubeApi, model: ModelOutput, server: str, *, timeout: float, tell: Tell) -> str:
+    if model.serving.streamed:
+        raise NotRunError("its sidecar has its code and its login from the stack alone: see preflight and deployed")
     with _namespace(api, model.namespace):
         if model.serving.platform is KSERVE:
             runtime = manifests.scratch_runtime(server)

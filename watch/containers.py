@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from enum import Flag, auto
 from typing import Any
 
-from oci_model_serving.delivery import ADAPTER_VOLUME, KSERVE, KUBEAI
+from oci_model_serving.delivery import ADAPTER_VOLUME, KSERVE, KUBEAI, STREAM_ANNOTATION, STREAM_CONTAINER
 from oci_model_serving.reference import split
 
 JSON = Mapping[str, Any]
@@ -28,7 +28,9 @@ class Whose(Flag):
     ADAPTER = auto()
     OTHER = auto()
     """A sidecar's, or one that something else in the cluster adds."""
-    ANY = MODEL | SERVER | ADAPTER | OTHER
+    STREAM = auto()
+    """The sidecar that streams the model's image."""
+    ANY = MODEL | SERVER | ADAPTER | OTHER | STREAM
 
 
 def container_statuses(pod: JSON) -> Iterator[dict[str, Any]]:
@@ -62,14 +64,17 @@ def all_image_volumes(pod: JSON) -> list[tuple[str, dict[str, Any]]]:
 
 
 def source_of(pod: JSON) -> str:
-    """The URI that KServe's controller has asked a pod's weights from; "" for none."""
-    return str((pod.get("metadata", {}).get("annotations") or {}).get(SOURCE_ANNOTATION, ""))
+    """The URI that KServe's controller has asked a pod's weights from, or that its sidecar streams; "" for none."""
+    told = pod.get("metadata", {}).get("annotations") or {}
+    return str(told.get(SOURCE_ANNOTATION) or told.get(STREAM_ANNOTATION) or "")
 
 
 def whose_container(pod: JSON, name: str) -> Whose:
     """Whose a container is, by its name."""
     if name in _SERVERS:
         return Whose.SERVER
+    if name == STREAM_CONTAINER:
+        return Whose.STREAM
     if name.startswith(MODELCAR) or name == STORAGE_INITIALIZER:
         return Whose.MODEL
     alone = len(pod.get("spec", {}).get("containers") or ()) == 1
@@ -93,10 +98,14 @@ def whose_image(pod: JSON, image: str) -> Whose | None:
             return Whose.ADAPTER if name.startswith(ADAPTER_VOLUME) else Whose.MODEL
     if repository and repository_of(source_of(pod).partition("://")[2]) == repository:
         return Whose.MODEL
-    for name, container in containers_of(pod).items():
-        if repository_of(str(container.get("image", ""))) == repository:
-            return whose_container(pod, name)
-    return None
+    found = [
+        whose_container(pod, name)
+        for name, container in containers_of(pod).items()
+        if repository_of(str(container.get("image", ""))) == repository
+    ]
+    # The sidecar that streams runs in the server's own image, if not in one of others.
+    known = [whose for whose in found if whose is not Whose.STREAM]
+    return next(iter(known), Whose.OTHER if found else None)
 
 
 def repository_of(image: str) -> str:

@@ -1,6 +1,8 @@
 """Which image a pod really runs: by what the node and its runtime say, never by the spec that we wrote.
 
 - What the pod pulled by itself (`fetch`) nobody but the pod knows: its files are compared, as below.
+- What a sidecar streams (`stream`) it tells itself, asked through the API server: it has read the manifest by that
+  digest, and hands on no byte that is not the one which that says.
 - A modelcar is a container: the `imageID` of its status.
 - An image volume: the pod's status, where the server has it (Kubernetes 1.36, gate ImageVolumeWithDigest, KEP-5365:
   `containerStatuses[].volumeMounts[].volumeStatus.image.imageRef`); else the node's `status.images`, where the entry
@@ -14,13 +16,13 @@ KServe in `ociModelMode: native` delivers `oci://` as an image volume: what a po
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from oci_model_serving.delivery import ADAPTERS_MOUNT
+from oci_model_serving.delivery import ADAPTERS_MOUNT, STREAM_CONTAINER, STREAM_HEALTH_PORT
 from oci_model_serving.outputs import ModelOutput
 from oci_model_serving.reference import ImageReference, digest_of, split
 from watch.causes import NotHeldError, short
-from watch.containers import MODELCAR, adapter_volumes, container_statuses, image_volumes
+from watch.containers import MODELCAR, adapter_volumes, container_statuses, containers_of, image_volumes
 from watch.image import checksums_of, is_same_content
-from watch.kube import JSON, KubeApi
+from watch.kube import JSON, ApiError, KubeApi, namespaced
 from watch.pods import nodes_of
 
 _COMPARED_BYTES = 1 << 20
@@ -41,6 +43,8 @@ def running_digest(api: KubeApi, pod: JSON, model: ModelOutput) -> Running:
     Raises:
         NotHeldError: nothing shows it, or the file in the pod is not the image's.
     """
+    if model.serving.streamed:
+        return _of_sidecar(api, pod, model)
     if model.serving.pulled_by_pod:
         return _by_checksum(api, pod, model)
     repository = model.reference.repository
@@ -90,6 +94,44 @@ def reads_root(pod: JSON, model: ModelOutput) -> bool:
     volumes = {volume["name"] for volume in pod["spec"].get("volumes") or () if "image" in volume}
     own = [mount for mount in mounts if mount["name"] in volumes and mount["mountPath"] == platform.mount]
     return any(not mount.get("subPath") for mount in own)
+
+
+def streamed_image(api: KubeApi, pod: JSON) -> JSON:
+    """What the sidecar of a pod says of the image that it serves.
+
+    Raises:
+        ApiError: the API server refused to ask it, or could not.
+        NotHeldError: it answers something else.
+    """
+    port, name = STREAM_HEALTH_PORT, pod["metadata"]["name"]
+    said = api.get(f"{namespaced('v1', pod['metadata']['namespace'], 'pods', f'{name}:{port}')}/proxy/image")
+    if not isinstance(said.get("digest"), str) or not isinstance(said.get("layers"), dict):
+        raise NotHeldError(
+            f"the container {STREAM_CONTAINER} of {name} does not say what it serves",
+            "its image, `platforms.kserve.stream.image`, is of another version: run `pulumi up`, and delete the pod",
+        )
+    return said
+
+
+def _of_sidecar(api: KubeApi, pod: JSON, model: ModelOutput) -> Running:
+    if STREAM_CONTAINER not in containers_of(pod):
+        return Running(frozenset(), "the containers in its spec")
+    try:
+        said = streamed_image(api, pod)
+    except ApiError as error:
+        raise NotHeldError(
+            f"nothing shows which image the pod streams: its sidecar could not be asked ({short(error.message)})",
+            "ask for the right to get pods/proxy, and see that the NetworkPolicy lets the control plane in "
+            "(`platforms.ingress`)",
+        ) from None
+    name = said["image"].partition("@")[0] if isinstance(said.get("image"), str) else ""
+    if name != model.reference.repository:
+        return Running(frozenset({f"{name}@{said['digest']}"}), "its sidecar")
+    left, by_list = (said["layers"].get(key) for key in ("unverified", "by_list"))
+    how = "each chunk by the image's own list" if by_list and not said["layers"].get("whole") else "whole layers"
+    return Running(
+        frozenset({said["digest"]}), f"its sidecar, verified by {how}{f', {left} layers left' if left else ''}"
+    )
 
 
 def _of_modelcar(pod: JSON) -> Running:

@@ -9,8 +9,11 @@ from pathlib import Path
 MIB = 1 << 20
 
 
-def make_weights(folder: Path, gib: float, shards: int) -> None:
-    """Write safetensors shards whose bytes look like trained bfloat16 weights: normal values, random mantissas."""
+def make_weights(folder: Path, gib: float, shards: int, *, tensor_mib: int = 0) -> None:
+    """Write safetensors shards whose bytes look like trained bfloat16 weights: normal values, random mantissas.
+
+    Each has one tensor, or with `tensor_mib` as many of that size as there is room for.
+    """
     folder.mkdir()
     generator = random.Random(1)  # noqa: S311 - benchmark data
     # The high byte of a bfloat16 is its sign and most of its exponent: what little a compressor can use. A cycle of
@@ -22,9 +25,10 @@ def make_weights(folder: Path, gib: float, shards: int) -> None:
     weight_map = {}
     for number in range(1, shards + 1):
         name = f"model-{number:05d}-of-{shards:05d}.safetensors"
-        header = json.dumps({f"w{number}": {"dtype": "BF16", "shape": [size // 2], "data_offsets": [0, size]}}).encode()
+        tensors = _tensors(f"w{number}", size, tensor_mib * MIB or size)
+        header = json.dumps(tensors).encode()
         header += b" " * (-len(header) % 8)
-        weight_map[f"w{number}"] = name
+        weight_map.update(dict.fromkeys(tensors, name))
         with (folder / name).open("wb") as file:
             file.write(struct.pack("<Q", len(header)) + header)
             written = 0
@@ -36,6 +40,19 @@ def make_weights(folder: Path, gib: float, shards: int) -> None:
             os.fsync(file.fileno())
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     (folder / "config.json").write_text('{"model_type": "qwen2"}')
+
+
+def _tensors(name: str, size: int, each: int) -> dict[str, object]:
+    starts = range(0, size, each)
+    ends = [min(start + each, size) for start in starts]
+    return {
+        f"{name}.{start // each}" if each < size else name: {
+            "dtype": "BF16",
+            "shape": [(end - start) // 2],
+            "data_offsets": [start, end],
+        }
+        for start, end in zip(starts, ends, strict=True)
+    }
 
 
 def make_small_files(folder: Path, count: int) -> None:

@@ -19,9 +19,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -32,13 +29,9 @@ sys.path.insert(0, str(ROOT))  # a script's own folder is all that Python looks 
 from bench.image.folders import make_weights  # noqa: E402 - the project's root is on the path only now
 from bench.image.measuring import say  # noqa: E402
 from bench.image.servers import LocalRegistry  # noqa: E402
+from bench.pull.node import CONTAINERD, CRICTL, node  # noqa: E402
 
-_CACHE = Path.home() / ".cache"
-CONTAINERD = _CACHE / "test-cluster" / "bin" / "containerd"
-CRICTL = _CACHE / "test-tools" / "crictl"
 FORMS = ("plain", "zstd")
-_START_SECONDS = 30
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -58,64 +51,6 @@ class Variant:
         spread = f"{min(self.seconds):.1f} to {max(self.seconds):.1f}"
         told = [self.layers, self.form, self.unpacks, f"{self.megabytes:.0f}", f"{statistics.median(self.seconds):.1f}"]
         return f"| {' | '.join(map(str, told))} | {spread} | {statistics.median(self.cpu):.1f} |"
-
-
-class Node:
-    """A containerd of our own with nothing stored, in a mount namespace of its own."""
-
-    def __init__(self, folder: Path, unpacks: int) -> None:
-        self._socket = folder / "containerd.sock"
-        config = folder / "containerd.toml"
-        config.write_text(
-            f'version = 3\nroot = "{folder}/root"\nstate = "{folder}/state"\n'
-            f'[grpc]\naddress = "{self._socket}"\n'
-            "[plugins.'io.containerd.transfer.v1.local']\n"
-            f"max_concurrent_unpacks = {unpacks}\n"
-        )
-        command = ["unshare", "--mount", "--propagation", "private", str(CONTAINERD), "--config", str(config)]
-        with (folder / "log").open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        for _ in range(_START_SECONDS * 10):
-            if self._crictl("version").returncode == 0:
-                return
-            time.sleep(0.1)
-        self.stop()
-        raise SystemExit(f"containerd did not start: {(folder / 'log').read_text()[-2000:]}")
-
-    def pull(self, reference: str) -> tuple[float, float]:
-        """Pull an image; wall seconds, and seconds of containerd's processor."""
-        cpu, began = self._cpu(), time.monotonic()
-        done = self._crictl("pull", reference)
-        seconds = time.monotonic() - began
-        if done.returncode:
-            raise SystemExit(f"the pull of {reference} failed: {done.stderr}")
-        return seconds, self._cpu() - cpu
-
-    def stop(self) -> None:
-        """End it."""
-        self._process.terminate()
-        self._process.wait()
-
-    def _crictl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [str(CRICTL), "--timeout", "600s", "--runtime-endpoint", f"unix://{self._socket}", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    def _cpu(self) -> float:
-        # `unshare` has become containerd: it does not fork.
-        numbers = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(map(int, numbers[11:13])) / _TICKS
-
-
-@contextmanager
-def node(unpacks: int) -> Iterator[Node]:
-    """Run a fresh one; what it stored goes with it."""
-    with tempfile.TemporaryDirectory(prefix="bench-pull-") as folder:
-        os.sync()  # nothing of the last pull is still to be written
-        made = Node(Path(folder), unpacks)
-        try:
-            yield made
-        finally:
-            made.stop()
 
 
 def publish(work: Path, registry: LocalRegistry, gib: float, layers: int) -> dict[str, tuple[str, float]]:

@@ -21,6 +21,7 @@ class Reported:
         workload_pool: the Workload Identity pool, empty when it is off.
         gateway_channel: the Gateway API's release channel, empty when it is off.
         network_policies: whether NetworkPolicies are enforced (Dataplane V2 or Calico).
+        names: whether FQDNNetworkPolicies are.
     """
 
     version: str
@@ -29,6 +30,7 @@ class Reported:
     workload_pool: str = ""
     gateway_channel: str = ""
     network_policies: bool = True
+    names: bool = False
 
 
 def reported(result: gcp.container.GetClusterResult) -> Reported:
@@ -41,6 +43,7 @@ def reported(result: gcp.container.GetClusterResult) -> Reported:
         workload_pool=next((config.workload_pool for config in result.workload_identity_configs or []), ""),
         gateway_channel=next((config.channel for config in result.gateway_api_configs or []), ""),
         network_policies=result.datapath_provider == "ADVANCED_DATAPATH" or any(policy.enabled for policy in policies),
+        names=bool(result.enable_fqdn_network_policy),
     )
 
 
@@ -80,6 +83,12 @@ def problems(reported: Reported, wanted: StackCluster) -> list[str]:
         found.append(
             f"cluster {name} has no Gateway API, which platforms.kserve.gateway gke needs: "
             f"gcloud container clusters update {name} --gateway-api=standard, or take another gateway"
+        )
+    if wanted.needs_names and not reported.names:
+        found.append(
+            f"cluster {name} has no FQDN network policies, which platforms.kserve.stream.reach fqdn needs: "
+            f"gcloud container clusters update {name} --enable-fqdn-network-policy (of Dataplane V2), or write "
+            "reach: port"
         )
     if wanted.settings.allow_list.enforce:
         problem = admission_policies.problem(reported.version)

@@ -108,6 +108,11 @@ def node_of(disk: ImageDisk, machine: Machine) -> NodeSpeed:
     return NodeSpeed(_disk(disk, machine), network, machine.memory_gib * (1 << 30), network_by)
 
 
+def network(machine: Machine) -> float:
+    """What a machine's network brings at most, in bytes a second."""
+    return _network(machine)[0]
+
+
 def passes(image_bytes: float, memory: float, *, copies: int = 2, registry_on_disk: bool = False) -> tuple[int, int]:
     """How often an image is read from, and written to, the disk that holds it.
 

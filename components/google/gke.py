@@ -63,6 +63,7 @@ def cluster(
             "services_secondary_range_name": net.services_range,
         },
         datapath_provider="ADVANCED_DATAPATH",
+        enable_fqdn_network_policy=settings.needs_names or None,
         gateway_api_config={"channel": "CHANNEL_STANDARD" if create.gateway_api else "CHANNEL_DISABLED"},
         private_cluster_config=private,
         control_plane_endpoints_config={"dns_endpoint_config": {"allow_external_traffic": create.dns_endpoint}},

@@ -6,11 +6,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pulumi
 
 from components.google import google_apis, replacement
 from components.google import sdk as gcp
+from components.google.cluster import Cluster
+from components.settings.models import StackModel
 from components.settings.places import StackRegistry
 from components.settings.registry import RegistryCleanup, RegistryCreate
 from oci_model_serving.reference import DIGEST_TAG_PREFIX, REFERRERS_PREFIX, SHARE_TAG_PREFIX, google_repository
@@ -23,7 +26,9 @@ _DAY_S = 86_400
 
 
 class ModelRegistry(pulumi.ComponentResource):
-    """An Artifact Registry repository for model images, or an existing registry, with the nodes as its readers.
+    """An Artifact Registry repository for model images, or an existing registry, with its readers.
+
+    They are the nodes, and the pods that read an image by themselves: each by its own Kubernetes service account.
 
     Deliberately binds roles on the repository only, one member at a time (additive): a binding on the project would
     open every repository in it, and an authoritative one would remove what others have granted. The clean-up policies
@@ -40,11 +45,20 @@ class ModelRegistry(pulumi.ComponentResource):
         name: str,
         settings: StackRegistry,
         readers: Mapping[str, pulumi.Input[str]],
+        pods: Mapping[str, pulumi.Input[str]] = MappingProxyType({}),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Make it; `readers` are the emails of the nodes' service accounts by node pool."""
+        """Make it.
+
+        Args:
+            name: of the component.
+            settings: the stack's.
+            readers: emails of the nodes' service accounts by node pool.
+            pods: IAM members of the pods that read images of this registry by themselves, by model (`pods`).
+            opts: resource options.
+        """
         super().__init__("oci-model-serving:index:ModelRegistry", name, None, opts)
-        self._name, self._settings, self._readers = name, settings, readers
+        self._name, self._settings, self._readers, self._pods = name, settings, readers, pods
         create, url = settings.settings.create, settings.settings.url
         if create:
             self._create(create)
@@ -103,6 +117,8 @@ class ModelRegistry(pulumi.ComponentResource):
             # An account of others may have the role from others, and may serve other pools.
             stays = pool in self._settings.borrowed
             self._bind(f"reader-{pool}", target, READER, pulumi.Output.concat("serviceAccount:", email), stays=stays)
+        for model, member in self._pods.items():
+            self._bind(f"pods-{model}", target, READER, member)
 
     def _bind(self, suffix: str, target: _Target, role: str, member: pulumi.Input[str], *, stays: bool = False) -> None:
         gcp.artifactregistry.RepositoryIamMember(
@@ -115,6 +131,31 @@ class ModelRegistry(pulumi.ComponentResource):
             # The bindings go with the repository; asking for them one by one would fail once it is gone.
             opts=pulumi.ResourceOptions(parent=self, deleted_with=target.owner, retain_on_delete=stays or None),
         )
+
+
+def pods(cluster: Cluster, models: Mapping[str, StackModel]) -> dict[str, pulumi.Output[str]]:
+    """The models' Kubernetes service accounts whose pods read the stack's registry themselves, as members of policies.
+
+    Those that read a registry of others are for its owner to let in.
+
+    Args:
+        cluster: where the pods are (GKE, "Workload Identity Federation", principal identifiers).
+        models: the stack's.
+    """
+    own = {key: model for key, model in models.items() if model.delivery.streamed and model.in_registry}
+    project = cluster.settings.project
+    if not (own and project and cluster.settings.serves):
+        return {}
+    found = gcp.organizations.get_project_output(project_id=project, opts=pulumi.InvokeOutputOptions(parent=cluster))
+    # The pool of identities comes with a project's first cluster: a binding before that is refused.
+    number = pulumi.Output.all(found.number, cluster.name).apply(lambda known: str(known[0]))
+    pool = pulumi.Output.concat(
+        "principal://iam.googleapis.com/projects/", number, "/locations/global/workloadIdentityPools/", project
+    )
+    return {
+        key: pulumi.Output.concat(pool, f".svc.id.goog/subject/ns/{model.namespace}/sa/{model.name}")
+        for key, model in own.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ def admit(
 
 def _held(pool: StackPool, images: Mapping[str, ModelImage]) -> pulumi.Output[bool]:
     """Whether the disk holds these images, once all their sizes are known; what is known before is said at once."""
+    if not images:
+        return pulumi.Output.from_input(True)  # all that run there are streamed past it
     if not pool.disk_known:
         return _unjudged(f"nodePools.{pool.key}.bootDisk", images)
     path = f"nodePools.{pool.key}.{pool.image_disk.setting}"

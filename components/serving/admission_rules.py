@@ -20,7 +20,7 @@ from components.serving.cel import (
 )
 from components.serving.serving_rules import of_inference_services, of_models
 from components.settings.stack import Settings
-from oci_model_serving.delivery import KSERVE, KUBEAI, Platform
+from oci_model_serving.delivery import KSERVE, KUBEAI, Delivery, Platform
 
 LISTED = "allowed.oci-model-serving/"
 """What the keys of the namespace's annotations begin with whose values are the images that it may run."""
@@ -65,7 +65,7 @@ def other_images(platform: Platform, settings: Settings) -> list[str]:
         from modelimage import bundle  # noqa: PLC0415 - the packer is loaded by builds alone
 
         images.append(build.image or bundle.DEFAULT_STEP_IMAGE)
-    if platform is KSERVE and any(model.delivery.pulled_by_pod for model in settings.models_of(KSERVE)):
+    if platform is KSERVE and any(model.delivery is Delivery.FETCH for model in settings.models_of(KSERVE)):
         # The chart's own name (kserve-resources, kserve.storage.image and tag); its arguments say what it pulls.
         images.append(f"kserve/storage-initializer:{settings.kserve.version}")
     return images

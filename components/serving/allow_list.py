@@ -24,7 +24,7 @@ from components.serving import admission_rules, objects, serving_runtime
 from components.serving.admission_rules import LISTED, policy_name
 from components.settings.models import StackModel
 from components.settings.stack import Settings
-from oci_model_serving.delivery import KSERVE, Platform
+from oci_model_serving.delivery import KSERVE, STREAM_CONTAINER, Platform
 from oci_model_serving.reference import ImageReference
 
 _NAME = "allowed-images"
@@ -127,9 +127,12 @@ def _like_served(model: StackModel, references: Sequence[ImageReference]) -> dic
     weights, *mounted = references
     uri, server, platform = model.delivery.uri(weights), model.server_image, model.delivery.platform
     if platform is KSERVE:
-        served = {"modelFormat": {"name": serving_runtime.model_format(model)}, "storageUri": uri, "image": server}
+        served = {"modelFormat": {"name": serving_runtime.model_format(model)}, "image": server}
+        sidecar = {"name": STREAM_CONTAINER, "image": model.stream_image, "args": [uri]}
+        beside = {"initContainers": [sidecar]} if model.delivery.streamed else {}
+        served |= {} if model.delivery.streamed else {"storageUri": uri}
         mounts = [{"name": f"image-{at}", "image": {"reference": str(one)}} for at, one in enumerate(mounted)]
-        spec: dict[str, Any] = {"predictor": {"model": served, **({"volumes": mounts} if mounts else {})}}
+        spec: dict[str, Any] = {"predictor": {"model": served, **beside, **({"volumes": mounts} if mounts else {})}}
     else:
         spec = {"url": uri, "image": server, "engine": "VLLM", "features": []}
     return {
@@ -165,7 +168,7 @@ def _references(
 
 def _of_model(model: StackModel, references: Sequence[pulumi.Output[ImageReference]]) -> pulumi.Output[dict[str, str]]:
     return pulumi.Output.all(*references).apply(
-        lambda known: _entries(model.name, [*map(str, known), model.server_image])
+        lambda known: _entries(model.name, [*map(str, known), *model.own_images])
     )
 
 

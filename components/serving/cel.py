@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from oci_model_serving.delivery import STREAM_SCHEME
+
 JSON = dict[str, Any]
 SETTINGS = "in the settings of the stack, then run pulumi up"
 
@@ -56,7 +58,8 @@ def verified(text: str) -> str:
 
 def source(text: str) -> str:
     """The image that a URI of ours names, by its digest; anything else as it is."""
-    return by_digest(text + r".replace('oci+native://', '').replace('oci+fetch://', '').replace('oci://', '')")
+    schemes = ("oci+native://", "oci+fetch://", STREAM_SCHEME, "oci://")
+    return by_digest(text + "".join(f".replace('{scheme}', '')" for scheme in schemes))
 
 
 def by_digest(text: str) -> str:

@@ -6,7 +6,19 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.serving import allow_list, ingress, kserve, objects, predictor, rollout, serving_runtime, vllm, warm
+from components.serving import (
+    allow_list,
+    egress,
+    ingress,
+    kserve,
+    objects,
+    predictor,
+    rollout,
+    serving_runtime,
+    streaming,
+    vllm,
+    warm,
+)
 from components.serving.adapters import ServedAdapter
 from components.serving.compile_cache import ServedCache
 from components.serving.objects import described
@@ -48,11 +60,11 @@ class InferenceService(pulumi.ComponentResource):
         pods = {kind.pod_label: model.name}
         mine = pulumi.ResourceOptions(parent=self)
         account = objects.service_account(model.name, namespace, model.pull_secrets, mine)
-        port = reference.apply(lambda image: int(image.host.partition(":")[2] or 443))
-        pulling = port if model.delivery.pulled_by_pod else None
-        denied = objects.deny_egress(model.name, namespace, pods, mine, registry_port=pulling)
-        before: list[pulumi.Resource] = [account, denied, *ingress.limited(model, pods, mine)]
+        denied = egress.deny(model.name, namespace, pods, mine, more=egress.to_registry(model, reference))
+        before: list[pulumi.Resource] = [account, denied, *egress.by_name(model, reference, pods, mine)]
+        before += ingress.limited(model, pods, mine)
         before += objects.env_secret(model, mine)
+        before += self._code(mine)
         if enforced and kubeconfig is not None:
             images = [reference, *(adapter.reference for adapter in adapters)]
             images += [cache.reference] if cache else []
@@ -65,7 +77,7 @@ class InferenceService(pulumi.ComponentResource):
             before += warm.prepull(model, namespace, reference, adapters, after, cache=cache)
         storage_uri = reference.apply(model.delivery.uri)
         spec = predictor.spec(model, platform, storage_uri, traits, adapters, cache=cache)
-        annotations = predictor.annotations(model, platform)
+        annotations = predictor.annotations(model, platform, storage_uri)
         revision = predictor.revision(model, spec, annotations, platform)
         self.described = described(
             model,
@@ -93,6 +105,21 @@ class InferenceService(pulumi.ComponentResource):
         if platform.gateway == "gke" and not model.settings.paused:
             self._route()
         self.register_outputs(self.described)
+
+    def _code(self, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
+        """What the sidecar of delivery `stream` runs, under a name that is of its content, so that it never changes."""
+        if not self._model.delivery.streamed:
+            return []
+        (name, content), model = streaming.code(), self._model
+        return [
+            k8s.core.v1.ConfigMap(
+                f"{model.name}-{name}",
+                metadata=objects.metadata(f"{model.name}-{name}", model.namespace, model=model.name),
+                binary_data={streaming.ARCHIVE: content},
+                immutable=True,
+                opts=opts,
+            )
+        ]
 
     def _runtime(self, opts: pulumi.ResourceOptions) -> pulumi.Resource:
         """The ServingRuntime of a server that is the model's own."""

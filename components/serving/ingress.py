@@ -14,6 +14,7 @@ from components.serving.objects import within
 from components.settings.models import StackModel
 from components.settings.serving import KubeAISettings
 from components.settings.types import Target
+from oci_model_serving.delivery import STREAM_HEALTH_PORT
 
 _HEALTH_CHECKS = ("35.191.0.0/16", "130.211.0.0/22")
 """Where Google's health checks come from (Cloud Load Balancing, "Health checks overview", probe IP ranges)."""
@@ -59,7 +60,12 @@ def rules(model: StackModel) -> list[dict[str, Any]] | None:
             ranges += [*_HEALTH_CHECKS, *((model.proxies,) if model.proxies else () if ingress.cidrs else _PRIVATE)]
     callers += [{"ipBlock": {"cidr": cidr}} for cidr in ranges]
     callers += [within(namespace) for namespace in dict.fromkeys((*ingress.namespaces, *monitoring))]
-    return [{"from": callers, "ports": [{"port": port, "protocol": "TCP"}]}]
+    made: list[dict[str, Any]] = [{"from": callers, "ports": [{"port": port, "protocol": "TCP"}]}]
+    if model.delivery.streamed:
+        # How the sidecar is, for `oms check` and for what collects metrics; its files are on loopback alone.
+        asking = [_CONTROL_PLANE, *map(within, dict.fromkeys(monitoring))]
+        made.append({"from": asking, "ports": [{"port": STREAM_HEALTH_PORT, "protocol": "TCP"}]})
+    return made
 
 
 def _namespace_of(address: str | None) -> list[str]:

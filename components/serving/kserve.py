@@ -49,7 +49,7 @@ class KServe(pulumi.ComponentResource):
         in_models = pulumi.ResourceOptions(parent=self, depends_on=[*charts, models])
         for key, secret in settings.pull_secrets.items():
             objects.pull_secret(f"{kserve.model_namespace}-{key}", key, kserve.model_namespace, [secret], in_models)
-        if settings.pull_secrets and any(model.delivery.pulled_by_pod for model in settings.models_of(KSERVE)):
+        if settings.pull_secrets and any(model.pulls_with_all for model in settings.models_of(KSERVE)):
             every = settings.pull_secrets.values()
             name_of_all = f"{kserve.model_namespace}-{PULL_SECRET}"
             objects.pull_secret(name_of_all, PULL_SECRET, kserve.model_namespace, every, in_models)
@@ -214,10 +214,11 @@ def gateway_of(kserve: KServeSettings) -> dict[str, str]:
 def _pod_security(settings: Settings) -> str:
     """The Pod Security level of the models' namespace.
 
-    KServe's modelcar containers keep their capabilities, which `restricted` refuses; with image volumes alone it holds.
+    KServe's modelcar containers keep their capabilities, which `restricted` refuses; without them it holds.
     """
-    volumes = all(model.delivery.needs_image_volume for model in settings.models_of(KSERVE))
-    return "restricted" if volumes else "baseline"
+    deliveries = [model.delivery for model in settings.models_of(KSERVE)]
+    held = all(delivery.needs_image_volume or delivery.streamed for delivery in deliveries)
+    return "restricted" if held else "baseline"
 
 
 def _values(kserve: KServeSettings) -> dict[str, Any]:

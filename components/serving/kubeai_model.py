@@ -5,7 +5,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.serving import allow_list, digest_tags, ingress, objects, rollout, vllm, warm
+from components.serving import allow_list, digest_tags, egress, ingress, objects, rollout, vllm, warm
 from components.serving.features import features
 from components.serving.objects import described
 from components.settings.models import StackModel
@@ -45,7 +45,7 @@ class KubeAIModel(pulumi.ComponentResource):
         mine = pulumi.ResourceOptions(parent=self)
         reference = digest_tags.held(model, reference)
         pods = {platform.pod_label: own}
-        before: list[pulumi.Resource] = [objects.deny_egress(own, namespace, pods, mine)]
+        before: list[pulumi.Resource] = [egress.deny(own, namespace, pods, mine)]
         before += ingress.limited(model, pods, mine)
         before += objects.env_secret(model, mine)
         if enforced and kubeconfig is not None:

@@ -1,4 +1,4 @@
-"""What our Kubernetes objects have in common: labels, metadata, the pull secret's data, the egress rule."""
+"""What our Kubernetes objects have in common: labels, metadata, the pull secret's data, their network policies."""
 
 # Annotations stay text: pulumi_kubernetes loads a group's classes when one is first named.
 from __future__ import annotations
@@ -167,34 +167,6 @@ def env_secret(model: StackModel, opts: pulumi.ResourceOptions) -> list[pulumi.R
     ]
 
 
-def deny_egress(
-    name: str,
-    namespace: pulumi.Input[str],
-    pods: Mapping[str, str],
-    opts: pulumi.ResourceOptions,
-    *,
-    registry_port: pulumi.Input[int] | None = None,
-) -> k8s.networking.v1.NetworkPolicy:
-    """Cut model pods off from everything but DNS: the weights are in the image, nothing is to be fetched.
-
-    Pods that pull their image themselves may reach `registry_port` of any address: policies know no names.
-
-    Answers to the gateway's and the kubelet's requests are not egress. The two link-local addresses are NodeLocal
-    DNSCache's and Cloud DNS for GKE's (GKE documentation, "NodeLocal DNSCache" and "Cloud DNS for GKE").
-    """
-    names = {"key": "k8s-app", "operator": "In", "values": ["kube-dns", "node-local-dns", "coredns"]}
-    resolvers: list[Any] = [
-        {**within("kube-system"), "podSelector": {"matchExpressions": [names]}},
-        {"ipBlock": {"cidr": "169.254.20.10/32"}},
-        {"ipBlock": {"cidr": "169.254.169.254/32"}},
-    ]
-    dns: list[Any] = [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
-    allowed: list[Any] = [{"to": resolvers, "ports": dns}]
-    if registry_port is not None:
-        allowed.append({"ports": [{"port": registry_port, "protocol": "TCP"}]})
-    return network_policy(name, name, namespace, pods, opts, egress=allowed)
-
-
 def within(namespace: str) -> dict[str, Any]:
     """A peer of network policies: the pods of a namespace."""
     return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
@@ -207,8 +179,8 @@ def network_policy(
     pods: Mapping[str, str],
     opts: pulumi.ResourceOptions,
     *,
-    ingress: Sequence[Any] | None = None,
-    egress: Sequence[Any] | None = None,
+    ingress: pulumi.Input[Sequence[Any]] | None = None,
+    egress: pulumi.Input[Sequence[Any]] | None = None,
 ) -> k8s.networking.v1.NetworkPolicy:
     """Limit what reaches a model's pods, or what they reach, to these rules; a side without rules is left alone."""
     sides = {"Ingress": ingress, "Egress": egress}
@@ -216,7 +188,7 @@ def network_policy(
     spec: Any = {
         "podSelector": {"matchLabels": dict(pods)},
         "policyTypes": [side for side, rules in sides.items() if rules is not None],
-        **{side.lower(): list(rules) for side, rules in sides.items() if rules is not None},
+        **{side.lower(): rules for side, rules in sides.items() if rules is not None},
     }
     return k8s.networking.v1.NetworkPolicy(name, metadata=metadata(name, namespace, model=model), spec=spec, opts=opts)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pulumi
 
-from components.serving import adapters, compile_cache, rollout, serving_runtime, vllm
+from components.serving import adapters, compile_cache, rollout, serving_runtime, streaming, vllm
 from components.serving.adapters import ServedAdapter
 from components.serving.compile_cache import ServedCache
 from components.serving.objects import SERVING_ANNOTATIONS
@@ -17,7 +17,7 @@ from components.settings.models import StackModel
 from components.settings.serving import KServeSettings
 from modelimage.cache_key import CacheKey
 from modelimage.traits import Traits
-from oci_model_serving.delivery import KSERVE_STOP
+from oci_model_serving.delivery import KSERVE_STOP, STREAM_ANNOTATION
 
 # How many pods there are and how they come (KServe v0.20.0, ComponentExtensionSpec); the rest makes the pod itself.
 NOT_OF_THE_POD = frozenset(
@@ -51,6 +51,11 @@ def spec(
         *adapters.volumes(loras),
         *([compile_cache.volume(cache)] if cache else []),
     ]
+    if model.delivery.streamed:
+        predictor["initContainers"] = [streaming.container(model, storage_uri)]
+        predictor["volumes"] += streaming.volumes(model)
+        if model.stream_login:
+            predictor["securityContext"] = streaming.pod_security()
     if platform.deployment_mode == "Standard":
         predictor["deploymentStrategy"] = _strategy(model)
         predictor.update(_scaling(model, platform))
@@ -77,22 +82,29 @@ def _placement(model: StackModel) -> dict[str, Any]:
     return placed
 
 
-def annotations(model: StackModel, platform: KServeSettings) -> dict[str, str]:
-    """The InferenceService's annotations: mode, autoscaler, pause, and what `pulumi up` waits for."""
+def annotations(
+    model: StackModel, platform: KServeSettings, storage_uri: pulumi.Input[str]
+) -> dict[str, pulumi.Input[str]]:
+    """The InferenceService's annotations: mode, autoscaler, pause, what is streamed, and what `pulumi up` waits for."""
     settings, kind = model.settings, model.delivery.platform
     knative = platform.deployment_mode == "Knative"
     # KServe's webhook would add the mode: written here, it is no drift.
-    made: dict[str, str] = {"serving.kserve.io/deploymentMode": platform.deployment_mode}
+    made: dict[str, pulumi.Input[str]] = {"serving.kserve.io/deploymentMode": platform.deployment_mode}
     if knative:
         made["serving.knative.dev/progress-deadline"] = f"{settings.startup_timeout}s"
     else:
         made["serving.kserve.io/autoscalerClass"] = _autoscaler(model, platform)
+    if model.delivery.streamed:
+        made[STREAM_ANNOTATION] = storage_uri
     switch = kind.stopped if settings.paused else kind.running
     return {**made, **switch["metadata"]["annotations"], **SERVING_ANNOTATIONS}
 
 
 def revision(
-    model: StackModel, predictor: Mapping[str, Any], annotations: Mapping[str, str], platform: KServeSettings
+    model: StackModel,
+    predictor: Mapping[str, Any],
+    annotations: Mapping[str, pulumi.Input[str]],
+    platform: KServeSettings,
 ) -> pulumi.Output[str]:
     """The name of what makes the pods; the number of replicas and a pause do not."""
     pod = {key: part for key, part in predictor.items() if key not in NOT_OF_THE_POD}
@@ -143,7 +155,8 @@ def _server(
     made: dict[str, Any] = {
         "modelFormat": {"name": serving_runtime.model_format(model)},
         "runtime": serving_runtime.name(model),
-        "storageUri": storage_uri,
+        # KServe would bring what this names, as well as the sidecar.
+        **({} if model.delivery.streamed else {"storageUri": storage_uri}),
         "args": pulumi.Output.all(traits, adapters.ranks(loras)).apply(lambda known: arguments(model, *known)),
         "env": variables(model),
         # Both, for both: KServe fills what is left out with 1 CPU and 2 GiB.
@@ -159,16 +172,23 @@ def _server(
         made["args"] = list(settings.args)
         made["lifecycle"] = vllm.settle_only(_settle(platform))
     else:
-        made["command"] = compile_cache.command() if cache else vllm.COMMAND
+        made["command"] = _command(model, cache)
     if mounts := [*adapters.mounts(loras), *([compile_cache.mount()] if cache else [])]:
         made["volumeMounts"] = mounts  # beside the runtime's own: they are merged by their paths
     return made
 
 
+def _command(model: StackModel, cache: ServedCache | None) -> list[str]:
+    if model.delivery.streamed:
+        return streaming.server_command()
+    return compile_cache.command() if cache else vllm.COMMAND
+
+
 def arguments(model: StackModel, traits: Traits, ranks: Mapping[str, int]) -> list[str]:
     """What vLLM is told beside the runtime's own arguments; `ranks` are of the model's adapters."""
     name = f"--served-model-name={model.served_name}"
-    return [name, *vllm.told(model, traits), *vllm.lora(ranks), *model.settings.args]
+    streamed = streaming.arguments(model) if model.delivery.streamed else []
+    return [name, *streamed, *vllm.told(model, traits), *vllm.lora(ranks), *model.settings.args]
 
 
 def variables(model: StackModel) -> list[dict[str, Any]]:
@@ -191,7 +211,8 @@ def _env(model: StackModel) -> dict[str, str | Mapping[str, Any]]:
         else:
             given[name] = {"secretKeyRef": {"name": value.secret_key_ref.name, "key": value.secret_key_ref.key}}
     secret = {name: {"secretKeyRef": {"name": model.secret_name, "key": name}} for name in model.settings.secret_env}
-    return {**model.tuned(model.traits).env, **given, **secret}
+    door = streaming.SERVER_ENV if model.delivery.streamed else {}
+    return {**model.tuned(model.traits).env, **given, **secret, **door}
 
 
 def _settle(platform: KServeSettings) -> int:

@@ -90,6 +90,7 @@ class EngineFacts:
         cpu: of the pod's container, a Kubernetes quantity; `memory` too, and `shm`, of /dev/shm.
         shm_is_told: whether that is said to anybody: KubeAI leaves /dev/shm to the pod's memory.
         share: of a GPU's memory that the server is told to take; None where it is not told.
+        streamed: its delivery is `stream`, which alone says how weights are read.
         length: the longest sequence that fits, where it is sure that the model's own does not; else None.
     """
 
@@ -105,6 +106,7 @@ class EngineFacts:
     shm_is_told: bool = True
     share: float | None = None
     length: int | None = None
+    streamed: bool = False
 
     @property
     def told(self) -> str:
@@ -150,6 +152,9 @@ def choose(it: EngineFacts, task: Task | None, traits: Traits | None) -> Profile
 
 
 def _loading(it: EngineFacts, task: Task | None, traits: Traits | None) -> tuple[tuple[str, ...], Tuning]:
+    if it.streamed:
+        said = "its delivery is stream: a sidecar hands on the image's layers"
+        return (), Tuning("--load-format", "runai_streamer", said, f"models.{it.key}.delivery: native")
     why_not = _why_not(it, task, traits)
     if why_not:
         return (), Tuning("--load-format", _OWN, why_not, f"{it.told}: [--load-format=runai_streamer]")

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from components.google import accelerators, gpu_sharing, node_room, pool_names
+from components.serving.sidecar import Sidecar
 from components.settings.google import NodePoolSettings
 from components.settings.serving import ModelSettings
-from components.settings.types import amount
+from components.settings.types import GIB, amount
 
 CPU_ONLY = ("2", "4Gi")
 """CPU and memory of a model without a pool: enough for models of half a billion parameters on vLLM's CPU image."""
@@ -21,7 +22,8 @@ class Scheduling:
     """Node selector or affinity, tolerations, GPUs, CPU and memory (Kubernetes quantities) of one pod.
 
     `surge` says whether the pool has room for one pod more than the model's replicas, so that a rollout may start the
-    new pod before the old one goes; without that room it would wait for ever.
+    new pod before the old one goes; without that room it would wait for ever. CPU and memory are the server's; a
+    `sidecar` has its own beside them.
     """
 
     gpus: int = 0
@@ -31,6 +33,7 @@ class Scheduling:
     tolerations: Sequence[Mapping[str, str]] = ()
     surge: bool = True
     affinity: Mapping[str, Any] = field(default_factory=dict)
+    sidecar: Sidecar | None = None
 
     def on(self) -> dict[str, Any]:
         """The part of a pod's spec that says which nodes it runs on; what is not asked for is not in it."""
@@ -47,6 +50,16 @@ class Scheduling:
         gpus = {"nvidia.com/gpu": str(self.gpus)} if self.gpus else {}
         return {"cpu": self.cpu, "memory": self.memory, **gpus}
 
+    @property
+    def pod_cpu(self) -> float:
+        """CPUs that the pod asks for, its sidecar's among them."""
+        return amount(self.cpu) + (amount(self.sidecar.cpu) if self.sidecar else 0.0)
+
+    @property
+    def pod_memory(self) -> float:
+        """Bytes that the pod asks for, its sidecar's among them."""
+        return amount(self.memory) + (amount(self.sidecar.memory) if self.sidecar else 0.0)
+
 
 def schedule(
     model: ModelSettings,
@@ -55,6 +68,7 @@ def schedule(
     *,
     gpus_of_others: int = 0,
     unbounded: bool = False,
+    sidecar: Sidecar | None = None,
 ) -> Scheduling:
     """Place a model: on a pool, or on CPU nodes.
 
@@ -64,22 +78,25 @@ def schedule(
         node_labels: labels that select that pool's nodes.
         gpus_of_others: what the pool's other models take of it at most.
         unbounded: nodes are made for the pods, as many as they need.
+        sidecar: what the pod has beside the server; by default the server has the share that it leaves.
 
     Raises:
         AcceleratorError: the pool's machine type is unknown.
     """
     if pool is None:
-        return Scheduling(cpu=model.resources.cpu or CPU_ONLY[0], memory=model.resources.memory or CPU_ONLY[1])
+        cpu, memory = model.resources.cpu or CPU_ONLY[0], model.resources.memory or CPU_ONLY[1]
+        return Scheduling(cpu=cpu, memory=memory, sidecar=sidecar)
     machine = accelerators.machine_for(pool.accelerator, pool.count, pool.machine_type)
     slots = gpu_sharing.slots(pool)
     gpus = gpu_sharing.default_gpus(pool) if model.gpus is None else model.gpus
     share = gpus / slots
     room = node_room.room(machine.vcpus, machine.memory_gib, pool.max_pods_per_node)
     fine = gpu_sharing.shared(pool)
-    cpu = model.resources.cpu or _cores(min(machine.vcpus - 1, room.cpu) * share, fine=fine)
+    beside = (amount(sidecar.cpu), amount(sidecar.memory) / GIB) if sidecar else (0.0, 0.0)
+    cpu = model.resources.cpu or _cores(min(machine.vcpus - 1, room.cpu) * share - beside[0], fine=fine)
     # Of memory no more than three quarters: what is left holds the page cache that weights are read through.
     memory_gib = min(machine.memory_gib * _MEMORY_SHARE, room.memory_gib)
-    memory = model.resources.memory or _gib(memory_gib * share, fine=fine)
+    memory = model.resources.memory or _gib(memory_gib * share - beside[1], fine=fine)
     nodes = pool.max_nodes * (len(pool.zones) or 1 if pool.per_zone else 1)
     free = nodes * slots - gpus_of_others
     return Scheduling(
@@ -89,6 +106,7 @@ def schedule(
         node_selector=dict(node_labels or {}),
         tolerations=[_toleration(**taint) for taint in pool_names.taints(pool)],
         # By node as well: GPUs left over on several nodes are no room for one pod.
+        sidecar=sidecar,
         surge=unbounded or min(free // gpus, nodes * (slots // gpus)) > most_replicas(model),
     )
 

@@ -17,14 +17,30 @@ _SINCE = {
 }
 
 
+_CPU = re.compile(r"public\.ecr\.aws/q9t5s3a7/vllm-cpu-release-repo|(?:docker\.io/)?vllm/vllm-openai-cpu")
+"""vLLM's own images for CPUs: docker/Dockerfile.cpu installs no streamer."""
+
+
+def release(image: str) -> tuple[int, int] | None:
+    """The release of vLLM that the tag of one of its own images names; None of any other image."""
+    name, tag, digest = split(image)
+    found = _RELEASE.fullmatch(tag)
+    if digest or not found or not (name in _OFFICIAL or _CPU.fullmatch(name)):
+        return None
+    return int(found[1]), int(found[2])
+
+
+def told(image: str) -> frozenset[str] | None:
+    """The features of an image as far as its name tells them; None where it tells nothing."""
+    return known(image) if release(image) else None
+
+
 def known(image: str) -> frozenset[str]:
     """The features of one of vLLM's own images for GPUs, by the release that its tag names; none of any other image.
 
     A digest names no release, and a copy in another registry may be somebody's own build: of both the settings tell.
     """
-    name, tag, digest = split(image)
-    release = _RELEASE.fullmatch(tag)
-    if name not in _OFFICIAL or digest or not release:
+    version = release(image)
+    if version is None or split(image)[0] not in _OFFICIAL:
         return frozenset()
-    version = (int(release[1]), int(release[2]))
     return frozenset(feature for feature, since in _SINCE.items() if version >= since)

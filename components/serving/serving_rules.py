@@ -13,6 +13,7 @@ from components.serving.cel import (
     verified,
     words,
 )
+from oci_model_serving.delivery import STREAM_SCHEME
 
 
 def of_inference_services() -> JSON:
@@ -41,8 +42,21 @@ def of_inference_services() -> JSON:
                 ".filter(one, !(one in variables.images))",
             ),
             variable("words", words("variables.containers")),
+            # What a sidecar streams is in its arguments, where the pods' own policy looks as well.
+            variable(
+                "streams",
+                "variables.predictor.?initContainers.orValue([]).map(one, one.?args.orValue([])"
+                f".filter(word, word.startsWith('{STREAM_SCHEME}')))",
+            ),
         ],
-        "validations": [_of_source("storageUri"), _own()],
+        "validations": [
+            _of_source("storageUri"),
+            _own(),
+            validation(
+                f"variables.streams.all(words, words.all(word, {verified(source('word'))}))",
+                f"a sidecar streams what the stack has not verified: change models.NAME.source or digest {SETTINGS}",
+            ),
+        ],
     }
 
 

@@ -48,6 +48,8 @@ def prepull(
 ) -> list[pulumi.Resource]:
     """Pull a model's images and the server's, by digest, on each new node of the model's pool.
 
+    Of a model that is streamed there is the server's, and those that lie beside the weights' own.
+
     The pods ask for no GPU and next to no CPU, so they neither start nodes nor keep them; while they run, the kubelet's
     image collection leaves the images alone. A new digest is on the nodes before the model's pods are replaced, since
     the serving resource depends on these DaemonSets, which Pulumi awaits. The kubelet pulls: the pods themselves reach
@@ -62,19 +64,21 @@ def prepull(
     if cache:
         volumes.append(compile_cache.volume(cache))
         mounted = [*mounted, compile_cache.mount()]
-    weights = dict(server)
-    if _mounts_images(model):
+    weights, streamed = dict(server), model.delivery.streamed
+    if not streamed and _mounts_images(model):
         image = {"reference": reference.apply(str), "pullPolicy": "IfNotPresent"}
         volumes = [{"name": "weights", "image": image}, *volumes]
         mounted = [{"name": "weights", "mountPath": "/weights", "readOnly": True}, *mounted]
-    else:
+    elif not streamed:
         weights = {"name": "model-image", "image": reference.apply(str), **hold()}
     if mounted:
         weights["volumeMounts"] = mounted
-    return [
-        _on_every_node(model, f"{model.name}-prepull", namespace, weights, volumes=volumes, opts=opts),
-        _on_every_node(model, f"{model.name}{_OF_SERVER}", namespace, server, volumes=[], opts=opts),
+    made: list[pulumi.Resource] = [
+        _on_every_node(model, f"{model.name}{_OF_SERVER}", namespace, server, volumes=[], opts=opts)
     ]
+    if mounted or not streamed:
+        made.append(_on_every_node(model, f"{model.name}-prepull", namespace, weights, volumes=volumes, opts=opts))
+    return made
 
 
 def hold() -> dict[str, Any]:

@@ -7,12 +7,13 @@ from components.google import cold_start, gpu_memory, gpu_sharing
 from components.google.accelerators import AcceleratorError
 from components.google.cold_start import PredictedStart, Served, Stage
 from components.google.pool_origin import NodeOrigin
-from components.serving import engine_args, parallel, runtime_profile, server_features
+from components.serving import engine_args, parallel, runtime_profile, server_features, sidecar
 from components.serving.engine_args import EngineArgs
 from components.serving.memory import UTILISATION, Fit, Memory
 from components.serving.parallel import Parallel
 from components.serving.runtime_profile import Profile
 from components.serving.scheduling import NEEDED_BY_KSERVE, Scheduling, any_of, away_from, schedule
+from components.serving.sidecar import Sidecar
 from components.settings.images import StackAdapter, StackCompileCache, StackImage
 from components.settings.places import StackPool
 from components.settings.serving import KServeSettings, KubeAISettings, ModelSettings
@@ -109,7 +110,9 @@ class StackEngine(StackImage):
         """What a node starts of it, with an image of that size; `compiled` says whether it has a cache that is used."""
         return Served(
             image_bytes,
-            streamed=self.args.value("--load-format") == "runai_streamer" or self.tuned(self.traits).streams,
+            streamed=self.settings.delivery.streamed
+            or self.args.value("--load-format") == "runai_streamer"
+            or self.tuned(self.traits).streams,
             eager=self.args.is_on("--enforce-eager"),
             compiled=bool(self.compile_cache) if compiled is None else compiled,
             preloaded=bool(self.pool and self.pool.settings.secondary_boot_disks),
@@ -165,6 +168,7 @@ class StackEngine(StackImage):
             shm_is_told=isinstance(self.platform, KServeSettings),
             share=self.args.share("--gpu-memory-utilization") or told,
             length=self._sure_length,
+            streamed=self.settings.delivery.streamed,
         )
         return runtime_profile.choose(facts, self.task_of(traits) if traits else self.settings.task, traits)
 
@@ -206,9 +210,25 @@ class StackEngine(StackImage):
         """Where its pods run and what they get."""
         return self._schedule(self.settings)
 
+    @property
+    def sidecar(self) -> Sidecar | None:
+        """What hands the image to its server in each pod; None where a node's runtime or KServe brings it.
+
+        Raises:
+            AcceleratorError: no machine type fits its pool.
+        """
+        if not (self.settings.delivery.streamed and isinstance(self.platform, KServeSettings)):
+            return None
+        stream, pool = self.platform.stream, self.pool
+        if stream.processes or pool is None:
+            return Sidecar(stream.processes or 1, stream.memory or "")
+        share = self.gpus / pool.gpu_slots
+        made = sidecar.size(cold_start.network(pool.machine), pool.machine.vcpus, share=share)
+        return replace(made, given=stream.memory or "")
+
     def _schedule(self, settings: ModelSettings) -> Scheduling:
         if self.pool is None:
-            made, platform = schedule(settings), self.platform
+            made, platform = schedule(settings, sidecar=self.sidecar), self.platform
             # Knative takes an affinity by a feature of its own only ("Kubernetes affinity"), and of KubeAI it would be
             # in the chart's values, whose change rolls out a second time.
             if isinstance(platform, KServeSettings) and platform.deployment_mode == "Standard":
@@ -221,6 +241,7 @@ class StackEngine(StackImage):
                 pool.selector,
                 gpus_of_others=self.gpus_of_others,
                 unbounded=pool.origin is NodeOrigin.ON_DEMAND,
+                sidecar=self.sidecar,
             )
             for pool in (self.pool, *self.fallbacks)
         ]

@@ -64,6 +64,15 @@ class StackImage:
         return "" if settings.from_stack and not settings.copy_image else self.registry.host
 
     @property
+    def in_registry(self) -> bool:
+        """Whether it is, or will be, in this stack's own registry."""
+        settings = self.settings
+        if settings.source or settings.copy_image:
+            return True
+        own = self.registry.own
+        return bool(own) and (settings.digest or "").startswith(f"{own}/")
+
+    @property
     def token(self) -> SecretStr | None:
         """The token with which this machine asks the hub for its source; None where another machine does, or nobody."""
         named = self.hub_token is not None and in_secret_manager(self.hub_token.get_secret_value())

@@ -7,7 +7,7 @@ from components.serving.scheduling import Scheduling
 from components.settings.engines import StackEngine
 from components.settings.pods import Ingress, Monitoring
 from components.settings.pulling import PULL_SECRET, of_hosts
-from components.settings.serving import BUSYBOX, KubeAISettings
+from components.settings.serving import BUSYBOX, KServeSettings, KubeAISettings
 from components.settings.types import Target
 from oci_model_serving.delivery import Delivery
 from oci_model_serving.reference import host_of
@@ -72,14 +72,44 @@ class StackModel(StackEngine):
 
         Those for the registries of the images that its pods can have, where the cluster takes no others.
         """
-        if self.delivery is Delivery.KUBEAI or self.delivery.pulled_by_pod:
+        if self.delivery in {Delivery.KUBEAI, Delivery.FETCH}:
             return (PULL_SECRET,) if self.credentials else ()
         if self.settings.pull_secrets is not None:
             return self.settings.pull_secrets
         weights = [image.image_host for image in (self, *self.beside)]
         if self.sidecars is None or not all(weights):
             return tuple(self.credentials)
-        return of_hosts(self.credentials, [*weights, *map(host_of, (self.server_image, *self.sidecars))])
+        return of_hosts(self.credentials, [*weights, *map(host_of, (*self.own_images, *self.sidecars))])
+
+    @property
+    def stream_login(self) -> str | None:
+        """The Secret with which the sidecar of delivery `stream` reads the image; None where it needs none of ours.
+
+        It has one file: where several credentials may be for the registry, the one Secret of all.
+        """
+        if not self.delivery.streamed:
+            return None
+        host, named = self.image_host, self.settings.pull_secrets
+        offered = {key: server for key, server in self.credentials.items() if named is None or key in named}
+        keys = of_hosts(offered, [host]) if host else tuple(offered)
+        return (keys[0] if len(keys) == 1 else PULL_SECRET) if keys else None
+
+    @property
+    def pulls_with_all(self) -> bool:
+        """Whether its pods themselves pull with the one Secret of all credentials."""
+        return self.delivery is Delivery.FETCH or self.stream_login == PULL_SECRET
+
+    @property
+    def stream_image(self) -> str:
+        """The image of that sidecar: the server's own, unless the settings name another."""
+        given = self.platform.stream.image if isinstance(self.platform, KServeSettings) else None
+        return given or self.server_image
+
+    @property
+    def own_images(self) -> tuple[str, ...]:
+        """The images that containers of its pods run, but for those of its weights."""
+        sidecar = (self.stream_image,) if self.delivery.streamed else ()
+        return tuple(dict.fromkeys((self.server_image, *sidecar)))
 
     @property
     def secret_name(self) -> str | None:

@@ -79,7 +79,7 @@ class StackCluster:
         location: its region or zone, empty on the local target.
         needs_image_volume: pods mount model images as volumes.
         needs_subpath: they do so by subPath (KServe's native delivery).
-        needs_gateway: GKE's gateway controller serves models.
+        needs_gateway: GKE's gateway controller serves models; `needs_names`: policies name hosts, not addresses alone.
         runs_models: models run on its nodes without GPUs.
         serves: models are served; without a cluster of Google's, their images are made and nothing else.
         tells_of_pods: managed Prometheus is told of pods, which alerts are about.
@@ -94,6 +94,7 @@ class StackCluster:
     needs_image_volume: bool = False
     needs_subpath: bool = False
     needs_gateway: bool = False
+    needs_names: bool = False
     runs_models: bool = False
     serves: bool = True
     tells_of_pods: bool = False

@@ -25,5 +25,7 @@ class Server(Section):
     ] = None
     features: Annotated[
         tuple[Literal["runai-streamer", "max-model-len-auto"], ...] | None,
-        Field(strict=False, description="what `image` has; default: what vLLM's own images of that tag are known for"),
+        Field(
+            strict=False, description="what the image has; default: what vLLM's own images of that tag are known for"
+        ),
     ] = None

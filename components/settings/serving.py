@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr
 from components.settings.image_settings import AdapterSettings, CompileCacheSettings, ImageSettings
 from components.settings.pods import Env, Ingress, ModelServer, Monitoring, SecretEnv, TopologySpread
 from components.settings.server import Server
+from components.settings.streaming import Stream
 from components.settings.types import (
     BaseImage,
     DnsLabel,
@@ -105,6 +106,7 @@ class KServeSettings(Section):
     cert_manager: Chart = Chart(version="v1.19.1")
     envoy_gateway: Chart = Chart(version="v1.6.0")
     server: Server = Server()
+    stream: Stream = Stream()
 
 
 class KubeAISettings(Section):

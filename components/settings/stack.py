@@ -66,6 +66,7 @@ class Settings:
             needs_image_volume=any(model.needs_image_volume for model in models),
             needs_subpath=any(model.needs_subpath for model in models),
             needs_gateway=self.kserve.gateway == "gke" and any(model.delivery.platform is KSERVE for model in models),
+            needs_names=self.kserve.stream.reach == "fqdn" and any(model.delivery.streamed for model in models),
             runs_models=any(model.node_pool is None for model in models),
             serves=self.serves,
             tells_of_pods=monitoring.collector == "managed" and monitoring.alerts,
@@ -227,7 +228,10 @@ class Settings:
         return self.sections.hub_token if image.origin is Origin.HUB else None
 
     def _images_of(self, model: str) -> list[str]:
-        return [model, *(adapter_key(model, label) for label in self.sections.models[model].adapters)]
+        """What a node's disk holds of a model's images: all but one that is streamed past it."""
+        settings = self.sections.models[model]
+        held = [] if settings.delivery.streamed else [model]
+        return [*held, *(adapter_key(model, label) for label in settings.adapters)]
 
     def _on(self, pool: str | None) -> dict[str, ModelSettings]:
         """The models that may run on a pool."""

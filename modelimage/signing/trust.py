@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from modelimage.attachments import subject_of
-from modelimage.documents import EMPTY, EMPTY_TYPE, Descriptor, read_manifest
+from modelimage.documents import EMPTY, EMPTY_TYPE, read_manifest
 from modelimage.errors import CancelledError, ImageError
 from modelimage.images import Session
 from modelimage.patience import RetryPolicy
@@ -19,7 +19,7 @@ from modelimage.signing import bundles
 from modelimage.signing.bundles import BUNDLE_FAMILY, BUNDLE_LIMIT_BYTES, SIGNATURE, BundleError, Claim, SignedStatement
 from modelimage.signing.signers import Hand, Trusted, hand, trusted
 from modelimage.signing.statements import FILES, PREDICATES, Facts, statements_on
-from modelimage.stores import Listed, Repository, Store, StoredManifest
+from modelimage.stores import Listed, Repository, Store, StoredManifest, small_blob
 from modelimage.streams import Blob, digest_of
 from oci_model_serving.errors import InputError, OmsError
 from oci_model_serving.reference import LayoutReference, parse_pinned, referrers_tag
@@ -207,7 +207,7 @@ def _attached(store: Repository, digest: str, reasons: list[str]) -> Iterator[tu
             if size > min(BUNDLE_LIMIT_BYTES, left):
                 raise BundleError(f"with {readable(size)} it is larger than is read")
             left -= size
-            yield entry.digest, bundles.read(_blob(store, layers[0]))
+            yield entry.digest, bundles.read(small_blob(store, layers[0], BUNDLE_LIMIT_BYTES, "its bundle"))
         except CancelledError:
             raise
         except ImageError as error:
@@ -218,17 +218,6 @@ def _attached(store: Repository, digest: str, reasons: list[str]) -> Iterator[tu
 
 def _may_be_bundle(entry: Listed) -> bool:
     return entry.artifact_type in _UNTOLD or entry.artifact_type.startswith(BUNDLE_FAMILY)
-
-
-def _blob(store: Repository, layer: Descriptor) -> bytes:
-    content = bytearray()
-    for chunk in store.read_blob(layer.digest, layer.size):
-        content += chunk
-        if len(content) > layer.size:
-            break
-    if digest_of(bytes(content)) != layer.digest:
-        raise BundleError("its content is not what its digest says")
-    return bytes(content)
 
 
 def _attach(

@@ -21,6 +21,8 @@ from typing import IO
 
 import httpx
 
+from tests.e2e.pod import forward
+
 BUSYBOX = Path("/bin/busybox")
 _MODULES = Path(__file__).parent / "server"
 _APPLETS = ("sh", "ls", "find", "stat", "sleep", "cat", "sha256sum", "nc", "touch", "id")
@@ -36,14 +38,17 @@ _LEFT_OUT = {
     "turtledemo",
 }
 # Looks for the model before anything else: Python takes longer to start than a modelcar takes to make its link, and
-# would hide a command that does not wait for it.
+# would hide a command that does not wait for it. A sidecar that streams finds this machine's registries first: their
+# names mean the pod itself there.
 _START = """\
 #!/bin/sh
+case "$FORWARD $1" in ?*" "*.zip) {interpreter} /pod/forward.py || exit 1 ;; esac
 for word; do
-  case "$word" in --model=*)
-    [ -e "${{word#--model=}}/config.json" ] || {{ echo "${{word#--model=}} holds no model" >&2; exit 1; }} ;;
-  esac
+  case "$word" in --model=*) model="${{word#--model=}}" ;; esac
 done
+case "$model" in /*)
+  [ -e "$model/config.json" ] || {{ echo "$model holds no model" >&2; exit 1; }} ;;
+esac
 exec {interpreter} "$@"
 """
 _OCTETS = "application/octet-stream"
@@ -136,6 +141,7 @@ def _write_layer(path: Path, modules: Path | None, more: Callable[[tarfile.TarFi
         for applet in _APPLETS:
             _link(tar, f"/bin/{applet}", "busybox")
         write(tar, "/bin/python3", _START.format(interpreter=interpreter).encode())
+        add(tar, Path(forward.__file__), "/pod/forward.py")
         if modules:
             for file in sorted(modules.rglob("*.py")):
                 add(tar, file, f"/srv/{file.relative_to(modules)}")

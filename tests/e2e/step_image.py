@@ -46,7 +46,6 @@ def _add(tar: tarfile.TarFile) -> None:
             server_image.add(tar, path, name)
     for library in server_image.shared_libraries([path for path in files.values() if path.suffix == ".so"]):
         server_image.add(tar, library, str(library))
-    server_image.add(tar, Path(forward.__file__), "/pod/forward.py")
     server_image.write(tar, "/bin/python", _START.format(interpreter=Path(sys.executable).resolve()).encode())
 
 

@@ -100,9 +100,10 @@ class Told:
     text: str
 
 
-def wait_in_vain(node: Node, model: ModelOutput) -> Told:
+def wait_in_vain(node: Node, seconds: int, model: ModelOutput) -> Told:
+    """Wait for a model that may take so long until it fails."""
     try:
-        wait_for_pods(node.api, model, timeout=SECONDS + SECONDS_TO_TELL)
+        wait_for_pods(node.api, model, timeout=seconds + SECONDS_TO_TELL)
     except NotHeldError as error:
         ended, told = datetime.now(timezone.utc), error
     else:
@@ -220,7 +221,7 @@ def broken(ward: Ward, node: Node, base: str, weights: Path, private: str) -> di
         models[one] = ward.serve(one, delivery, images.get(name, str(good)), _CHANGES.get(name))
     # All at once: each is watched from its first moment.
     with ThreadPoolExecutor(len(models)) as watching:
-        return dict(zip(models, watching.map(partial(wait_in_vain, node), models.values()), strict=True))
+        return dict(zip(models, watching.map(partial(wait_in_vain, node, SECONDS), models.values()), strict=True))
 
 
 @pytest.mark.parametrize(("name", "delivery"), CASES)
@@ -229,8 +230,9 @@ def test_a_failing_pod_ends_in_its_cause_within_a_minute_of_the_first_sign(
 ) -> None:
     told = broken[f"{name}-{delivery}"]
 
+    print(f"{name}-{delivery}: {told.seconds:.1f} s from the first sign to the cause")  # pytest -rP shows it
     assert told.causes[:1] == [CASES[name, delivery]], told.text
-    assert told.seconds <= SECONDS_TO_TELL
+    assert told.seconds <= SECONDS_TO_TELL, f"{told.seconds:.1f} s, and {told.text}"
 
 
 @pytest.mark.parametrize("delivery", ["modelcar", "native"])

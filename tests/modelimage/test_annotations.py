@@ -48,6 +48,8 @@ def test_a_layer_of_one_file_says_which_file_it_is_and_the_title_that_it_is_an_a
             f"{OLOT}inlayerpath": "/models/nested/model.gguf",
             f"{OLOT}name": "model.gguf",
             f"{OLOT}digest": sha256,
+            "oci-model-serving.layer.offset": "1536",  # behind the headers of models/, models/nested/ and the file
+            "oci-model-serving.layer.size": "5",
             KEY: Layer((listed("nested/model.gguf", sha256),)).key,
         }
     ]
@@ -131,7 +133,7 @@ def test_the_annotations_of_a_base_are_not_taken_over(tmp_path: Path, model: Pat
     (model / "config.json").write_text('{"other": 1}')
     pack(str(model), f"oci:{tmp_path / 'image'}", base=below.reference)
     layers = layers_of(tmp_path / "image")
-    assert ["annotations" in layer for layer in layers] == [False] * 4 + [True] * 4
+    assert ["annotations" in layer for layer in layers] == [False] * 5 + [True] * 5
 
 
 def test_the_digest_of_a_hubs_file_is_that_of_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +142,7 @@ def test_the_digest_of_a_hubs_file_is_that_of_its_content(tmp_path: Path, monkey
         hub.add("org/name", {"model.safetensors": weights, "config.json": b"{}"})
         hub.used_by(monkeypatch, tmp_path / "hub-cache")
         pack(f"hf://org/name@{COMMIT}", f"oci:{tmp_path / 'image'}")
-    large, small = layers_of(tmp_path / "image")
+    large, small, _ = layers_of(tmp_path / "image")
     assert large["annotations"][f"{OLOT}digest"] == f"sha256:{hashlib.sha256(weights).hexdigest()}"
     assert KEY in large["annotations"]
     assert KEY in small["annotations"]

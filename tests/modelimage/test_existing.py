@@ -49,7 +49,8 @@ def test_our_own_image_is_listed_with_what_is_in_it(tmp_path: Path, model: Path)
     (model / "config.json").write_text('{"architectures": ["Qwen2ForCausalLM"]}')
     found = inspect(pack(str(model), f"oci:{tmp_path / 'image'}").reference, files=True)
     expected = {f"models/{path.relative_to(model).as_posix()}": path.stat().st_size for path in model.rglob("[!.]*.*")}
-    assert {file.path: file.size_bytes for file in found.files} == expected
+    lists = {f".chunks/{layer.digest[7:]}": 32 for layer in found.layers[:-1]}
+    assert {file.path: file.size_bytes for file in found.files} == {**expected, **lists}
     assert (found.traits.architecture, found.traits.task) == ("Qwen2ForCausalLM", "generation")
     assert found.format == "safetensors"
     assert (found.model_folder, found.unread) == ("/models", ())

@@ -67,14 +67,19 @@ def test_the_layout_holds_the_files_under_models_and_the_links_at_the_root(tmp_p
     assert (root / "config.json").readlink() == Path("models/config.json")
     assert (root / "nested").readlink() == Path("models/nested")
     assert sorted(path.name for path in root.iterdir()) == sorted(
-        ["models", "nested", *(path.name for path in model.iterdir() if path.is_file() and path.name[0] != ".")]
+        [
+            ".chunks",
+            "models",
+            "nested",
+            *(path.name for path in model.iterdir() if path.is_file() and path.name[0] != "."),
+        ]
     )
 
 
 def test_the_documents_say_what_they_must(tmp_path: Path, model: Path) -> None:
     image = pack(str(model), f"oci:{tmp_path / 'image'}")
     manifest = manifest_of(tmp_path / "image")
-    assert [layer["mediaType"] for layer in manifest["layers"]] == ["application/vnd.oci.image.layer.v1.tar"] * 4
+    assert [layer["mediaType"] for layer in manifest["layers"]] == ["application/vnd.oci.image.layer.v1.tar"] * 5
     assert manifest["annotations"] == {
         "org.opencontainers.image.created": "1970-01-01T00:00:00Z",
         "oci-model-serving.size-bytes": str(image.size_bytes),
@@ -100,12 +105,12 @@ def test_the_same_files_give_the_same_digest_anywhere(tmp_path: Path, model: Pat
     assert pack(str(model), f"oci:{tmp_path / 'first'}").digest == second.digest
 
 
-def test_a_changed_byte_changes_one_layer(tmp_path: Path, model: Path) -> None:
+def test_a_changed_byte_changes_one_layer_and_the_lists(tmp_path: Path, model: Path) -> None:
     first = pack(str(model), f"oci:{tmp_path / 'image'}")
     (model / "model-00002-of-00003.safetensors").write_bytes(safetensors_bytes(b"new"))
     second = pack(str(model), f"oci:{tmp_path / 'image'}")
     assert second.digest != first.digest
-    assert [layer.uploaded for layer in second.layers] == [False, True, False, False]
+    assert [layer.uploaded for layer in second.layers] == [False, True, False, False, True]
 
 
 def test_a_new_image_takes_the_place_of_the_old_one_and_its_blobs(tmp_path: Path, model: Path) -> None:
@@ -167,7 +172,7 @@ def test_a_base_from_a_layout_lies_below(tmp_path: Path, model: Path, fake_busyb
     assert manifest["annotations"]["org.opencontainers.image.base.digest"] == base.digest
     assert inspect(image.reference).config == {"Cmd": ["sh"], "Env": ["PATH=/bin"]}
     config = json.loads(blob(tmp_path / "image", manifest["config"]["digest"]).read_text())
-    assert len(config["history"]) == len(config["rootfs"]["diff_ids"]) == 5
+    assert len(config["history"]) == len(config["rootfs"]["diff_ids"]) == 6
 
 
 def test_the_base_is_the_same_wherever_it_is_made(tmp_path: Path, fake_busybox: Path) -> None:

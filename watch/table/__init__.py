@@ -1,9 +1,9 @@
 """The table of causes: one row a cause, in order of likelihood, by whose words they are read."""
 
 from watch.complaints import Complaint
-from watch.table import admission, engine, places, pulls
+from watch.table import admission, engine, places, pulls, streams
 
-ROWS = (*admission.ROWS, *pulls.ROWS, *engine.ROWS, *places.ROWS)
+ROWS = (*admission.ROWS, *pulls.ROWS, *streams.ROWS, *engine.ROWS, *places.ROWS)
 
 
 def is_lasting(complaint: Complaint) -> bool:

@@ -17,6 +17,7 @@ from components.settings.checks import (
     serving,
     sharing,
     startup,
+    stream,
     system_pool,
     tags,
     warm_nodes,
@@ -69,6 +70,7 @@ def warnings(settings: Settings) -> Iterator[Problem]:
         for path, warning in (
             *of_vllm,
             *pods.warnings(model),
+            *stream.warnings(settings, model),
             *placement.warnings(settings, model),
             *startup.warnings(model),
         ):

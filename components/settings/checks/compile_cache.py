@@ -31,6 +31,13 @@ def obstacles(settings: Settings, made: StackModel) -> Iterator[Problem]:
             "is for KServe: a Model of KubeAI takes neither a further volume nor a command: write delivery: native or "
             "modelcar, or remove it",
         )
+    elif made.delivery.streamed:
+        # vLLM v0.23.0, ModelConfig.compute_hash: `model` and `model_weights`, a bucket and a folder made for it.
+        yield (
+            _KEY,
+            "is found by nothing with delivery stream: vLLM takes where a model lies into its hash, and a cache is "
+            "made with it mounted: remove it, or write delivery: native or modelcar",
+        )
     elif settings.kserve.deployment_mode == "Knative":
         # Knative serving, fieldmask.go, VolumeSourceMask: an image is none of the volumes of a Revision.
         yield (

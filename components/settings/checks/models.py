@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from components.google import gpu_sharing
 from components.serving import vllm
 from components.serving.features import FEATURES, NO_FEATURE
-from components.settings.checks import adapters, building, compile_cache, pods, pulls, serving, sharing
+from components.settings.checks import adapters, building, compile_cache, pods, pulls, serving, sharing, stream
 from components.settings.checks.unread import Problem, touches
 from components.settings.images import StackImage
 from components.settings.models import StackModel
@@ -39,6 +39,7 @@ def problems(settings: Settings, made: StackModel, own: Collection[str], unread:
         yield from pulls.problems(settings, made, unread)
         yield from adapters.problems(settings, made)
         yield from compile_cache.problems(settings, made)
+        yield from stream.problems(settings, made)
         yield from _task(made)
         yield from pods.problems(settings, made)
     yield from _scheduling(settings, made, unread)

@@ -58,6 +58,7 @@ def resources(settings: Settings, model: StackModel) -> Iterator[tuple[str, str,
         return
     if room is None:
         return
+    sidecar = ", and the pod's sidecar" if model.sidecar else ""
     where, other = f"the system pool ({_system_machine(settings)}), which runs models without a nodePool,", ""
     if model.pool:
         where = f"pool {model.pool.key!r} ({model.pool.machine.name})"
@@ -69,20 +70,22 @@ def resources(settings: Settings, model: StackModel) -> Iterator[tuple[str, str,
             yield (
                 path,
                 f"is {_shown(asked)}{unit}, and a node of {where} offers {_shown(offered)}{unit} beside "
-                f"what GKE and its own pods take: write at most {_whole(offered)}{suffix}{other}",
+                f"what GKE and its own pods take{sidecar}: write at most {_whole(offered)}{suffix}{other}",
                 asked > most,
             )
 
 
 def _asked(model: StackModel, room: NodeRoom) -> Iterator[tuple[str, float, float, float, str]]:
     """Each amount that does not follow from the node: path, what is asked, what there is at most and for sure, unit."""
-    given = model.settings.resources
+    given, beside = model.settings.resources, model.sidecar
+    taken_cpu, taken = (amount(beside.cpu), amount(beside.memory) / GIB) if beside else (0.0, 0.0)
     fixed = model.scheduling if model.pool is None else None
     cpu, memory = given.cpu or (fixed and fixed.cpu), given.memory or (fixed and fixed.memory)
     if cpu:
-        yield ".resources.cpu", amount(cpu), room.most_cpu, room.cpu, " CPUs"
+        yield ".resources.cpu", amount(cpu), room.most_cpu - taken_cpu, room.cpu - taken_cpu, " CPUs"
     if memory:
-        yield ".resources.memory", amount(memory) / GIB, room.most_memory_gib, room.memory_gib, "Gi"
+        most, offered = room.most_memory_gib - taken, room.memory_gib - taken
+        yield ".resources.memory", amount(memory) / GIB, most, offered, "Gi"
 
 
 def _system_machine(settings: Settings) -> str:

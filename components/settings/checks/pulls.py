@@ -17,7 +17,7 @@ def problems(settings: Settings, made: StackModel, unread: Collection[str]) -> I
     named, model = made.settings.pull_secrets, made.settings
     if named is None:
         return
-    if model.delivery is Delivery.KUBEAI or model.delivery.pulled_by_pod:
+    if model.delivery in {Delivery.KUBEAI, Delivery.FETCH}:
         yield (
             ".pullSecrets",
             f"is for pods that have their own: remove it, all of delivery {model.delivery.value} pull with one secret",

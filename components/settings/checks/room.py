@@ -12,7 +12,7 @@ from components.settings.checks.unread import Problem, touches
 from components.settings.models import StackModel
 from components.settings.places import StackPool
 from components.settings.stack import Settings
-from components.settings.types import GIB, Target, amount
+from components.settings.types import GIB, Target
 
 _MANY = 4000
 """Pods up to which they are placed one by one; beyond, sums decide."""
@@ -166,7 +166,7 @@ def _too_large(pool: StackPool, models: Sequence[StackModel]) -> Iterator[Proble
     """The first pod whose default of CPUs no node of the machine type has: more nodes do not help it."""
     with suppress(AcceleratorError):
         for model in models:
-            if model.live_replicas and amount(model.scheduling.cpu) > pool.room.most_cpu:
+            if model.live_replicas and model.scheduling.pod_cpu > pool.room.most_cpu:
                 yield (
                     f"models.{model.key}.resources.cpu",
                     f"is missing, and the default of {model.scheduling.cpu} is more than the "
@@ -189,7 +189,7 @@ def each(models: Sequence[StackModel]) -> list[tuple[float, float, float]]:
     live = [(float(one.gpus), one.scheduling, one.live_replicas) for one in models if one.live_replicas]
     if sum(replicas for _, _, replicas in live) > _MANY:
         return []
-    return [(gpus, amount(it.cpu), amount(it.memory)) for gpus, it, replicas in live for _ in range(replicas)]
+    return [(gpus, it.pod_cpu, it.pod_memory) for gpus, it, replicas in live for _ in range(replicas)]
 
 
 def _enough(pool: StackPool, models: Sequence[StackModel]) -> int | None:

@@ -44,7 +44,7 @@ def delivery(settings: Settings, made: StackModel, unread: Collection[str]) -> I
             f"is {model.delivery.value}, which KServe {kserve.version} does not know: set platforms.kserve.version to "
             f"v{since[0]}.{since[1]}.0 or later, or write delivery: modelcar",
         )
-    if model.delivery.pulled_by_pod:
+    if model.delivery is Delivery.FETCH:
         held = {secret.server for secret in settings.pull_secrets.values()}
         if is_google(made.image_host) and made.image_host not in held and "pullSecrets" not in unread:
             yield (

@@ -5,7 +5,7 @@ import pulumi
 import pytest
 from pydantic import SecretStr
 
-from components.serving import objects
+from components.serving import egress, objects
 from components.settings.serving import PullSecret
 from offline.values import dumps, reveal
 from tests.mocks import Secret, record
@@ -22,19 +22,10 @@ def test_everything_says_what_it_is_part_of_and_a_models_objects_say_of_which() 
     made = record(lambda: objects.namespace("models", "baseline", OPTS)).only("kubernetes:core/v1:Namespace")
     assert LABELS.items() <= made.inputs["metadata"]["labels"].items()
 
-    egress = record(lambda: objects.deny_egress("qwen", "models", {"a": "b"}, OPTS))
-    metadata = egress.only("kubernetes:networking.k8s.io/v1:NetworkPolicy").inputs["metadata"]
+    denied = record(lambda: egress.deny("qwen", "models", {"a": "b"}, OPTS))
+    metadata = denied.only("kubernetes:networking.k8s.io/v1:NetworkPolicy").inputs["metadata"]
     assert metadata["labels"] == {**LABELS, "oci-model-serving/model": "qwen"}
     assert "annotations" not in metadata
-
-
-@pytest.mark.parametrize("port", [443, 5000])
-def test_a_pod_that_pulls_its_image_reaches_a_registrys_port_and_no_other(port: int) -> None:
-    made = record(lambda: objects.deny_egress("qwen", "models", {"a": "b"}, OPTS, registry_port=port))
-
-    dns, registry = made.only("kubernetes:networking.k8s.io/v1:NetworkPolicy").inputs["spec"]["egress"]
-    assert {one["port"] for one in dns["ports"]} == {53}
-    assert registry == {"ports": [{"port": port, "protocol": "TCP"}]}
 
 
 def test_a_namespace_enforces_its_level_and_warns_of_what_is_not_restricted() -> None:
@@ -63,7 +54,7 @@ def test_a_pull_secret_is_dockers_configuration_and_a_secret_from_the_start() ->
 
 
 def test_egress_is_denied_but_for_names() -> None:
-    made = record(lambda: objects.deny_egress("qwen", "models", {"model": "qwen"}, OPTS))
+    made = record(lambda: egress.deny("qwen", "models", {"model": "qwen"}, OPTS))
 
     spec = made.only("kubernetes:networking.k8s.io/v1:NetworkPolicy").inputs["spec"]
     assert spec["policyTypes"] == ["Egress"]

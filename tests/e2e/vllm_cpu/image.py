@@ -2,7 +2,7 @@
 
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.e2e import server_image
@@ -21,15 +21,28 @@ ENVIRONMENT = {
 _LEFT_OUT = {"include", "test", "tests"}
 
 
-def push(registry: str, repository: str, folder: Path) -> str:
-    """Build the image in `folder`, push it, and return its reference by digest."""
+def push(registry: str, repository: str, folder: Path, environment: Mapping[str, str] | None = None) -> str:
+    """Build the image in `folder`, push it, and return its reference by digest.
+
+    Args:
+        registry: its host.
+        repository: where in it.
+        folder: for what is written meanwhile.
+        environment: more of the image's own.
+    """
     layer = folder / "packages.tar"
     with tarfile.open(layer, "w") as tar:
         for file in _files(SITE):
             server_image.add(tar, file, f"/{_PLACE}/{file.relative_to(SITE)}")
     try:
         return server_image.push(
-            registry, repository, folder, _add, modules=None, layers=[layer], environment=ENVIRONMENT
+            registry,
+            repository,
+            folder,
+            _add,
+            modules=None,
+            layers=[layer],
+            environment={**ENVIRONMENT, **(environment or {})},
         )
     finally:
         layer.unlink()

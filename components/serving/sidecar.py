@@ -1,0 +1,53 @@
+"""How large the sidecar is that hands an image's layers to a server: its processes, CPU and memory. Pure.
+
+It works while the server loads, which then waits for it: so it may use the cores of the pod's share of the node, and
+asks for a part of them alone. Before and after it does next to nothing.
+"""
+
+import math
+from dataclasses import dataclass
+
+_PER_PROCESS = 750_000_000
+"""Bytes a second that one process hands on, with TLS and SHA-256, each of which is one to two seconds of a core for a
+GB where the processor has instructions for them. Estimated; `bench/stream` measures it."""
+_MOST = 16
+_REQUEST_MILLIS = 250
+"""What is asked for each process. The rest of its core is the server's while nothing is loaded."""
+_BASE_MIB, _PROCESS_MIB = 192, 64
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """The sidecar of one pod.
+
+    Attributes:
+        processes: that serve on one port.
+        given: what it gets of memory, a Kubernetes quantity; "" for what its processes need.
+    """
+
+    processes: int = 1
+    given: str = ""
+
+    @property
+    def cpu(self) -> str:
+        """What it asks for."""
+        return f"{self.processes * _REQUEST_MILLIS}m"
+
+    @property
+    def most_cpu(self) -> str:
+        """What it may take: a core for each process."""
+        return str(self.processes)
+
+    @property
+    def memory(self) -> str:
+        """What it gets: for each process its buffers, and Python with what it has read of the image."""
+        return self.given or f"{_BASE_MIB + self.processes * _PROCESS_MIB}Mi"
+
+
+def size(network: float, vcpus: float, *, share: float = 1.0) -> Sidecar:
+    """The sidecar of a pod that has a `share` of a node with such a network (bytes a second) and so many vCPUs.
+
+    Enough processes to fill its network, as far as half of its vCPUs are enough for that.
+    """
+    wanted = math.ceil(network * share / _PER_PROCESS)
+    return Sidecar(max(1, min(wanted, int(vcpus * share / 2), _MOST)))

@@ -1,0 +1,10 @@
+import sys
+
+from modelimage.stream import options, sidecar
+from oci_model_serving.errors import InputError
+
+try:
+    chosen = options.read(sys.argv[1:])
+except InputError as error:
+    sys.exit(sidecar.end(str(error), error.exit_code))
+sys.exit(sidecar.run(chosen))

@@ -1,0 +1,95 @@
+"""The chunks that are in memory, shared by all processes of the sidecar: each is fetched once, by whoever asks first.
+
+Ranges do not end where chunks do, so neighbouring ranges share one; and a client opens a connection for nearly each
+range (Run:ai's streamer on AWS' native client: 440 ranges over 360 connections), so that the neighbour is often served
+by another process. A chunk that was passed on as a whole is given up first, for a loader reads each byte once; what is
+left of others is kept as long as there is room.
+"""
+
+import mmap
+import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_FREE, _LOADING, _READY = range(3)
+_NONE = -1
+_WAIT_SECONDS = 1.0
+"""How long one waits to be told before one looks again by oneself."""
+
+
+class ChunkPool:
+    """`slots` chunks of at most `chunk_bytes`, in memory that processes share which are forked after this was made."""
+
+    def __init__(self, slots: int, chunk_bytes: int) -> None:
+        self._slots, self._chunk_bytes = slots, chunk_bytes
+        self._memory = memoryview(mmap.mmap(-1, slots * chunk_bytes))
+        table = memoryview(mmap.mmap(-1, slots * 8 * 5)).cast("q")
+        self._keys, self._states, self._users, self._left, self._used = (
+            table[part * slots : (part + 1) * slots] for part in range(5)
+        )
+        for slot in range(slots):
+            self._keys[slot] = _NONE
+        self._clock = memoryview(mmap.mmap(-1, 8)).cast("q")
+        self._changed = multiprocessing.get_context("fork").Condition()
+
+    @contextmanager
+    def slot(self, key: int, length: int) -> Iterator["ChunkSlot"]:
+        """The place of the chunk `key` of `length` bytes: one that holds it, or one to load it into.
+
+        Who gets an empty one calls `loaded`, or nobody else ever sees what is in it. A thread holds one at a time.
+        """
+        number, is_ready = self._take(key, length)
+        held = ChunkSlot(self, number, self._memory[number * self._chunk_bytes :][:length], is_ready=is_ready)
+        try:
+            yield held
+        finally:
+            self._give_back(number, held)
+
+    def _take(self, key: int, length: int) -> tuple[int, bool]:
+        with self._changed:
+            while True:
+                keys = self._keys.tolist()
+                number = keys.index(key) if key in keys else _NONE
+                if number != _NONE and self._states[number] == _READY:
+                    self._users[number] += 1
+                    return number, True
+                if number == _NONE and (number := self._victim()) != _NONE:
+                    self._keys[number], self._states[number] = key, _LOADING
+                    self._users[number], self._left[number] = 1, length
+                    return number, False
+                self._changed.wait(_WAIT_SECONDS)
+
+    def _victim(self) -> int:
+        """The slot to use next: an empty one, one whose chunk was passed on as a whole, or the one unused longest."""
+        unused = [slot for slot in range(self._slots) if not self._users[slot]]
+        return min(unused, key=lambda slot: (self._left[slot] > 0, self._used[slot]), default=_NONE)
+
+    def mark_loaded(self, number: int) -> None:
+        """Let others use what is in a slot."""
+        with self._changed:
+            self._states[number] = _READY
+            self._changed.notify_all()
+
+    def _give_back(self, number: int, held: "ChunkSlot") -> None:
+        with self._changed:
+            self._users[number] -= 1
+            if self._states[number] == _LOADING:  # it failed: who waits tries for itself
+                self._keys[number], self._states[number], self._left[number] = _NONE, _FREE, 0
+            else:
+                self._left[number] -= held.passed_on
+            self._clock[0] += 1
+            self._used[number] = self._clock[0]
+            self._changed.notify_all()
+
+
+class ChunkSlot:
+    """A chunk's place in memory while somebody uses it; `passed_on` counts the bytes that its user has passed on."""
+
+    def __init__(self, pool: ChunkPool, number: int, view: memoryview, *, is_ready: bool) -> None:
+        self._pool, self._number = pool, number
+        self.view, self.is_ready = view, is_ready
+        self.passed_on = 0
+
+    def loaded(self) -> None:
+        """Say that the chunk is here as it should be."""
+        self._pool.mark_loaded(self._number)

@@ -1,0 +1,173 @@
+"""The sidecar: it reads the image, starts the processes of the door, and ends with the first that fails."""
+
+import os
+import select
+import signal
+import socket
+import sys
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import NoReturn
+
+from modelimage.errors import ImageError
+from modelimage.patience import Patience
+from modelimage.progress import readable
+from modelimage.registry import Registry
+from modelimage.stream.counters import Counters
+from modelimage.stream.door import Objects
+from modelimage.stream.faults import LINE, StreamFault, as_fault
+from modelimage.stream.files import ServedImage, read_image
+from modelimage.stream.health import Health
+from modelimage.stream.options import StreamOptions
+from modelimage.stream.pool import ChunkPool
+from modelimage.stream.rights import PodCredentials
+from modelimage.stream.whole import WholeLayers
+from modelimage.stream.worker import LINE_BYTES, Shared, serve
+from oci_model_serving.errors import InputError, OmsError
+
+_BACKLOG = 4096
+_LOOPBACK = "127.0.0.1"
+_POLL_SECONDS = 1.0
+_LAST_WORD = Path("/dev/termination-log")
+_BASE_MIB = 32
+"""Of a process' memory, what its chunks do not have: the interpreter, threads, TLS."""
+
+
+def run(options: StreamOptions) -> int:
+    """Serve an image until somebody ends it; the exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGINT, _terminated)
+    try:
+        return _serve(options)
+    except OmsError as error:
+        told = as_fault(error, options.reference) if isinstance(error, ImageError) else error
+        return end(str(told), told.exit_code)
+
+
+def end(message: str, code: int) -> int:
+    """Leave the last word, and return the exit code."""
+    line = LINE + message.replace("\n", " ")
+    print(line, file=sys.stderr, flush=True)
+    with suppress(OSError):
+        if _LAST_WORD.exists():
+            _LAST_WORD.write_text(line, encoding="utf-8")
+    return code
+
+
+def _terminated(*_: object) -> NoReturn:
+    raise SystemExit(0)
+
+
+def _serve(options: StreamOptions) -> int:
+    reference, patience = options.reference, Patience(tell=_note)
+    login = PodCredentials(reference.host, reference.repository, use_environment=True)
+    with ExitStack() as stack:
+        doors, health = _sockets(options, stack)
+        with Registry(reference, patience=patience, credentials=login) as registry:
+            image = read_image(registry, reference)
+            address = registry.address
+        slots = max((options.memory_mib - _BASE_MIB << 20) * options.processes // image.ledger.chunk_bytes, 4)
+        faults, told = os.pipe()
+        alive, held = os.pipe()
+        shared = Shared(
+            image,
+            Objects(image, options.prefix),
+            address,
+            ChunkPool(slots, image.ledger.chunk_bytes),
+            Counters(options.processes + 1),
+            patience,
+            told,
+            alive,
+        )
+        shared.counters.row = options.processes
+        # Nothing of ours runs in threads yet: what is forked is whole.
+        children = {_forked(shared, row, doors, health, (faults, held)) for row in range(options.processes)}
+        stack.callback(_kill, children)
+        whole = WholeLayers(shared)
+        whole.start()
+        Health(health, image, shared.counters, whole).start()
+        _note(_described(image))
+        return _watch(children, faults)
+
+
+def _sockets(options: StreamOptions, stack: ExitStack) -> tuple[list[socket.socket], socket.socket]:
+    try:
+        socket.create_server((_LOOPBACK, options.port)).close()  # or we would share it with another sidecar
+        doors = []
+        for _ in range(options.processes):
+            door = stack.enter_context(socket.socket())
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # The kernel spreads connections over the processes.
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            door.bind((_LOOPBACK, options.port))
+            doors.append(door)
+        for door in doors:
+            door.listen(_BACKLOG)
+        dual = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if dual else socket.AF_INET
+        health = socket.create_server(("", options.health_port), family=family, dualstack_ipv6=dual)
+        return doors, stack.enter_context(health)
+    except OSError as error:
+        raise InputError(
+            f"ports {options.port} and {options.health_port}: cannot be listened at ({error.strerror}): give --port "
+            "and --health-port that are free"
+        ) from error
+
+
+def _forked(
+    shared: Shared, row: int, doors: list[socket.socket], health: socket.socket, parents: tuple[int, ...]
+) -> int:
+    child = os.fork()
+    if child:
+        return child
+
+    def others() -> None:
+        health.close()
+        for number, door in enumerate(doors):
+            if number != row:
+                door.close()
+        for end in parents:
+            os.close(end)
+
+    try:
+        serve(shared, row, doors[row], others=others)
+    finally:
+        os._exit(1)
+
+
+def _kill(children: set[int]) -> None:
+    for child in children:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+    for child in children:
+        with suppress(ChildProcessError):
+            os.waitpid(child, 0)
+    children.clear()
+
+
+def _watch(children: set[int], faults: int) -> int:
+    """Wait for what ends the sidecar: a process' last word, or its end without one."""
+    while True:
+        if select.select([faults], [], [], _POLL_SECONDS)[0]:
+            code, _, message = (
+                os.read(faults, LINE_BYTES + 1).decode("utf-8", "replace").partition("\n")[0].partition(" ")
+            )
+            return end(message, int(code))
+        child, status = os.waitpid(-1, os.WNOHANG)
+        if child:
+            children.discard(child)
+            why = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {os.WEXITSTATUS(status)}"
+            raise StreamFault(
+                f"a process of the door was ended by {why}: if it was for want of memory, give the sidecar more"
+            )
+
+
+def _described(image: ServedImage) -> str:
+    size = readable(sum(file.size for file in image.files.values()))
+    left = len(image.unread)
+    how = f"{left} layers without a list are read as a whole beside" if left else "each chunk is compared with its list"
+    return f"{image.reference}: {len(image.files)} files, {size}: {how}"
+
+
+def _note(text: str) -> None:
+    print(f"{LINE}{text}", file=sys.stderr, flush=True)
