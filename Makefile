@@ -86,7 +86,7 @@ bench: $(VENV)/.dev ## Measure: BENCH=image compares builders, BENCH=shapes pack
 clean: ## Remove .venv, caches and what the local stack left, all below this folder
 	@if ls .local/state/.pulumi/stacks/*/*.json 2>/dev/null | grep -qv '/local\.json$$'; then \
 	  echo ".local/state holds stacks other than local: destroy them first, or move it away" >&2; exit 1; fi
-	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@if [ -d "$(CACHE)" ]; then \
 	  echo "left: $(CACHE) ($$(du -sh "$(CACHE)" | cut -f 1)), digests and what hubs said: make clean-cache removes it"; fi

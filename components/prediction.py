@@ -10,9 +10,10 @@ from typing import Any
 
 import pulumi
 
-from components import cost
+from components import chosen_delivery, cost
+from components.chosen_delivery import ChosenDelivery
 from components.cost import Cost, rounded
-from components.google import cold_start, image_disk, local_ssd, prices
+from components.google import cold_start, image_disk, local_ssd, node_speed, prices
 from components.google.cold_start import PredictedStart, Served, span
 from components.google.image_disk import ImageDisk
 from components.google.prices import Prices, Range
@@ -89,7 +90,7 @@ class Prediction:
     """What is predicted of a stack: cold starts by model, and cost; none of a stack without Google.
 
     `unsized` are the models on a pool whose image's size is not known; `profiles` has what servers on GPUs are told so
-    that they start faster, by model.
+    that they start faster, by model, `deliveries` what `auto` has become.
     """
 
     starts: Mapping[str, Start] = field(default_factory=dict)
@@ -97,6 +98,7 @@ class Prediction:
     cost: Cost | None = None
     unsized: tuple[str, ...] = ()
     profiles: Mapping[str, Profile] = field(default_factory=dict)
+    deliveries: Mapping[str, ChosenDelivery] = field(default_factory=dict)
 
     def data(self) -> dict[str, Any]:
         """For scripts."""
@@ -110,6 +112,8 @@ class Prediction:
             }
         for key, profile in self.profiles.items():
             models.setdefault(key, {})["profile"] = profile.data()
+        for key, chosen in self.deliveries.items():
+            models.setdefault(key, {})["delivery"] = chosen.data()
         return {"models": models, "cost": self.cost.data()}
 
 
@@ -131,7 +135,8 @@ def predict(settings: Settings, table: Prices | None = None, sizes_gb: Mapping[s
     fits = {key: model.fit for key, model in settings.models.items() if model.fit and str(model.fit)}
     tuned = {key: model.tuned(model.traits) for key, model in settings.models.items()} if settings.serves else {}
     profiles = {key: profile for key, profile in tuned.items() if profile.choices}
-    return Prediction(starts, fits, cost.of(settings, table or prices.chosen()), unsized, profiles)
+    costs, deliveries = cost.of(settings, table or prices.chosen()), chosen_delivery.of(settings, sizes)
+    return Prediction(starts, fits, costs, unsized, profiles, deliveries)
 
 
 def say(prediction: Prediction) -> None:
@@ -140,6 +145,8 @@ def say(prediction: Prediction) -> None:
         pulumi.log.info(f"{SAID}models.{key}: {fit}")
     for key, profile in prediction.profiles.items():
         pulumi.log.info(f"{SAID}models.{key}: {profile.text}")
+    for key, chosen in prediction.deliveries.items():
+        pulumi.log.info(f"{SAID}models.{key}: {chosen.text}")
     for key, start in prediction.starts.items():
         pulumi.log.info(f"{SAID}models.{key}: {start.text}")
     for key in prediction.unsized:
@@ -179,7 +186,7 @@ def _start(model: StackModel, pool: StackPool, size_gb: float) -> Start:
     served = model.served(size_gb * GB)
 
     def on(disk: ImageDisk, served: Served = served) -> PredictedStart:
-        return cold_start.predict(cold_start.node_of(disk, pool.machine), served)
+        return cold_start.predict(node_speed.node_of(disk, pool.machine), served)
 
     now = on(pool.image_disk)
     candidates = [(setting, on(disk)) for setting, disk in _other_disks(pool)]

@@ -69,7 +69,7 @@ def _zipped(files: Mapping[str, bytes]) -> bytes:
 def stream_archive() -> bytes:
     """What serves an image in its server's pod, as a zip archive that Python runs; the same code gives the same bytes.
 
-    `python stream.zip oci+stream://…` is the stream sidecar. Of what is no part of a
+    `python sidecar.zip oci+stream://…` is the stream sidecar. Of what is no part of a
     server's image it holds the library that is missing, as it is installed here.
     """
     root = Path(__file__).parents[1]

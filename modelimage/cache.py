@@ -80,9 +80,9 @@ class LayerCache:
 
     def remember_list(self, digest: str, listed: bytes) -> None:
         """Keep the chunk list of the blob of this digest."""
-        path = self._lists / digest.removeprefix("sha256:")
-        if not path.exists():
-            write_entry(path, {"list": listed.hex(), "sha256": hashlib.sha256(listed).hexdigest()})
+        if self.list_of(digest, len(listed)) != listed:
+            entry = {"list": listed.hex(), "sha256": hashlib.sha256(listed).hexdigest()}
+            write_entry(self._lists / digest.removeprefix("sha256:"), entry)
 
     def forget(self, layer: "Layer") -> None:
         """Drop what is remembered of `layer`: it has proved wrong."""

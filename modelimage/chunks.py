@@ -39,8 +39,8 @@ OFFSET = "oci-model-serving.layer.offset"
 SIZE = "oci-model-serving.layer.size"
 """Annotation of a layer of one file: how many bytes the file has."""
 
-LIMIT_BYTES = 64 << 20
-"""The largest list layer that is read: 450 layers of 9.5 GB have one of 17 MB."""
+LIMIT_BYTES = 128 << 20
+"""The largest list layer that is read: 450 layers of 9.5 GB, the most that an image has, make one of 131 MB."""
 
 _LEAST_CHUNK_BYTES, _MOST_CHUNK_BYTES = 64 << 10, 16 << 20
 """Chunk sizes that are read: smaller ones make lists that are not bounded by the image's size any more, larger ones do

@@ -79,6 +79,8 @@ class Earlier:
 
     def list_of(self, digest: str, store: Store) -> bytes:
         """The chunk list that an image at the place has for the layer of this digest; empty where none has one."""
+        if self._fresh:
+            return b""
         found = self._look(store)
         if digest not in found.holders:
             return b""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from modelimage.contents import CONFIGS, is_adapter
-from modelimage.documents import ImageConfig
+from modelimage.documents import Descriptor, ImageConfig
 from modelimage.listing import ADAPTER_CONFIG_NAME, CONFIG_NAME
 from modelimage.rootfs import Content, Contents
 from modelimage.rules import RESERVED_NAMES
@@ -118,14 +118,21 @@ def _below(contents: Contents, folder: str, name: str) -> Iterator[str]:
         yield from (path for path, _ in contents.files(f"{folder}/{name}"))
 
 
-def misfits(contents: Contents, config: ImageConfig, purpose: Purpose, reference: str) -> list[str]:
-    """What keeps an image from being served, as far as its files are listed; each with its remedy."""
+def misfits(
+    contents: Contents, config: ImageConfig, purpose: Purpose, reference: str, layers: Sequence[Descriptor] = ()
+) -> list[str]:
+    """What keeps an image from being served, as far as its files are listed; each with its remedy.
+
+    `layers` are those of its manifest: of a compressed one no range is a range of a file.
+    """
     if contents.damaged:
         return [f"{reference} cannot be unpacked: {damage}: build and push it again" for damage in contents.damaged]
     if purpose == "adapter":
         return [] if is_adapter(_top(contents, IMAGE_ROOT)) else [_no_adapter(reference)]
     delivery = Delivery(purpose)
     found = [*_missing_files(contents, delivery, reference)]
+    if delivery.streamed and not found:
+        found += _unstreamed(contents, layers, reference)
     if delivery.needs_shell and (missing := [name for name in _SHELL if not _runs(contents, config, name)]):
         found.append(
             f"{reference} is not for delivery {delivery.value}: KServe runs `sh`, `ln` and `sleep` in it, and "
@@ -133,6 +140,26 @@ def misfits(contents: Contents, config: ImageConfig, purpose: Purpose, reference
             f"DEST --base {SHELL_BASE}` puts it upon one that has them; deliveries by image volume need none"
         )
     return found
+
+
+def _unstreamed(contents: Contents, layers: Sequence[Descriptor], reference: str) -> Iterator[str]:
+    """What the sidecar of delivery `stream`, or the loader behind it, does not read."""
+    said = f"{reference} is not for delivery {Delivery.STREAM.value}: "
+    top = _top(contents, IMAGE_ROOT, leaving=True)
+    if not any(name.lower().endswith(_FORMATS["safetensors"]) for name in top):
+        formats = sorted({_format(name, content.head) for name, content in top.items()} - {""})
+        yield (
+            f"{said}/{IMAGE_ROOT} holds {_listed(formats) or 'no weights at its top'} and no safetensors, which alone "
+            "its loader reads: convert them (`models.NAME.files.convert: safetensors`), or deliver it as a volume"
+        )
+    used = {content.layer for _, content in contents.followed(IMAGE_ROOT) if content.size}
+    packed = [layers[number] for number in sorted(used) if number < len(layers)]
+    squeezed = [layer.digest for layer in packed if not layer.media_type.endswith("tar")]
+    if squeezed:
+        yield (
+            f"{said}{len(squeezed)} of its layers ({squeezed[0][:19]}…) are compressed: no range of them is a range "
+            f"of a file: `oms image repack oci://{reference} DEST` writes plain ones, or deliver it as a volume"
+        )
 
 
 def _no_adapter(reference: str) -> str:

@@ -167,7 +167,7 @@ def _hold(contents: Contents, image: StoredImage, purpose: Purpose, place: str, 
     if purpose == cache_key.PURPOSE:
         cache_key.key_in(image.manifest.annotations or {}, place)
         return
-    problems = misfits(contents, image.config, purpose, place)
+    problems = misfits(contents, image.config, purpose, place, image.manifest.layers)
     if problems and (contents.complete or contents.damaged):
         raise InputError(*problems)
     for problem in problems:

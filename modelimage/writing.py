@@ -189,7 +189,12 @@ def _content(session: Session, store: Store, place: Reference, draft: Draft, job
         done = dict(pair for pairs in run_all(tasks, jobs, session.stop) for pair in pairs)
         written = [done[number] for number in range(len(draft.parts))]
     documents = draft.finish(written)
-    moved |= {done.digest for done in map(store.write_blob, documents.blobs) if done.uploaded}
+    of_layers = {layer.digest for layer in documents.layers}
+    for blob in documents.blobs:
+        last = store.write_blob(blob)
+        if last.digest in of_layers:
+            _seen(session, place, last)
+            moved |= {last.digest} if last.uploaded else set()
     draft.verify()
     if session.stop.is_set():
         raise CancelledError("stopped before the image got its name")
@@ -234,10 +239,14 @@ def put_part(
     """Store one part, and report its way and what became of it."""
     blob = part.blob
     written = part.put(store, watched(session, blob))
-    if isinstance(place, RegistryReference):
-        session.cache.seen_in(place.name, written.digest)
+    _seen(session, place, written)
     session.reporter.finished(blob.title, told(blob, written))
     return written
+
+
+def _seen(session: Session, place: Reference, written: Written) -> None:
+    if isinstance(place, RegistryReference):
+        session.cache.seen_in(place.name, written.digest)
 
 
 def run_all(tasks: Sequence[tuple[int, Callable[[], _T]]], jobs: int, stop: threading.Event) -> list[_T]:

@@ -27,6 +27,8 @@ STREAM_CONTAINER = "stream"
 STREAM_ANNOTATION = "oci-model-serving/stream"
 """What such a sidecar serves, on the InferenceService and, copied by KServe, on its pods."""
 STREAM_SCHEME = "oci+stream://"
+STREAM_KEY = "loopback"
+"""The key that the server's clients of S3 want, and the door asks nobody for: no secret."""
 STREAM_DOOR_PORT, STREAM_HEALTH_PORT = 9700, 9701
 """Where it serves: the files, on the pod's loopback alone; how it is, on the pod's address."""
 KSERVE_STOP = "serving.kserve.io/stop"

@@ -187,7 +187,7 @@ class ModelOutput(_ImageOutput):
     without a cluster `url` and `namespace` are "": the image can be promoted, and nothing answers (`served`).
     """
 
-    delivery: Literal["modelcar", "native", "fetch", "kubeai", "stream"]
+    delivery: Literal["modelcar", "native", "fetch", "stream", "kubeai"]
     platform: Literal["kserve", "kubeai"]
     name: _ObjectName
     namespace: _ObjectName

@@ -29,7 +29,10 @@ _PICTURE_CHARACTERS = 45_000
 _ROWS = 12
 """So many rows stand open; of more, those that are not dangerous are folded from the bottom."""
 _PIECES = 6
-_CELL_CHARACTERS, _TOKEN_CHARACTERS = 160, 64
+_CELL_CHARACTERS, _RUN_CHARACTERS = 160, 34
+"""Of a value in a table, and of what in it no browser breaks: five columns of these are as wide as GitHub's page."""
+_BREAK = re.compile(r"(?<=[/-])(?=[A-Za-z])")
+"""Where browsers break a word at the latest (Unicode's line breaking, classes HY and SY)."""
 _VALUE_CHARACTERS = 1000
 _MESSAGES = 20
 _DIGEST = re.compile(r"(sha256[:-])([0-9a-f]{12})[0-9a-f]{52}|\b([0-9a-f]{12})[0-9a-f]{28}\b")
@@ -128,14 +131,14 @@ def _row(one: Subject, verdict: Verdict, described: "_Described") -> str:
     if more > 1:
         pieces = [*pieces[:_PIECES], f"and {more} more, below"]
     if one.effect is Effect.CREATED:
-        pieces = [_code(detail, _CELL_CHARACTERS) for detail in described.of(one)]
+        pieces = [_cell(detail) for detail in described.of(one)]
     stop, stops = verdict.stops.get(one.name) if one.kind == "model" else None, ""
     if stop:
         stops = f"**{_plain(stop.text)}**" if stop.stops else _plain(stop.text)
     word = f"**{one.effect.value}**" if one.effect.dangerous else one.effect.value
     cells = (
         word,
-        f"{_plain(one.kind)} {_code(one.name, _CELL_CHARACTERS)}",
+        f"{_plain(one.kind)} {_cell(one.name)}",
         "<br/>".join(pieces),
         stops,
         _start(one, diff),
@@ -175,7 +178,7 @@ def _piece(item: Told) -> str:
     if item.in_words:
         return _plain(item.name)
     does = f", {item.does}" if item.does else ""
-    return f"{_code(item.name, _CELL_CHARACTERS)}: {_value(item.before)} → {_value(item.after)}{does}"
+    return f"{_cell(item.name)}: {_value(item.before)} → {_value(item.after)}{does}"
 
 
 def _is_dangerous(one: Subject, verdict: Verdict) -> bool:
@@ -298,20 +301,42 @@ def _value(value: Any, length: int = 0) -> str:
     text = _words(value)
     whole = " ".join(dict.fromkeys(found.replace("-", ":") for found in _FULL_DIGEST.findall(text)))
     short = _DIGEST.sub(lambda found: f"{found[1] or ''}{found[2] or found[3]}", text)
-    code = _code(short, length or _CELL_CHARACTERS, 0 if length else _TOKEN_CHARACTERS)
+    code = _code(short, length) if length else _cell(short)
     return f'<abbr title="{whole}">{code}</abbr>' if whole and len(whole) < 800 else code
 
 
-def _code(value: Any, length: int = 300, token: int = 0) -> str:
-    """A text as code, which no mark-up leaves; in a cell of a table no word is longer than `token`."""
-    words = foreign.in_line(str(value), length).split(" ")
-    text = " ".join(foreign.in_line(word, token) if token else word for word in words)
-    text = text.replace("|", "\\|").replace("`", "'")
+def _code(value: Any, length: int = 300) -> str:
+    """A text as code, which no mark-up leaves."""
+    text = foreign.in_line(str(value), length)
+    # GitHub takes two backslashes for one that is meant, and a bar behind them for the end of the cell.
+    text = re.sub(r"\\(?=\|)", r"\\ ", text).replace("|", "\\|").replace("`", "'")
     return f"`{text}`" if text.strip() else ""
 
 
+def _cell(value: Any) -> str:
+    """A text as code in a table, without the middle of what would make it wider than the page."""
+    words = foreign.in_line(str(value), _CELL_CHARACTERS).split(" ")
+    narrow = (word if max(map(len, _BREAK.split(word))) <= _RUN_CHARACTERS else _cut(word) for word in words)
+    return _code(" ".join(narrow))
+
+
+def _cut(word: str) -> str:
+    return foreign.in_line(word, _RUN_CHARACTERS)
+
+
 _MARKS = str.maketrans(
-    {"|": "\\|", "`": "'", "<": "&lt;", ">": "&gt;", "[": "\\[", "*": "\\*", "_": "\\_", "~": "\\~", "@": "&#64;"}
+    {
+        "\\": "\\\\",
+        "|": "\\|",
+        "`": "'",
+        "<": "&lt;",
+        ">": "&gt;",
+        "[": "\\[",
+        "*": "\\*",
+        "_": "\\_",
+        "~": "\\~",
+        "@": "&#64;",
+    }
 )
 
 

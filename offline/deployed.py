@@ -4,8 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from components.settings.image_settings import adapter_key
 from components.settings.images import cache_key
-from components.settings.stack import Settings, adapter_key
+from components.settings.stack import Settings
 from components.settings.stack_file import Project, read_config
 from oci_model_serving.outputs import CONTRACT_VERSION, AdapterOutput, ModelOutput, StackOutputs
 from offline.plan import Plan

@@ -27,7 +27,7 @@ _COMPARED = 400
 class Change:
     """One input or output that differs: its path, and the values before and after (`(not set)` where absent).
 
-    Items of a list are named in the path where they have names: `env.HF_HOME`, `args.--max-model-len`.
+    Items of a list are named in the path where they have names: `HF_HOME` of the variables, `--max-model-len`.
     """
 
     path: str

@@ -15,6 +15,7 @@ from offline.plan import tops
 from offline.table import short_type
 from offline.values import is_known_after
 
+_TITLE = "The parts of a stack"
 _OURS = "oci-model-serving:index:"
 _STACK_REFERENCE = "pulumi:pulumi:StackReference"
 _DOCKER_IMAGE = "docker:index/image:Image"
@@ -110,7 +111,7 @@ class Picture:
 
     parts: tuple[PlanPart, ...] = ()
     leads: tuple[Lead, ...] = ()
-    title: str = "The parts of a stack"
+    title: str = _TITLE
 
     @property
     def fates(self) -> list[Fate]:
@@ -130,7 +131,7 @@ def picture_of(
     plan: Mapping[str, Any],
     before: Mapping[str, Any] | None = None,
     fates: Mapping[str, Fate] | None = None,
-    title: str = "The parts of a stack",
+    title: str = _TITLE,
 ) -> Picture:
     """The picture of a plan, or of what a change does to one.
 
@@ -280,9 +281,9 @@ class _Parts:
         for own in _commands(items):
             verb, first = (*own.arguments, "", "")[:2]
             if verb in _TAKES_WEIGHTS and first:
-                yield PlanPart(f"{_ORIGIN}{first}", Rank.ORIGIN, "weights", (_shortened(first),))
+                yield _origin("weights", first)
             elif verb == "copy" and first and not stacks:
-                yield PlanPart(f"{_ORIGIN}{first}", Rank.ORIGIN, "image elsewhere", (_shortened(first),))
+                yield _origin("image elsewhere", first)
 
     def _is_pushed(self, items: list[Mapping[str, Any]]) -> bool:
         """Whether the image comes into the stack's registry: Docker builds it, or it is packed or copied there."""
@@ -363,6 +364,13 @@ def _by_top(plan: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
         below = found.setdefault(above[label], [])
         below.insert(0 if above[label] == label else len(below), item)
     return found
+
+
+def _origin(kind: str, said: str) -> PlanPart:
+    """What an image is made of or copied from; its commit or digest stands below its name."""
+    found = re.fullmatch(r"(.+)@((?:sha256:)?[0-9a-f]{40,64})", said)
+    name, version = found.groups() if found else (said, "")
+    return PlanPart(f"{_ORIGIN}{said}", Rank.ORIGIN, kind, (name,), tuple(filter(None, [_shortened(version)])))
 
 
 def _commands(items: Iterable[Mapping[str, Any]]) -> Iterator[commands.Own]:

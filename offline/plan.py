@@ -1,5 +1,6 @@
 """A plan: what a stack's program would register and export, and its stable JSON form."""
 
+import re
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping
@@ -126,7 +127,7 @@ def is_plan(data: Any) -> bool:
         _has(data, {"outputs": dict, "resources": list})
         and all(_has(item, of_resource) and _are_options(item.get("options", {})) for item in data["resources"])
         and predicted.is_read(data.get("predictions", {}))
-        and isinstance(data.get("stack", ""), str)
+        and _is_name(data.get("stack", "-"))
         and _are_texts(data.get("promoted", {}))
     )
 
@@ -137,6 +138,11 @@ def _are_options(options: Any) -> bool:
         isinstance(listed := options.get(name, []), list) and all(isinstance(one, str) for one in listed)
         for name in ("ignoreChanges", "replaceOnChanges", "aliases")
     )
+
+
+def _is_name(stack: Any) -> bool:
+    """Whether it can be a stack's name (Pulumi's grammar, `tokens.ParseStackName`), which titles and markers hold."""
+    return isinstance(stack, str) and re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", stack) is not None
 
 
 def _are_texts(promoted: Any) -> bool:

@@ -50,6 +50,8 @@ def _print_prediction(plan: Plan, console: Console) -> None:
             for one in profile.choices:
                 table.add_row(*map(shown, (key, one.what, one.value, one.reason, one.instead)))
         console.print(table)
+    for key, chosen in plan.prediction.deliveries.items():
+        console.print(Text(shown(f"{key}: "), style="bold").append(lines(chosen.text), style="not bold"))
     for key, fit in plan.prediction.fits.items():
         console.print(Text(shown(f"{key}: "), style="bold").append(lines(str(fit)), style="not bold"))
     for key in plan.prediction.unsized:

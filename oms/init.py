@@ -57,11 +57,12 @@ _NOT_SHOWN = 3
 @prices_option
 @json_option
 def init(*, yes: bool, prices: Path | None, as_json: bool, **given: Any) -> None:
-    """Write a stack's file from five answers: model, GPU, project, cluster, and whether it promotes.
+    """Write a stack's file from five answers.
 
-    On a terminal what is not given is asked for; elsewhere --model and --project must be given. The model is looked up
-    and pinned, the nodes are those that hold it, each key has its reason beside it, and the checks of every plan have
-    passed before anything is written. A file that is there is never touched.
+    These are the model, the GPU, the project, the cluster, and the stack to promote from, if any. On a terminal what is
+    not given is asked for; elsewhere --model and --project must be given. The model is looked up and pinned, the nodes
+    are those that hold it, each key has its reason beside it, and the checks of every plan have passed before anything
+    is written. A file that is there is never touched.
     """
     from components.settings.stack_file import find_project
 
@@ -74,6 +75,7 @@ def init(*, yes: bool, prices: Path | None, as_json: bool, **given: Any) -> None
         model = answers.found_model(project)
         for line in model.told:
             tell(line)
+        model = answers.promoted_model(project, model)
         stack = answers.stack or model.key
         file = answers.output or project.stack_file(stack)
         if file.exists():
@@ -157,15 +159,38 @@ class _Answers:
                 tell(f"error: {error}")
                 self.model = None
 
+    def promoted_model(self, project: "Project", found: "NamedModel") -> "NamedModel":
+        """The same model, or as another stack has built it, where that is wanted."""
+        from oms.init_model import promoted
+
+        asked = self._asking and self.promote_from is None
+        while asked:
+            stack = click.prompt(
+                "Promote from (organization/project/stack; nothing: build)", default="", err=True
+            ).strip()
+            if not stack:
+                break
+            self.promote_from = stack
+            try:
+                self.check()
+                there = promoted(stack, found.key, project, size_gb=found.size_gb)
+            except OmsError as error:
+                tell(f"error: {error}")
+            else:
+                by = there.judged_as or (found.settings if "source" in found.settings else None)
+                return replace(there, judged_as=by)
+        return found
+
     def draft(self, stack: str, model: "NamedModel") -> "StackDraft":
         """The stack, apart from its nodes."""
+        from components.settings.checks.locations import region_of
         from components.stack_draft import StackDraft
 
         if self.google_project is None and self._asking:
             self.google_project = click.prompt("Google Cloud project", err=True)
         cluster = self.asked("cluster", "Cluster: new, or the name of one that is there", _NEW)
         location = self.asked("location", "Its region, or zone", _REGION)
-        region = "-".join(location.split("-")[:-1]) if re.fullmatch(r".*\d-[a-z]", location) else location
+        region = region_of(location) or location
         if cluster == _NEW:
             name = re.sub(r"[^a-z0-9]+", "-", stack.lower()).strip("-")[:40].rstrip("-")
             name = name if name[:1].isalpha() else f"c-{name}"[:40]

@@ -8,6 +8,7 @@ from typing import Any
 from components.settings.stack_file import Project
 from components.settings.types import NAMESPACE
 from oci_model_serving.errors import InputError
+from oci_model_serving.foreign import in_line
 
 _SCHEMA = Path("docs", "stack.schema.json")
 _WIDE = 1_000_000
@@ -35,7 +36,7 @@ def text_of(
     lines += [f"  {key}: {_inline(value)}" for key, value in google.items()]
     for key, value in values.items():
         if key in reasons:
-            lines.append(f"  # {reasons[key]}")
+            lines.append(f"  # {in_line(reasons[key])}")
         depth = _BLOCKS.get(key, 0)
         if not depth:
             lines.append(f"  {NAMESPACE}:{key}: {_inline(value)}")
@@ -48,7 +49,7 @@ def text_of(
 def _block(value: Mapping[str, Any], path: str, indent: str, depth: int, reasons: Mapping[str, str]) -> Iterator[str]:
     for key, below in value.items():
         here, name = f"{path}.{key}", _inline(key)
-        reason = reasons.get(here, "")
+        reason = in_line(reasons.get(here, ""))  # of what others say of a model, among other things
         behind = f"  # {reason}" if reason.startswith("pinned: ") else ""
         if reason and not behind:
             yield f"{indent}# {reason}"

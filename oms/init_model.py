@@ -100,7 +100,8 @@ def promoted(stack: str, model: str, project: Project, *, size_gb: float | None 
     if said and not hub_address.is_pinned(str(source)):
         return _sized(key, settings, said, "")
     allow = (its.get("files") or {}).get("allow") or ()
-    found = named(str(source), project, allow=allow, size_gb=said)
+    folder = project.folder / str(source)
+    found = named(str(folder if folder.is_dir() else source), project, allow=allow, size_gb=said)
     return NamedModel(key, settings, found.size_gb, found.told, judged_as=found.settings)
 
 

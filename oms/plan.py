@@ -255,7 +255,6 @@ def planned(
     build: bool = False,
 ) -> "Plan":
     """The plan of a stack whose weights are in place; what the program had to say has been said."""
-    from components.prediction import SAID
     from components.settings.places import LOCAL
     from oci_model_serving.private import private_folder
     from offline.program import Program
@@ -263,10 +262,17 @@ def planned(
     if build:
         private_folder(project.folder / LOCAL)
     found = Program(project, outputs).plan(stack, config, build=build)
+    tell_messages(found)
+    return found
+
+
+def tell_messages(found: "Plan") -> None:
+    """Say what the program had to say."""
+    from components.prediction import SAID
+
     for level, message in found.recording.messages:
         if not message.startswith(SAID):  # the plan itself shows it
             tell(f"{level}: {message}")
-    return found
 
 
 def show(found: "Plan", form: str) -> None:

@@ -69,11 +69,13 @@ def render(
     """
     from components.settings.stack_file import find_project
     from offline import gitops, manifests
+    from oms.plan import tell_messages
 
     _check_options(tool, repo, path, output, as_json=as_json)
     output = output.resolve() if output else None
     project = find_project(Path.cwd())
     plan = _planned(project, stack, outputs, _pairs("--digest", "MODEL=IMAGE", digests))
+    tell_messages(plan)
     if unknown := manifests.incomplete(plan):
         raise InputError(
             *(f"{one}: give the outputs of the stack (--outputs), which have it" for one in unknown[:20]),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from oci_model_serving.delivery import STREAM_SCHEME
+from oci_model_serving.delivery import STREAM_CONTAINER, STREAM_SCHEME
 
 Props = Mapping[str, Any]
 
@@ -79,12 +79,15 @@ def model_uris(type_: str, props: Props) -> Iterator[tuple[str, str, bool]]:
 
 
 def streams(predictor: Props) -> Iterator[tuple[str, str]]:
-    """Path and text of what the sidecars of an InferenceService's predictor are told to stream."""
-    for path, key, value in walk(predictor.get("initContainers"), "spec.predictor.initContainers"):
-        if key == "args" and isinstance(value, Sequence) and not isinstance(value, str):
-            for index, word in enumerate(value):
-                if isinstance(word, str) and word.startswith(STREAM_SCHEME):
-                    yield f"{path}[{index}]", word
+    """Path and text of what the sidecars of an InferenceService's predictor are told to stream, known yet or not."""
+    found = predictor.get("initContainers")
+    for at, one in enumerate(found if isinstance(found, Sequence) and not isinstance(found, str) else ()):
+        container = mapping(one)
+        words = container.get("args")
+        own = container.get("name") == STREAM_CONTAINER
+        for index, word in enumerate(words if isinstance(words, Sequence) and not isinstance(words, str) else ()):
+            if isinstance(word, str) and (word.startswith(STREAM_SCHEME) or (own and is_unknown(word))):
+                yield f"spec.predictor.initContainers[{at}].args[{index}]", word
 
 
 def containers(props: Props) -> Iterator[tuple[str, Props]]:

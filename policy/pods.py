@@ -8,6 +8,7 @@ from typing import Any
 
 from components.serving.cel import REMOTE_CODE
 from components.settings.plain_secrets import looks_secret
+from oci_model_serving.delivery import STREAM_KEY
 from policy.allowed import LISTED
 from policy.images import Props, is_on, is_unknown, kind_of, mapping, streams, walk
 
@@ -193,7 +194,7 @@ def no_plain_secrets(type_: str, _name: str, props: Props) -> Iterator[str]:
     if kind == "ConfigMap":
         found += [(f"data.{name}", str(name), value) for name, value in mapping(props.get("data")).items()]
     for path, name, value in found:
-        if not isinstance(value, str) or not value or is_unknown(value):
+        if not isinstance(value, str) or not value or is_unknown(value) or value == STREAM_KEY:
             continue
         if is_secret(name, value):
             yield f"{path} holds {name} in plain: use a Secret and valueFrom.secretKeyRef (secretEnv in the settings)"

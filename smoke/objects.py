@@ -117,13 +117,21 @@ def _rows(outputs: StackOutputs, model: ModelOutput, found: JSON) -> Iterator[_R
             yield _secret(namespace, secret)
         yield from _of_priority(spec)
         return
-    yield _Row("MutatingWebhookConfiguration", _WEBHOOK, "new pods come without the weights", chart)
+    if not model.serving.streamed:
+        yield _Row("MutatingWebhookConfiguration", _WEBHOOK, "new pods come without the weights", chart)
     predictor = spec.get("predictor") or {}
     yield from _of_priority(predictor)
     env = (one.get("valueFrom") or {} for one in (predictor.get("model") or {}).get("env") or ())
     references = [one["secretKeyRef"] for one in env if "secretKeyRef" in one]
     for secret in sorted({one["name"] for one in references if not one.get("optional")}):
         yield _secret(namespace, secret)
+    for volume in predictor.get("volumes") or ():
+        if "configMap" in volume:
+            path = namespaced("v1", namespace, "configmaps", volume["configMap"]["name"])
+            yield _Row("ConfigMap", path, "no new pod can start")
+        elif "secret" in volume:
+            path = namespaced("v1", namespace, "secrets", volume["secret"]["secretName"])
+            yield _Row("Secret", path, "no new pod can start")
     runtime = (predictor.get("model") or {}).get("runtime") or RUNTIME_NAME
     path = namespaced(RUNTIME_API, namespace, "servingruntimes", runtime)
     yield _Row("ServingRuntime", path, "no new pod can be made")

@@ -179,11 +179,14 @@ class Case:
                     yield key, {"digest": IMAGE, "delivery": delivery, "paused": paused, **scaling, **hardware}
         adapters = {"sql": {"digest": IMAGE.replace("qwen", "lora")}}
         for delivery in deliveries:
-            of = {"task": "embedding"} if delivery == "kubeai" else {"adapters": adapters, **WARM["prepull"]}
+            of: dict[str, Any] = (
+                {"task": "embedding"} if delivery == "kubeai" else {"adapters": adapters, **WARM["prepull"]}
+            )
             yield f"{delivery}-told", {"digest": IMAGE, "delivery": delivery, **of}
             hosts = {"hosts": [f"{delivery}.example.org"]} if self.gateway == "gke" else {}
             own = {} if delivery == "kubeai" else {**OF_KSERVE, **hosts}
             yield f"{delivery}-placed", {"digest": IMAGE, "delivery": delivery, **PLACED, **own}
+        yield "streamed", {"digest": IMAGE, "delivery": "stream", "nodePool": "l4", "adapters": adapters}
 
 
 MATRIX = [

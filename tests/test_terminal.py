@@ -16,6 +16,7 @@ from offline.diff import compare
 from offline.mermaid import mermaid
 from offline.picture import picture_of
 from offline.svg import svg
+from offline.verdict import Policy
 from oms import convention, image
 from smoke.checks import Check, Status
 from smoke.report import Report
@@ -89,15 +90,20 @@ def test_a_comment_holds_no_marks_but_its_own() -> None:
             resource(),
             resource(type=f"a:b:{evil}", name=evil, inputs={evil: evil}),
             resource(name="child", parent=f"a:b:{evil}::{evil}"),
+            resource(type="oci-model-serving:index:InferenceService", name=evil),
+            resource(type="oci-model-serving:index:GpuNodePool", name=f"{evil}\\|"),
         ],
-        "outputs": {evil: evil},
+        "outputs": {evil: evil, "models": {evil: {"image": evil, "delivery": evil, "node_pool": evil}}},
+        "stack": evil,
+        "warnings": [evil],
         "predictions": {
             "models": {evil: {"cold_start": {"total": [1, 2], "limiting": {"stage": evil, "bound": evil}}}},
             "cost": {"at_min": [1, 2], "source": evil},
         },
     }
-    text = as_markdown(compare(before, after), "dev")
+    text = as_markdown(compare(before, after), "dev", Policy([evil], [evil], [evil]))
     assert not obeys(text)
+    assert text.splitlines()[1].startswith("### `dev`: the policy refuses it; a new stack: ")
     assert "\n## Approved" not in text
     outside = re.sub(r"`[^`\n]*`", "", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
     assert "<img" not in outside, "only as code, which is shown and not obeyed"
@@ -107,6 +113,17 @@ def test_a_comment_holds_no_marks_but_its_own() -> None:
     assert rows
     assert all(row.replace("\\|", "").count("|") == 6 for row in rows)
     assert not obeys(as_text(compare(before, after)))
+    changed = {**after, "outputs": {"models": {evil: {"paused": True, "node_pool": evil, "digest": evil}}}}
+    text = as_markdown(compare({**after, "stack": "x"}, changed), "dev", Policy())
+    assert not obeys(text)
+    assert "\n## Approved" not in text
+
+
+def test_a_backslash_before_a_bar_ends_no_cell_of_githubs() -> None:
+    """cmark-gfm reads two backslashes as one that is meant, whatever follows."""
+    before, after = ({"resources": [resource(inputs={"x": side})], "outputs": {}} for side in ("a", "b\\|c\\\\|d"))
+    (row,) = [line for line in as_markdown(compare(before, after), "dev").splitlines() if line.startswith("| updated")]
+    assert len(re.findall(r"(?:\\.|[^|\\])*\|", row)) == 6
 
 
 def test_a_picture_is_not_left_by_a_name() -> None:

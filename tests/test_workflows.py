@@ -15,6 +15,7 @@ import yaml
 from offline.comment import as_markdown
 from offline.diff import compare
 
+from .offline import typical_changes
 from .workflows import FOLDER, NAMES, ROOT, install, jobs, run, script, steps, workflow
 
 needs_jq = pytest.mark.skipif(not shutil.which("jq"), reason="jq is not on PATH")
@@ -415,7 +416,7 @@ def test_a_first_comment_is_posted_and_the_pull_request_is_found_by_its_head(tmp
     assert calls[0][-1] == "head=someone:topic $(x)"
     ((method, target, body),) = written
     assert (method, target) == ("POST", "repos/acme/repo/issues/7/comments")
-    assert body.startswith("<!-- oci-model-serving plan dev -->\n### Plan of `dev`")
+    assert body.startswith("<!-- oci-model-serving plan dev -->\n### `dev`: a new stack: ")
 
 
 @needs_jq
@@ -514,13 +515,14 @@ def test_a_forged_plan_mentions_nobody_and_is_text(tmp_path: Path) -> None:
     forged = as_markdown(compare(EMPTY, PLAN), "dev") + (
         "@octocat (@org/team) _@a_ \\@b &#64;c &commat;d a@sha256:1 `x@y`\n"
         "<!-- oci-model-serving plan prod --><img src=x> <a href=y>z</a> <details open>\n"
+        '<abbr title="see https://evil.example">x <abbr title="sha256:0" onclick=x>y <abbr class=z>\n'
         "![i](https://evil.example/a) [safe](https://evil.example) [r][1]\n> 1. [1]: https://evil.example\n"
         "\x1b[31m\x00\r\u202egnp.exe\u2066\n"
     )
     (_, _, body) = comment(tmp_path, plans={"dev": forged})[2][0]
     assert body.splitlines()[0] == "<!-- oci-model-serving plan dev -->"
     assert body.count("<!--") == 1
-    assert set(re.findall(r"<[^>\s]*>", body[40:])) <= {"<details>", "</details>", "<summary>", "</summary>", "<br/>"}
+    assert set(re.findall(r"<[^>]*>", body[40:])) <= {"<details>", "</details>", "<summary>", "</summary>", "<br/>"}
     assert re.findall(r"(?<![A-Za-z0-9])@[A-Za-z0-9]", body) == []
     assert "&#" not in body
     assert "a@sha256:1 `x@y`" in body
@@ -533,6 +535,15 @@ def test_a_plan_of_our_own_is_posted_as_it_is(tmp_path: Path) -> None:
     plan = json.loads((ROOT / "tests" / "plans" / "dev.json").read_text())
     text = as_markdown(compare(EMPTY, plan), "dev")
     (_, _, body) = comment(tmp_path, plans={"dev": text})[2][0]
+    assert body == text
+
+
+@needs_jq
+@pytest.mark.parametrize("name", typical_changes.CHANGES)
+def test_the_comments_on_typical_changes_are_posted_as_they_are(tmp_path: Path, name: str) -> None:
+    text = typical_changes.path(name).read_text(encoding="utf-8")
+    stack = "dev" if "plan dev" in text.splitlines()[0] else "prod"
+    (_, _, body) = comment(tmp_path, plans={stack: text})[2][0]
     assert body == text
 
 

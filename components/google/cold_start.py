@@ -8,12 +8,11 @@ s where 4,272 are predicted). Constants are those of `speeds.csv`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from components.google import speeds
-from components.google.accelerators import Machine
-from components.google.image_disk import ImageDisk
+from components.google.node_speed import DiskSpeed, NodeSpeed
 from components.google.speeds import Constant
 
 _CACHED_SHARE = 0.7
@@ -24,24 +23,18 @@ _NEARLY = 1.1
 
 
 @dataclass(frozen=True)
-class DiskSpeed:
-    """A disk by its speed in bytes a second; `name` as it is told, and the constants that the speeds are from."""
+class StreamedBy:
+    """The sidecar that hands the weights on where delivery is `stream`, and who reads there.
 
-    name: str
-    read: float
-    write: float
-    read_by: Constant = field(default_factory=Constant)
-    write_by: Constant = field(default_factory=Constant)
+    Attributes:
+        processes: of the sidecar.
+        reads: at once, of all that read.
+        readers: processes of the server that each read all of the weights.
+    """
 
-
-@dataclass(frozen=True)
-class NodeSpeed:
-    """What of a node decides: its disk, its network (bytes a second), its memory (bytes), the network's constant."""
-
-    disk: DiskSpeed
-    network: float
-    memory: float
-    network_by: Constant = field(default_factory=Constant)
+    processes: int
+    reads: int
+    readers: int = 1
 
 
 @dataclass(frozen=True)
@@ -54,6 +47,7 @@ class Served:
         eager: nothing is compiled (`--enforce-eager`).
         compiled: the server has a compile cache to begin with.
         preloaded: the image is on a secondary boot disk.
+        door: through which it is read, past the disk; None where the node pulls it.
     """
 
     image_bytes: float
@@ -61,6 +55,7 @@ class Served:
     eager: bool = False
     compiled: bool = False
     preloaded: bool = False
+    door: StreamedBy | None = None
 
 
 @dataclass(frozen=True)
@@ -100,17 +95,6 @@ class PredictedStart:
     def stage(self, name: str) -> Stage:
         """The stage of that name."""
         return next(stage for stage in self.stages if stage.name == name)
-
-
-def node_of(disk: ImageDisk, machine: Machine) -> NodeSpeed:
-    """A node of a machine type, with the disk that holds its images."""
-    network, network_by = _network(machine)
-    return NodeSpeed(_disk(disk, machine), network, machine.memory_gib * (1 << 30), network_by)
-
-
-def network(machine: Machine) -> float:
-    """What a machine's network brings at most, in bytes a second."""
-    return _network(machine)[0]
 
 
 def passes(image_bytes: float, memory: float, *, copies: int = 2, registry_on_disk: bool = False) -> tuple[int, int]:
@@ -163,8 +147,8 @@ def _server_pull(node: NodeSpeed) -> Stage:
 
 
 def _pull(node: NodeSpeed, served: Served) -> Stage:
-    if served.preloaded:
-        return Stage("image_pull", 0.0, "secondary boot disk")
+    if served.door or served.preloaded:
+        return Stage("image_pull", 0.0, "nothing: the weights are streamed" if served.door else "secondary boot disk")
     size = served.image_bytes
     bounds = {
         node.disk.name: (disk_seconds(size, node.memory, node.disk), node.disk.write_by),
@@ -176,6 +160,8 @@ def _pull(node: NodeSpeed, served: Served) -> Stage:
 
 def _load(node: NodeSpeed, served: Served) -> Stage:
     size = served.image_bytes
+    if served.door:
+        return _load_through(node, size, served.door)
     loader = "streamer" if served.streamed else "default"
     named = "the streaming loader" if served.streamed else "the default loader, one thread"
     # What has just been unpacked is still in the page cache, where memory suffices; a preloaded disk was never read.
@@ -187,45 +173,31 @@ def _load(node: NodeSpeed, served: Served) -> Stage:
     return _slowest("load", size, bounds)
 
 
+def _load_through(node: NodeSpeed, size: float, door: StreamedBy) -> Stage:
+    """The registry, the network, the sidecar and the loader work at the same time."""
+    read, process, loader = "registry_read", "stream_process", ("load_cached", "streamer")
+    several = "es" if door.processes > 1 else ""
+    rates = {
+        f"the registry, {door.reads} reads at once": (speeds.of(read), speeds.constant(read), door.reads),
+        "network": (node.network, node.network_by, 1),
+        f"TLS and SHA-256, {door.processes} process{several} of the sidecar": (
+            speeds.of(process),
+            speeds.constant(process),
+            door.processes,
+        ),
+        "the streaming loader": (speeds.of(*loader), speeds.constant(*loader), door.readers),
+    }
+    bounds = {}
+    for bound, (rate, constant, times) in rates.items():
+        factor = times / door.readers
+        bounds[bound] = (size / (rate * factor), replace(constant, value=constant.value * factor))
+    return _slowest("load", size, bounds)
+
+
 def _slowest(name: str, size_bytes: float, bounds: dict[str, tuple[float, Constant]]) -> Stage:
     bound = max(bounds, key=lambda one: bounds[one][0])
     seconds, constant = bounds[bound]
     return Stage(name, seconds, bound, constant, size_bytes)
-
-
-def _disk(disk: ImageDisk, machine: Machine) -> DiskSpeed:
-    if disk.is_local:
-        name = f"{disk.count} Local SSD{'s' if disk.count > 1 else ''}"
-        read, write = (_row(what, speeds.step(what, disk.count)) for what in ("local_ssd_read", "local_ssd_write"))
-        return DiskSpeed(name, read[0], write[0], read[1], write[1])
-    name = f"{disk.kind} {disk.size_gb} GB"
-    if disk.kind.startswith("hyperdisk"):
-        mib = disk.provisioned_throughput
-        given = (mib * (1 << 20), Constant()) if mib else _row("disk_base", disk.kind)
-        speed, by = min(given, _row("disk_limit", disk.kind), key=lambda one: one[0])
-        return DiskSpeed(f"{name}, {round(speed / (1 << 20))} MiB/s", speed, speed, by, by)
-    gib = disk.size_gb * 1e9 / (1 << 30)
-    (base, least), (each, more) = _row("disk_base", disk.kind), _row("disk_per_gib", disk.kind)
-    by_size = base + gib * each
-    both = Constant(f"{least.name} + {more.name}", by_size / (1 << 20), "MiB/s")
-    limit = _row("disk_limit_vcpus", speeds.step("disk_limit_vcpus", machine.vcpus))
-    read = min((by_size, both), limit, key=lambda one: one[0])
-    limited = speeds.find("disk_limit_write", disk.kind)
-    write = min(read, _row("disk_limit_write", disk.kind), key=lambda one: one[0]) if limited else read
-    return DiskSpeed(name, read[0], write[0], read[1], write[1])
-
-
-def _row(what: str, kind: str) -> tuple[float, Constant]:
-    return speeds.of(what, kind), speeds.constant(what, kind)
-
-
-def _network(machine: Machine) -> tuple[float, Constant]:
-    name = machine.name.removesuffix("-nolssd")
-    if speeds.find("network", name):
-        return _row("network", name)
-    each, constant = _row("network_per_vcpu", "n1")
-    by_vcpus = max((machine.vcpus * each, constant), _row("network_least", "n1"), key=lambda one: one[0])
-    return min(by_vcpus, _row("network_limit", "n1"), key=lambda one: one[0])
 
 
 def span(seconds: float) -> str:

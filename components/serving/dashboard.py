@@ -98,6 +98,18 @@ PANELS = (
         [(f"{_rate('prefix_cache_hits_total')} / {_rate('prefix_cache_queries_total')}", "{{model_name}}")],
     ),
     Panel(
+        "Weights that were streamed",
+        "Bps",
+        [
+            (
+                'sum by (namespace, pod) (rate(oci_model_serving_stream_served_bytes_total{namespace=~"$namespace"}'
+                "[$__rate_interval]))",
+                "{{pod}}",
+            )
+        ],
+        "Of delivery stream, while a server starts",
+    ),
+    Panel(
         "KubeAI: requests under way",
         "short",
         [("sum by (request_model) (kubeai_inference_requests_active)", "{{request_model}}")],

@@ -21,7 +21,7 @@ from components.serving import alerts, dashboard, objects, vllm
 from components.settings.models import StackModel
 from components.settings.pods import Monitoring
 from components.settings.stack import Settings
-from oci_model_serving.delivery import KUBEAI, Platform
+from oci_model_serving.delivery import KUBEAI, STREAM_HEALTH_PORT, Platform
 
 _MANAGED, _OPERATOR = "monitoring.googleapis.com/v1", "monitoring.coreos.com/v1"
 _MODEL = "model"
@@ -39,7 +39,7 @@ class _Target:
     Attributes:
         name: of the object, and so the job of its series.
         pods: their labels.
-        port: its number.
+        ports: their numbers; of several, the first is the server's.
         declared: the name of a port that the pods declare: an Operator's Prometheus finds no other.
         model: the label of its series.
     """
@@ -47,27 +47,31 @@ class _Target:
     name: str
     namespace: str
     pods: Mapping[str, str]
-    port: int
+    ports: tuple[int, ...]
     declared: str
     model: str | None = None
 
     def managed(self, interval: str) -> tuple[str, dict[str, Any]]:
         """Kind and spec for Google's managed Prometheus, which reads any port by its number."""
-        endpoint = {"port": self.port, "path": "/metrics", "interval": interval}
+        endpoints = [{"port": port, "path": "/metrics", "interval": interval} for port in self.ports]
         (pod_label,) = self.pods
         labels = {"targetLabels": {"fromPod": [{"from": pod_label, "to": _MODEL}]}} if self.model else {}
-        return "PodMonitoring", {"selector": {"matchLabels": dict(self.pods)}, "endpoints": [endpoint], **labels}
+        return "PodMonitoring", {"selector": {"matchLabels": dict(self.pods)}, "endpoints": endpoints, **labels}
 
     def operator(self, interval: str) -> tuple[str, dict[str, Any]]:
         """Kind and spec for a Prometheus Operator."""
-        address = {
-            "sourceLabels": ["__meta_kubernetes_pod_ip"],
-            "targetLabel": "__address__",
-            "replacement": f"$1:{self.port}",
-        }
-        relabelings = [address, *([{"targetLabel": _MODEL, "replacement": self.model}] if self.model else [])]
-        endpoint = {"port": self.declared, "path": "/metrics", "interval": interval, "relabelings": relabelings}
-        return "PodMonitor", {"selector": {"matchLabels": dict(self.pods)}, "podMetricsEndpoints": [endpoint]}
+        endpoints = []
+        for port in self.ports:
+            address = {
+                "sourceLabels": ["__meta_kubernetes_pod_ip"],
+                "targetLabel": "__address__",
+                "replacement": f"$1:{port}",
+            }
+            relabelings = [address, *([{"targetLabel": _MODEL, "replacement": self.model}] if self.model else [])]
+            endpoints.append(
+                {"port": self.declared, "path": "/metrics", "interval": interval, "relabelings": relabelings}
+            )
+        return "PodMonitor", {"selector": {"matchLabels": dict(self.pods)}, "podMetricsEndpoints": endpoints}
 
 
 def of_model(model: StackModel, opts: pulumi.ResourceOptions) -> None:
@@ -79,8 +83,10 @@ def of_model(model: StackModel, opts: pulumi.ResourceOptions) -> None:
         return
     kind = model.delivery.platform
     port, declared = (vllm.KUBEAI_PORT, "http") if kind is KUBEAI else (vllm.PORT, "http1")
+    # A streamed model's sidecar tells of the bytes that it has handed on.
+    ports = (port, STREAM_HEALTH_PORT) if model.delivery.streamed else (port,)
     pods = {kind.pod_label: model.name}
-    _read(_Target(model.name, model.namespace, pods, port, declared, model.name), model.monitoring, opts)
+    _read(_Target(model.name, model.namespace, pods, ports, declared, model.name), model.monitoring, opts)
     if model.monitoring.alerts:
         _judge(model, opts)
 
@@ -89,7 +95,7 @@ def of_platform(platform: Platform, settings: Settings, opts: pulumi.ResourceOpt
     """Have KubeAI's proxy read, and the dashboard kept, where the settings ask for it."""
     wanted, namespace = settings.sections.platforms.monitoring, settings.namespace_of(platform)
     if wanted.collects and platform is KUBEAI:
-        _read(_Target(KUBEAI.name, namespace, _KUBEAI_PODS, _KUBEAI_PORT, "http"), wanted, opts)
+        _read(_Target(KUBEAI.name, namespace, _KUBEAI_PODS, (_KUBEAI_PORT,), "http"), wanted, opts)
     # Grafana takes a dashboard once.
     if wanted.dashboard and platform is settings.platforms[0]:
         k8s.core.v1.ConfigMap(

@@ -13,6 +13,7 @@ from components.serving import adapters, compile_cache, rollout, serving_runtime
 from components.serving.adapters import ServedAdapter
 from components.serving.compile_cache import ServedCache
 from components.serving.objects import SERVING_ANNOTATIONS
+from components.serving.unservable import UnservableError
 from components.settings.models import StackModel
 from components.settings.serving import KServeSettings
 from modelimage.cache_key import CacheKey
@@ -185,7 +186,13 @@ def _command(model: StackModel, cache: ServedCache | None) -> list[str]:
 
 
 def arguments(model: StackModel, traits: Traits, ranks: Mapping[str, int]) -> list[str]:
-    """What vLLM is told beside the runtime's own arguments; `ranks` are of the model's adapters."""
+    """What vLLM is told beside the runtime's own arguments; `ranks` are of the model's adapters.
+
+    Raises:
+        UnservableError: the image turned out to hold what its delivery cannot load.
+    """
+    if model.delivery.streamed and traits.weights_file:
+        raise UnservableError(f"models.{model.key}.delivery {streaming.NO_GGUF}")
     name = f"--served-model-name={model.served_name}"
     streamed = streaming.arguments(model) if model.delivery.streamed else []
     return [name, *streamed, *vllm.told(model, traits), *vllm.lora(ranks), *model.settings.args]

@@ -7,13 +7,15 @@ asks for a part of them alone. Before and after it does next to nothing.
 import math
 from dataclasses import dataclass
 
-_PER_PROCESS = 750_000_000
-"""Bytes a second that one process hands on, with TLS and SHA-256, each of which is one to two seconds of a core for a
-GB where the processor has instructions for them. Estimated; `bench/stream` measures it."""
+from components.google import speeds
+from components.settings.types import amount
+
 _MOST = 16
 _REQUEST_MILLIS = 250
 """What is asked for each process. The rest of its core is the server's while nothing is loaded."""
 _BASE_MIB, _PROCESS_MIB = 192, 64
+_FEWEST, _MOST_READS = 4, 32
+"""Reads at once: each is a request at a registry, whose answers of one connection are far from a node's network."""
 
 
 @dataclass(frozen=True)
@@ -49,5 +51,10 @@ def size(network: float, vcpus: float, *, share: float = 1.0) -> Sidecar:
 
     Enough processes to fill its network, as far as half of its vCPUs are enough for that.
     """
-    wanted = math.ceil(network * share / _PER_PROCESS)
+    wanted = math.ceil(network * share / speeds.of("stream_process"))
     return Sidecar(max(1, min(wanted, int(vcpus * share / 2), _MOST)))
+
+
+def reads(cpu: str) -> int:
+    """How many ranges each process of the server reads at once, by the CPU of its container (a Kubernetes quantity)."""
+    return min(max(int(amount(cpu)), _FEWEST), _MOST_READS)

@@ -15,15 +15,15 @@ from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any
 
-from components.serving import vllm
+from components.serving import sidecar, vllm
 from components.serving.sidecar import Sidecar
 from components.settings.models import StackModel
 from components.settings.types import GIB, amount
-from oci_model_serving.delivery import STREAM_CONTAINER, STREAM_DOOR_PORT, STREAM_HEALTH_PORT
+from oci_model_serving.delivery import STREAM_CONTAINER, STREAM_DOOR_PORT, STREAM_HEALTH_PORT, STREAM_KEY
 
 JSON = dict[str, Any]
 
-ARCHIVE = "stream.zip"
+ARCHIVE = "sidecar.zip"
 LOGIN = "config.json"
 BUCKET = "models"
 """The bucket that the door shows; the model's Kubernetes name is the folder in it."""
@@ -34,8 +34,8 @@ SERVER_ENV = {
     "AWS_ENDPOINT_URL": _DOOR,
     "RUNAI_STREAMER_S3_ENDPOINT": _DOOR,
     "RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING": "0",
-    "AWS_ACCESS_KEY_ID": "loopback",
-    "AWS_SECRET_ACCESS_KEY": "loopback",
+    "AWS_ACCESS_KEY_ID": STREAM_KEY,
+    "AWS_SECRET_ACCESS_KEY": STREAM_KEY,
     "AWS_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -45,12 +45,14 @@ SERVER_ENV = {
 }
 """With which the server's loaders (libstreamer's and boto3's client) ask the door and nobody else. Clients of S3 want a
 key; this is none, and the door asks nobody for it."""
+NO_GGUF = (
+    "is stream, and the weights are a GGUF, which the streaming loader does not read: write delivery: native or "
+    "modelcar"
+)
 _START_SECONDS = 120
 _BUFFER = 10_000_000_000
 """Bytes that the streamer reads ahead into, where the pod has the memory (`runtime_profile`, likewise)."""
 _SERVER_GIB = 6
-_FEWEST, _MOST = 4, 32
-"""Reads at once: each is a request at a registry, whose answers of one connection are far from a node's network."""
 _PACKAGES = ("runai_model_streamer", "runai_model_streamer_s3")
 # Python is up in a tenth of a second, where the server's own imports take half a minute to say the same.
 _CHECK = (
@@ -93,7 +95,7 @@ def loading(cpu: str, memory: str, shm: str, *, ranks: int = 1) -> dict[str, tup
     """
     each = (amount(memory) - amount(shm) - _SERVER_GIB * GIB) / ranks
     return {
-        "concurrency": ("RUNAI_STREAMER_CONCURRENCY", min(max(int(amount(cpu)), _FEWEST), _MOST)),
+        "concurrency": ("RUNAI_STREAMER_CONCURRENCY", sidecar.reads(cpu)),
         "memory_limit": ("RUNAI_STREAMER_MEMORY_LIMIT", _BUFFER if each >= _BUFFER else 0),
     }
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from components.google import gpu_sharing
 from components.serving import parallel
-from components.serving.unservable import UnservableError
 from components.settings.models import StackModel
 from modelimage.architecture import Task
 from modelimage.traits import Traits
@@ -72,10 +71,6 @@ def spread(gpus: int) -> list[str]:
     return [f"--tensor-parallel-size={gpus}"] if gpus > 1 else []
 
 
-NO_STREAM_OF_GGUF = (
-    "delivery is stream, and the weights are a GGUF, which the streaming loader does not read: write delivery: native "
-    "or modelcar"
-)
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What `--max-lora-rank` may be (vLLM v0.23.0, vllm/config/lora.py, MaxLoRARanks)."""
 _DEFAULT_RANK = 16
@@ -98,8 +93,6 @@ def runner(task: Task, *, asked: bool) -> list[str]:
 
 def told(model: StackModel, traits: Traits) -> list[str]:
     """The arguments that follow from a model, its files and its GPUs on every platform, before the settings' own."""
-    if model.delivery.streamed and traits.weights_file:
-        raise UnservableError(NO_STREAM_OF_GGUF)
     asked = model.settings.task is not None
     task, mount = model.task_of(traits), model.delivery.platform.mount
     return [

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from components.google import cold_start, gpu_memory, gpu_sharing
+from components.google import gpu_memory, gpu_sharing, node_speed
 from components.google.accelerators import AcceleratorError
-from components.google.cold_start import PredictedStart, Served, Stage
 from components.google.pool_origin import NodeOrigin
 from components.serving import engine_args, parallel, runtime_profile, server_features, sidecar
 from components.serving.engine_args import EngineArgs
@@ -17,7 +16,6 @@ from components.serving.sidecar import Sidecar
 from components.settings.images import StackAdapter, StackCompileCache, StackImage
 from components.settings.places import StackPool
 from components.settings.serving import KServeSettings, KubeAISettings, ModelSettings
-from components.settings.types import Target
 from modelimage.architecture import Task
 from modelimage.dimensions import Dimensions
 from modelimage.origins import Origin
@@ -106,38 +104,6 @@ class StackEngine(StackImage):
             share=self.pool.gpu_utilization if self.pool and gpu_sharing.shared(self.pool.settings) else UTILISATION,
         )
 
-    def served(self, image_bytes: float, *, compiled: bool | None = None) -> Served:
-        """What a node starts of it, with an image of that size; `compiled` says whether it has a cache that is used."""
-        return Served(
-            image_bytes,
-            streamed=self.settings.delivery.streamed
-            or self.args.value("--load-format") == "runai_streamer"
-            or self.tuned(self.traits).streams,
-            eager=self.args.is_on("--enforce-eager"),
-            compiled=bool(self.compile_cache) if compiled is None else compiled,
-            preloaded=bool(self.pool and self.pool.settings.secondary_boot_disks),
-        )
-
-    def predicted_start(self, image_bytes: float, *, compiled: bool | None = None) -> PredictedStart | None:
-        """Its cold start on a new node of its pool; None where nothing is known of the disk that holds the images."""
-        pool = self.pool
-        if self.target is not Target.GKE or pool is None or not pool.disk_known:
-            return None
-        try:
-            if not (pool.image_disk.is_local or pool.image_disk.kind in pool.machine.disk_types):
-                return None  # the pool says that no node of it boots from such a disk
-            node = cold_start.node_of(pool.image_disk, pool.machine)
-            return cold_start.predict(node, self.served(image_bytes, compiled=compiled))
-        except AcceleratorError:
-            return None
-
-    def predicted_stages(self, image_bytes: float, *, compiled: bool | None = None) -> tuple[Stage, ...]:
-        """The stages of its start that can be predicted: on CPU, where nothing is known of the node, vLLM's own."""
-        known = self.predicted_start(image_bytes, compiled=compiled)
-        if known:
-            return known.stages
-        return () if self.pool or self.settings.server else (cold_start.engine("cpu"),)
-
     @property
     def auto(self) -> bool:
         """Whether the server is tuned by what is known of image, files and GPUs.
@@ -212,19 +178,29 @@ class StackEngine(StackImage):
 
     @property
     def sidecar(self) -> Sidecar | None:
-        """What hands the image to its server in each pod; None where a node's runtime or KServe brings it.
+        """What hands the image to its server in each pod; None where the node's runtime or KServe brings it.
 
         Raises:
             AcceleratorError: no machine type fits its pool.
         """
-        if not (self.settings.delivery.streamed and isinstance(self.platform, KServeSettings)):
-            return None
-        stream, pool = self.platform.stream, self.pool
-        if stream.processes or pool is None:
-            return Sidecar(stream.processes or 1, stream.memory or "")
+        return self.streaming_sidecar if self.settings.delivery.streamed else None
+
+    @property
+    def streaming_sidecar(self) -> Sidecar:
+        """What would do so if its delivery were `stream`.
+
+        Raises:
+            AcceleratorError: no machine type fits its pool.
+        """
+        pool = self.pool
+        processes = memory = None
+        if isinstance(self.platform, KServeSettings):
+            processes, memory = self.platform.stream.processes, self.platform.stream.memory
+        if processes or pool is None:
+            return Sidecar(processes or 1, memory or "")
         share = self.gpus / pool.gpu_slots
-        made = sidecar.size(cold_start.network(pool.machine), pool.machine.vcpus, share=share)
-        return replace(made, given=stream.memory or "")
+        made = sidecar.size(node_speed.network(pool.machine), pool.machine.vcpus, share=share)
+        return replace(made, given=memory or "")
 
     def _schedule(self, settings: ModelSettings) -> Scheduling:
         if self.pool is None:

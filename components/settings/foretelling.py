@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 import pulumi
 
 from components.settings.building import in_secret_manager
-from components.settings.image_settings import ImageSettings
+from components.settings.image_settings import ImageSettings, adapter_key
 from components.settings.sections import Sections
 from components.settings.serving import ModelSettings
-from components.settings.stack import adapter_key
 from components.settings.stack_file import MASK
 from components.settings.types import GB
 from modelimage import hub_address
@@ -46,10 +45,11 @@ def forecasts_of(sections: Sections, add: Callable[[str, str], None]) -> dict[st
         path, image = known[key]
         for problem in one.problems:
             add(f"{path}.source", problem)
-        if image.builder == "docker" and one.layers >= LAYER_COUNT_LIMIT:
+        layers = one.layers - 1  # Docker makes no chunk lists
+        if image.builder == "docker" and layers >= LAYER_COUNT_LIMIT:
             add(
                 f"{path}.builder",
-                f"is docker, which reads about 125 layers, and the image has {one.layers} above its base: write direct",
+                f"is docker, which reads about 125 layers, and the image has {layers} above its base: write direct",
             )
     return told
 

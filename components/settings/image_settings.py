@@ -76,3 +76,8 @@ class CompileCacheSettings(Section):
     digest: Annotated[
         DigestReference, Field(description="the cache's image: host/path@sha256:…, as `oms cache make` prints it")
     ]
+
+
+def adapter_key(model: str, label: str) -> str:
+    """The key that names the resources of a model's adapter, and its image below the registry's URL."""
+    return f"{model}/{label}"

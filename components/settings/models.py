@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from components.serving.scheduling import Scheduling
-from components.settings.engines import StackEngine
 from components.settings.pods import Ingress, Monitoring
 from components.settings.pulling import PULL_SECRET, of_hosts
 from components.settings.serving import BUSYBOX, KServeSettings, KubeAISettings
+from components.settings.starts import StackStart
 from components.settings.types import Target
 from oci_model_serving.delivery import Delivery
 from oci_model_serving.reference import host_of
@@ -17,7 +17,7 @@ CPU_PROFILE = "cpu"
 
 
 @dataclass(frozen=True)
-class StackModel(StackEngine):
+class StackModel(StackStart):
     """A model of a stack, with the engine that serves it.
 
     Attributes:

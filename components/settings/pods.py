@@ -5,7 +5,15 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from components.settings.types import Cidr, DnsLabel, KubernetesLabels, KubernetesName, Section, variable_names
+from components.settings.types import (
+    Cidr,
+    DnsLabel,
+    KubernetesLabels,
+    KubernetesName,
+    Quantity,
+    Section,
+    variable_names,
+)
 
 
 class SecretKeyRef(Section):
@@ -115,3 +123,34 @@ class Monitoring(Section):
     def collects(self) -> bool:
         """Whether anything collects."""
         return self.collector != "none"
+
+
+class Replicas(Section):
+    """How many pods serve a model."""
+
+    min: Annotated[int, Field(ge=0, le=1000, description="0 only with KEDA, Knative or KubeAI (docs/serving.md)")] = 1
+    max: Annotated[int | None, Field(ge=1, le=1000, description="default: min, at least 1")] = None
+
+
+class Resources(Section):
+    """Requests and limits of the server's container (KServe would otherwise cap it at 1 CPU and 2 GiB)."""
+
+    cpu: Annotated[Quantity | None, Field(description="default: the GPUs' share of the node")] = None
+    memory: Annotated[Quantity | None, Field(description="default: the GPUs' share of the node")] = None
+    shm: Annotated[
+        Quantity | None,
+        Field(description="size of /dev/shm; default: 2Gi, of several GPUs 16Gi or half the memory (profile auto)"),
+    ] = None
+
+
+class Scaling(Section):
+    """When to add pods: KEDA's external metric, the HPA's CPU utilization, or the requests that KubeAI sees."""
+
+    query: Annotated[str | None, Field(description="PromQL that KEDA scales on")] = None
+    target: Annotated[int, Field(ge=1, description="KEDA: value a pod; HPA: CPU utilization in percent")] = 80
+    target_requests: Annotated[
+        int | None, Field(ge=1, le=100000, description="KubeAI: requests at a time a pod; default: KubeAI's, 100")
+    ] = None
+    scale_down_delay: Annotated[
+        int | None, Field(ge=0, le=86400, description="KubeAI: seconds of less load before a pod goes; default: 30")
+    ] = None

@@ -16,7 +16,7 @@ import pulumi
 from pydantic import TypeAdapter, ValidationError
 
 from components import prediction
-from components.settings import checks, encrypted, foretelling, secrecy
+from components.settings import checks, choosing, encrypted, foretelling, secrecy
 from components.settings.building import CloudBuildSettings, ClusterBuildSettings, HubToken
 from components.settings.google import ClusterSettings, NodePoolSettings
 from components.settings.policy import PolicySettings
@@ -143,6 +143,7 @@ def parse(
         image_sizes_gb=foretelling.sizes_gb(sections.models, told),
         forecasts=told,
     )
+    settings = choosing.chosen(settings)
     for path, problem in written.problems():
         if path != "hubToken" or path not in reader.paths:
             reader.add(path, problem)

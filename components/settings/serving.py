@@ -4,10 +4,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
+from components.settings.deliveries import AskedDelivery
 from components.settings.image_settings import AdapterSettings, CompileCacheSettings, ImageSettings
-from components.settings.pods import Env, Ingress, ModelServer, Monitoring, SecretEnv, TopologySpread
+from components.settings.pods import (
+    Env,
+    Ingress,
+    ModelServer,
+    Monitoring,
+    Replicas,
+    Resources,
+    Scaling,
+    SecretEnv,
+    TopologySpread,
+)
 from components.settings.server import Server
-from components.settings.streaming import Stream
+from components.settings.streaming import StreamSidecar
 from components.settings.types import (
     BaseImage,
     DnsLabel,
@@ -106,7 +117,7 @@ class KServeSettings(Section):
     cert_manager: Chart = Chart(version="v1.19.1")
     envoy_gateway: Chart = Chart(version="v1.6.0")
     server: Server = Server()
-    stream: Stream = Stream()
+    stream: StreamSidecar = StreamSidecar()
 
 
 class KubeAISettings(Section):
@@ -138,46 +149,20 @@ class PullSecret(Section):
     password: Annotated[SecretStr, Field(description="password or token; only ever as a Pulumi secret")]
 
 
-class Replicas(Section):
-    """How many pods serve a model."""
-
-    min: Annotated[int, Field(ge=0, le=1000, description="0 only with KEDA, Knative or KubeAI (docs/serving.md)")] = 1
-    max: Annotated[int | None, Field(ge=1, le=1000, description="default: min, at least 1")] = None
-
-
-class Resources(Section):
-    """Requests and limits of the server's container (KServe would otherwise cap it at 1 CPU and 2 GiB)."""
-
-    cpu: Annotated[Quantity | None, Field(description="default: the GPUs' share of the node")] = None
-    memory: Annotated[Quantity | None, Field(description="default: the GPUs' share of the node")] = None
-    shm: Annotated[
-        Quantity | None,
-        Field(description="size of /dev/shm; default: 2Gi, of several GPUs 16Gi or half the memory (profile auto)"),
-    ] = None
-
-
-class Scaling(Section):
-    """When to add pods: KEDA's external metric, the HPA's CPU utilization, or the requests that KubeAI sees."""
-
-    query: Annotated[str | None, Field(description="PromQL that KEDA scales on")] = None
-    target: Annotated[int, Field(ge=1, description="KEDA: value a pod; HPA: CPU utilization in percent")] = 80
-    target_requests: Annotated[
-        int | None, Field(ge=1, le=100000, description="KubeAI: requests at a time a pod; default: KubeAI's, 100")
-    ] = None
-    scale_down_delay: Annotated[
-        int | None, Field(ge=0, le=86400, description="KubeAI: seconds of less load before a pod goes; default: 30")
-    ] = None
-
-
 class ModelSettings(ImageSettings):
     """A model to serve. Its image comes from exactly one of `source`, `digest` and `fromStack`."""
 
     base: Annotated[
         BaseImage | None, Field(description="image by digest, oci:FOLDER or scratch; default: busybox, local: scratch")
     ] = None
-    delivery: Annotated[
-        Delivery, Field(strict=False, description="how the weights reach the server (docs/serving.md)")
-    ] = Delivery.MODELCAR
+    asked: Annotated[
+        AskedDelivery,
+        Field(
+            alias="delivery",
+            strict=False,
+            description="how the weights reach the server; auto: by how its nodes come (docs/serving.md)",
+        ),
+    ] = AskedDelivery.MODELCAR
     node_pool: Annotated[str | None, Field(description="a key of nodePools; none: runs on CPU")] = None
     gpus: Annotated[int | None, Field(ge=0, le=16, description="GPUs a pod; default: the node's")] = None
     replicas: Replicas = Replicas()
@@ -236,6 +221,11 @@ class ModelSettings(ImageSettings):
     await_ready: Annotated[
         bool | None, Field(description="`pulumi up` waits until the model is ready; default: on GKE only")
     ] = None
+
+    @property
+    def delivery(self) -> Delivery:
+        """How the weights reach the server; before `auto` is chosen (`choosing`), what it is where nobody says."""
+        return Delivery.MODELCAR if self.asked is AskedDelivery.AUTO else Delivery(self.asked.value)
 
     @property
     def needs_image_volume(self) -> bool:

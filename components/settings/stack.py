@@ -9,8 +9,9 @@ from pydantic import SecretStr
 from components.google import gpu_sharing, pool_origin
 from components.google.pool_origin import NodeOrigin
 from components.serving.scheduling import Scheduling, most_replicas
+from components.settings.deliveries import DeliveryChoice
 from components.settings.google import NodePoolSettings
-from components.settings.image_settings import AdapterSettings, ImageSettings
+from components.settings.image_settings import AdapterSettings, ImageSettings, adapter_key
 from components.settings.images import StackAdapter, StackCompileCache, StackImage
 from components.settings.models import StackModel
 from components.settings.places import StackCluster, StackPool, StackRegistry
@@ -31,8 +32,8 @@ class Settings:
     """A stack's settings.
 
     `project` and `region` are Google's (empty for the local target); `image_sizes_gb` and `forecasts` hold, by the keys
-    of `images`, the sizes of images in GB and what sources will become, where that is known before a build. `warnings`
-    are what is not refused and is hardly meant, each with its key path.
+    of `images`, the sizes of images in GB and what sources will become, where that is known before a build; `choices`
+    what `delivery: auto` has become, by model; `warnings` what is hardly meant, each with its key path.
     """
 
     stack: str = ""
@@ -42,6 +43,7 @@ class Settings:
     sections: Sections = field(default_factory=Sections)
     image_sizes_gb: Mapping[str, float] = field(default_factory=dict)
     forecasts: Mapping[str, Forecast] = field(default_factory=dict)
+    choices: Mapping[str, DeliveryChoice] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @cached_property
@@ -240,11 +242,6 @@ class Settings:
             for key, model in self.sections.models.items()
             if model.node_pool == pool or pool in model.fallback_pools
         }
-
-
-def adapter_key(model: str, label: str) -> str:
-    """The key that names the resources of a model's adapter, and its image below the registry's URL."""
-    return f"{model}/{label}"
 
 
 def _presumed(model: ModelSettings) -> Traits | None:

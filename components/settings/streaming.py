@@ -7,7 +7,7 @@ from pydantic import Field
 from components.settings.types import Cidr, HostName, Quantity, Section
 
 
-class Stream(Section):
+class StreamSidecar(Section):
     """The sidecar of delivery stream, on KServe."""
 
     image: Annotated[

@@ -21,10 +21,15 @@ class CheckedChunks:
         self.chunk_bytes = ledger.chunk_bytes
 
     @contextmanager
-    def stretch(self, layer: int, end: int) -> Iterator[Run]:
-        """What chunks are fetched by that are read one after the other, up to the byte `end` of a layer."""
-        last = (end - 1) // self._ledger.chunk_bytes
-        stop = last * self._ledger.chunk_bytes + self._ledger.length(layer, last)
+    def stretch(self, layer: int, start: int, end: int) -> Iterator[Run]:
+        """What chunks are fetched by that are read one after the other, from the byte `start` of a layer to `end`.
+
+        They are asked for at once, but for the last where it goes on behind `end`: by the time that it is wanted the
+        neighbour whose range begins in it has mostly fetched it.
+        """
+        first, last = start // self.chunk_bytes, (end - 1) // self.chunk_bytes
+        whole = last * self.chunk_bytes + self._ledger.length(layer, last)
+        stop = whole if end == whole or first == last else last * self.chunk_bytes
         with closing(Run(self._upstream, layer, stop)) as run:
             yield run
 
@@ -36,7 +41,7 @@ class CheckedChunks:
             CorruptFault: it is not what it should be, nor was it when it was fetched once more.
             ImageError: it cannot be fetched.
         """
-        with self._pool.slot(layer << _LAYER_BITS | number, self._ledger.length(layer, number)) as slot:
+        with self._pool.slot(_key(layer, number), self._ledger.length(layer, number)) as slot:
             if slot.is_ready:
                 self._upstream.counters.add(Count.REUSED_CHUNKS)
             else:
@@ -55,3 +60,7 @@ class CheckedChunks:
             if is_last:
                 where = f"{self._upstream.reference}: layer {self._upstream.layers[layer].digest}"
                 raise mismatch(where, number, listed=layer in self._ledger.listed)
+
+
+def _key(layer: int, number: int) -> int:
+    return layer << _LAYER_BITS | number

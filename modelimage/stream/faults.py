@@ -52,9 +52,9 @@ def as_fault(error: ImageError, reference: RegistryReference) -> ImageError:
         return refused(where, 404) or error
     if isinstance(error, RegistryError) and (fault := refused(where, error.status)):
         return fault
-    text = str(error)
-    said = text if text.startswith(where) else f"{where}: {text}"
-    return CorruptFault(said) if isinstance(error, DigestMismatchError) else StreamFault(said)
+    if isinstance(error, DigestMismatchError):
+        return CorruptFault(f"{where} is not what its digest says: {error}")
+    return StreamFault(str(error) if str(error).startswith(where) else f"{where}: {error}")
 
 
 def ignored_ranges(host: str) -> StreamFault:

@@ -15,7 +15,13 @@ MEMORY_MIB = 64
 """Of memory for each process."""
 _LEAST_MIB, _MOST_MIB = 40, 1024
 _MOST_PROCESSES = 64
+_ENOUGH_PROCESSES = 8
 _PREFIX = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}(/[A-Za-z0-9._-]+)*/?")
+
+
+def _processes() -> int:
+    """One for each processor, up to where more would only take memory."""
+    return min(len(os.sched_getaffinity(0)), _ENOUGH_PROCESSES)
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ def read(arguments: Sequence[str]) -> StreamOptions:
     parser.add_argument(
         "--health-port", type=int, default=STREAM_HEALTH_PORT, help="port of probes and metrics, on all addresses"
     )
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="processes of the door")
+    parser.add_argument("--processes", type=int, default=_processes(), help="processes of the door")
     parser.add_argument("--memory-mib", type=int, default=MEMORY_MIB, help="memory of each process")
     said = parser.parse_args(arguments)
     problems = []

@@ -8,13 +8,17 @@ left of others is kept as long as there is room.
 
 import mmap
 import multiprocessing
+import threading
+import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _FREE, _LOADING, _READY = range(3)
 _NONE = -1
-_WAIT_SECONDS = 1.0
-"""How long one waits to be told before one looks again by oneself."""
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.001, 0.016
+"""How long one waits before one looks again, twice as long each time. A condition of `multiprocessing` would tell, but
+who tells waits there until each that is told runs, with the lock in its hand."""
 
 
 class ChunkPool:
@@ -30,7 +34,8 @@ class ChunkPool:
         for slot in range(slots):
             self._keys[slot] = _NONE
         self._clock = memoryview(mmap.mmap(-1, 8)).cast("q")
-        self._changed = multiprocessing.get_context("fork").Condition()
+        self._lock = multiprocessing.get_context("fork").Lock()
+        self._turns = _Turns()
 
     @contextmanager
     def slot(self, key: int, length: int) -> Iterator["ChunkSlot"]:
@@ -46,18 +51,43 @@ class ChunkPool:
             self._give_back(number, held)
 
     def _take(self, key: int, length: int) -> tuple[int, bool]:
-        with self._changed:
-            while True:
-                keys = self._keys.tolist()
-                number = keys.index(key) if key in keys else _NONE
-                if number != _NONE and self._states[number] == _READY:
-                    self._users[number] += 1
-                    return number, True
-                if number == _NONE and (number := self._victim()) != _NONE:
+        wait = _Wait()
+        while True:
+            number, state = self._look(key)
+            if state == _READY:
+                return number, True
+            if number == _NONE:
+                with self._turns.turn():
+                    number, state = self._claimed(key, length)
+                if number != _NONE:
+                    return number, state == _READY
+            wait()
+
+    def _claimed(self, key: int, length: int) -> tuple[int, int]:
+        """A slot for a chunk that is not here, once there is one; none where somebody else loads the chunk by now."""
+        wait = _Wait()
+        while True:
+            number, state = self._look(key)
+            if number != _NONE:
+                return (number, state) if state == _READY else (_NONE, state)
+            with self._lock:
+                number = _NONE if key in self._keys.tolist() else self._victim()
+                if number != _NONE:
                     self._keys[number], self._states[number] = key, _LOADING
                     self._users[number], self._left[number] = 1, length
-                    return number, False
-                self._changed.wait(_WAIT_SECONDS)
+                    return number, _LOADING
+            wait()
+
+    def _look(self, key: int) -> tuple[int, int]:
+        """The slot of a chunk and its state; where it is ready, it is used from now on."""
+        with self._lock:
+            keys = self._keys.tolist()
+            if key not in keys:
+                return _NONE, _FREE
+            number = keys.index(key)
+            if self._states[number] == _READY:
+                self._users[number] += 1
+            return number, self._states[number]
 
     def _victim(self) -> int:
         """The slot to use next: an empty one, one whose chunk was passed on as a whole, or the one unused longest."""
@@ -66,12 +96,11 @@ class ChunkPool:
 
     def mark_loaded(self, number: int) -> None:
         """Let others use what is in a slot."""
-        with self._changed:
+        with self._lock:
             self._states[number] = _READY
-            self._changed.notify_all()
 
     def _give_back(self, number: int, held: "ChunkSlot") -> None:
-        with self._changed:
+        with self._lock:
             self._users[number] -= 1
             if self._states[number] == _LOADING:  # it failed: who waits tries for itself
                 self._keys[number], self._states[number], self._left[number] = _NONE, _FREE, 0
@@ -79,7 +108,6 @@ class ChunkPool:
                 self._left[number] -= held.passed_on
             self._clock[0] += 1
             self._used[number] = self._clock[0]
-            self._changed.notify_all()
 
 
 class ChunkSlot:
@@ -93,3 +121,38 @@ class ChunkSlot:
     def loaded(self) -> None:
         """Say that the chunk is here as it should be."""
         self._pool.mark_loaded(self._number)
+
+
+class _Wait:
+    """Waits a little longer each time that it is called."""
+
+    def __init__(self) -> None:
+        self._seconds = _FIRST_WAIT_SECONDS
+
+    def __call__(self) -> None:
+        time.sleep(self._seconds)
+        self._seconds = min(2 * self._seconds, _LONGEST_WAIT_SECONDS)
+
+
+class _Turns:
+    """One after the other, in the order in which they came: the client gives up who waits much longer than others."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[threading.Event] = deque()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        mine = threading.Event()
+        with self._lock:
+            self._waiting.append(mine)
+            if len(self._waiting) == 1:
+                mine.set()
+        mine.wait()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting.popleft()
+                if self._waiting:
+                    self._waiting[0].set()

@@ -1,21 +1,22 @@
 """The sidecar: it reads the image, starts the processes of the door, and ends with the first that fails."""
 
+import errno
 import os
 import select
 import signal
 import socket
 import sys
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import NoReturn
 
 from modelimage.errors import ImageError
 from modelimage.patience import Patience
 from modelimage.progress import readable
 from modelimage.registry import Registry
-from modelimage.stream.counters import Counters
+from modelimage.stream.counters import Count, Counters
 from modelimage.stream.door import Objects
-from modelimage.stream.faults import LINE, StreamFault, as_fault
+from modelimage.stream.faults import LINE, StreamFault, as_fault, unexpected
 from modelimage.stream.files import ServedImage, read_image
 from modelimage.stream.health import Health
 from modelimage.stream.options import StreamOptions
@@ -28,20 +29,23 @@ from oci_model_serving.errors import InputError, OmsError
 _BACKLOG = 4096
 _LOOPBACK = "127.0.0.1"
 _POLL_SECONDS = 1.0
+_QUIET_SECONDS = 5.0
 _LAST_WORD = Path("/dev/termination-log")
 _BASE_MIB = 32
 """Of a process' memory, what its chunks do not have: the interpreter, threads, TLS."""
 
 
 def run(options: StreamOptions) -> int:
-    """Serve an image until somebody ends it; the exit code."""
-    signal.signal(signal.SIGTERM, _terminated)
-    signal.signal(signal.SIGINT, _terminated)
+    """Serve an image until somebody ends it; the exit code. SIGTERM and Ctrl-C end it at once, with 0."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))  # the door's processes end with us; nothing is left to be written
     try:
         return _serve(options)
     except OmsError as error:
         told = as_fault(error, options.reference) if isinstance(error, ImageError) else error
         return end(str(told), told.exit_code)
+    except Exception as error:  # noqa: BLE001 - the last word is read by programs
+        return end(str(unexpected(error)), 1)
 
 
 def end(message: str, code: int) -> int:
@@ -52,10 +56,6 @@ def end(message: str, code: int) -> int:
         if _LAST_WORD.exists():
             _LAST_WORD.write_text(line, encoding="utf-8")
     return code
-
-
-def _terminated(*_: object) -> NoReturn:
-    raise SystemExit(0)
 
 
 def _serve(options: StreamOptions) -> int:
@@ -87,7 +87,7 @@ def _serve(options: StreamOptions) -> int:
         whole.start()
         Health(health, image, shared.counters, whole).start()
         _note(_described(image))
-        return _watch(children, faults)
+        return _watch(children, faults, shared.counters)
 
 
 def _sockets(options: StreamOptions, stack: ExitStack) -> tuple[list[socket.socket], socket.socket]:
@@ -103,15 +103,23 @@ def _sockets(options: StreamOptions, stack: ExitStack) -> tuple[list[socket.sock
             doors.append(door)
         for door in doors:
             door.listen(_BACKLOG)
-        dual = socket.has_dualstack_ipv6()
-        family = socket.AF_INET6 if dual else socket.AF_INET
-        health = socket.create_server(("", options.health_port), family=family, dualstack_ipv6=dual)
-        return doors, stack.enter_context(health)
+        return doors, stack.enter_context(everywhere(options.health_port))
     except OSError as error:
         raise InputError(
             f"ports {options.port} and {options.health_port}: cannot be listened at ({error.strerror}): give --port "
             "and --health-port that are free"
         ) from error
+
+
+def everywhere(port: int) -> socket.socket:
+    """Listen at all addresses of the pod, of whichever kind it has."""
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        except OSError as error:
+            if error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:  # as where IPv6 is switched off
+                raise
+    return socket.create_server(("", port))
 
 
 def _forked(
@@ -145,9 +153,11 @@ def _kill(children: set[int]) -> None:
     children.clear()
 
 
-def _watch(children: set[int], faults: int) -> int:
-    """Wait for what ends the sidecar: a process' last word, or its end without one."""
+def _watch(children: set[int], faults: int, counters: Counters) -> int:
+    """Wait for what ends the sidecar, a process' last word or its end without one, and tell of each load meanwhile."""
+    told = 0
     while True:
+        told = _told(counters, told)
         if select.select([faults], [], [], _POLL_SECONDS)[0]:
             code, _, message = (
                 os.read(faults, LINE_BYTES + 1).decode("utf-8", "replace").partition("\n")[0].partition(" ")
@@ -156,10 +166,22 @@ def _watch(children: set[int], faults: int) -> int:
         child, status = os.waitpid(-1, os.WNOHANG)
         if child:
             children.discard(child)
-            why = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {os.WEXITSTATUS(status)}"
+            ended = os.waitstatus_to_exitcode(status)
+            why = signal.Signals(-ended).name if ended < 0 else f"exit code {ended}"
             raise StreamFault(
                 f"a process of the door was ended by {why}: if it was for want of memory, give the sidecar more"
             )
+
+
+def _told(counters: Counters, before: int) -> int:
+    """Tell what a load has taken, once no byte was wanted for a while; the bytes that were told of so far."""
+    served, last = counters.total(Count.SERVED_BYTES), counters.total(Count.LAST_BYTE_MICROSECONDS) / 1e6
+    if served == before or time.time() - last < _QUIET_SECONDS:
+        return before
+    seconds = last - counters.total(Count.FIRST_BYTE_MICROSECONDS) / 1e6
+    retries = counters.total(Count.RETRIES)
+    _note(f"{readable(served)} passed on within {seconds:.1f} s of the first byte, {retries} retries")
+    return served
 
 
 def _described(image: ServedImage) -> str:

@@ -6,6 +6,7 @@ to the registry's own address and nowhere else.
 
 import http.client
 import re
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from urllib.parse import urljoin
@@ -33,6 +34,7 @@ _PIECE_BYTES = 256 << 10
 _SKIPPED_BYTES = 1 << 20
 """Of an answer under way, what is read for nothing rather than that its connection is given up."""
 _DRAIN_SECONDS = 0.1
+_NOTE_SECONDS = 10.0
 _REDIRECTS = 10
 _LOGINS = 2  # a token may have expired, and its successor be fetched with a credential that has too
 _FOLLOWED = frozenset({301, 302, 303, 307, 308})
@@ -69,6 +71,8 @@ class Upstream:
         self._scope = f"repository:{reference.repository}:pull"
         self._connections = Connections(self._transport.routes, patience.policy.silence_seconds)
         self._redirects = Redirects()
+        self._one_logs_in = threading.Lock()
+        self._noted = -_NOTE_SECONDS
 
     def close(self) -> None:
         """Close what is open at the control path; the process' end closes the rest."""
@@ -100,6 +104,18 @@ class Upstream:
         """What it means that an answer under way broke off."""
         return self._broken(error, f"{self.reference}: reading layer {self.layers[layer].digest}")
 
+    def note(self, text: str) -> None:
+        """Tell of a failure, now and then: there may be many at once."""
+        now = time.monotonic()
+        if now - self._noted >= _NOTE_SECONDS:
+            self._noted = now
+            self.patience.tell(text)
+
+    def trickles(self, layer: int, count: int, seconds: float) -> StalledError:
+        """What it means that next to nothing comes."""
+        digest = self.layers[layer].digest
+        return StalledError(f"{self.reference}: reading layer {digest}: {count} bytes came in {seconds:.0f} s")
+
     def _broken(self, error: Exception, doing: str) -> ImageError:
         if isinstance(error, TimeoutError):
             seconds = self.patience.policy.silence_seconds
@@ -113,10 +129,11 @@ class Upstream:
         known = self._redirects.find(digest)
         address, hops, logins = known or own, 0, 0
         challenge: str | None = None
+        shown: str | None = None
         while True:
             ours = place_of(address) == place_of(self._base)
             headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity", "User-Agent": _AGENT}
-            if ours and (header := self._transport.authorisation(self._scope, challenge, refresh=logins > 1)):
+            if ours and (header := self._login(challenge, shown, is_last=logins > 1)):
                 headers["Authorization"] = header
             exchange = self._connections.ask(address, headers)
             response = exchange.response
@@ -136,11 +153,10 @@ class Upstream:
                 address, known = own, None
                 continue
             if response.status == 401 and ours and logins < _LOGINS:
-                challenge = response.getheader("www-authenticate")
+                challenge, shown = response.getheader("www-authenticate"), headers.get("Authorization")
                 if challenge:
                     self._drain(exchange)
                     logins += 1
-                    self.counters.add(Count.LOGINS)
                     continue
             if hops and response.status in _GOOD:
                 self._redirects.keep(digest, address)
@@ -148,6 +164,20 @@ class Upstream:
             if response.status not in _GOOD:
                 raise self._refusal(exchange, headers, digest, doing)
             return exchange
+
+    def _login(self, challenge: str | None, shown: str | None, *, is_last: bool) -> str | None:
+        """The header that says who we are, after a challenge to the one that was `shown`.
+
+        Many threads are challenged at once, and the first gets a new token for all.
+        """
+        if challenge is None:
+            return self._transport.authorisation(self._scope, None, refresh=False)
+        with self._one_logs_in:
+            known = self._transport.authorisation(self._scope, None, refresh=False)
+            if known and known != shown:
+                return known
+            self.counters.add(Count.LOGINS)
+            return self._transport.authorisation(self._scope, challenge, refresh=is_last)
 
     def _located(self, address: str, location: str) -> str:
         """Where an answer leads. A registry behind a proxy that ends TLS may call itself by plain http."""
@@ -255,7 +285,7 @@ class Body:
 
 
 class Run:
-    """A stretch of a layer that is read forwards, up to `end`, over as many answers as it takes."""
+    """A stretch of a layer that is read forwards, over as many answers as it takes; one is asked for up to `end`."""
 
     def __init__(self, upstream: Upstream, layer: int, end: int) -> None:
         self._upstream, self._layer, self._end = upstream, layer, end
@@ -277,34 +307,36 @@ class Run:
         done, failures, moved, since = 0, 0, 0, time.monotonic()
         while done < len(view):
             try:
-                count = self._read(self._at(at + done), view[done : done + _PIECE_BYTES])
+                count = self._read(self._at(at + done, at + len(view)), view[done : done + _PIECE_BYTES])
+                now = time.monotonic()
+                if moved + count < _LEAST_BYTES and now - since > SILENCE_SECONDS:
+                    raise self._upstream.trickles(self._layer, moved + count, now - since)
             except TransientError as error:
                 if self._body is not None:
                     self._body.drop()
                     self._body = None
                 failures += 1
                 if policy.gives_up(failures, time.monotonic() - since, error):
-                    raise
+                    raise StreamFault(f"{error}: gave up after {failures} attempts") from error
                 counters.add(Count.RETRIES)
+                self._upstream.note(f"{error}: trying again from there")
                 self._upstream.patience.stop.wait(policy.wait_seconds(failures, error))
+                moved, since = 0, time.monotonic()
                 continue
             done += count
             counters.add(Count.FETCHED_BYTES, count)
             moved += count
-            now = time.monotonic()
             if moved >= _LEAST_BYTES:
                 failures, moved, since = 0, 0, now
-            elif now - since > SILENCE_SECONDS:
-                raise StalledError(f"{self._upstream.reference}: {moved} bytes came in {now - since:.0f} s")
 
-    def _at(self, at: int) -> Body:
-        """The answer under way where it is at `at`, or near before it; else a new one."""
+    def _at(self, at: int, end: int) -> Body:
+        """The answer under way where it is at `at`, or near before it; else a new one, up to `end` at least."""
         body = self._body
         if body is not None and not 0 <= at - body.position <= min(_SKIPPED_BYTES, body.end - body.position - 1):
             self.close()
             body = None
         if body is None:
-            body = self._body = self._upstream.body(self._layer, at, self._end)
+            body = self._body = self._upstream.body(self._layer, at, max(self._end, end))
         scratch = memoryview(bytearray(min(at - body.position, _PIECE_BYTES)))
         while body.position < at:
             self._upstream.counters.add(Count.FETCHED_BYTES, self._read(body, scratch[: at - body.position]))

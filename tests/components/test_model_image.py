@@ -552,7 +552,7 @@ def test_every_setting_has_an_effect() -> None:
                 "builder": "docker",
                 "platform": "linux/arm64",
                 **OTHER_FILES,
-                "delivery": With(ModelSettings.model_validate({"delivery": "kubeai"}).delivery, existing),
+                "asked": With(ModelSettings.model_validate({"delivery": "kubeai"}).asked, existing),
             },
             exempt={
                 "size_gb": "is an output; tested above",

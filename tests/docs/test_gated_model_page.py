@@ -98,7 +98,7 @@ def test_the_plan_says_what_the_image_will_be_once_the_token_is_there(
     monkeypatch.setenv("HF_TOKEN", "hf_mine")
     assert planned(stack(), tmp_path) == 0
     said = capsys.readouterr().err
-    assert re.search(r"models\.llama-3\.3-70b-instruct: 0\.0 GB in 4 layers, .*safetensors, LlamaForCausalLM", said)
+    assert re.search(r"models\.llama-3\.3-70b-instruct: 0\.0 GB in 5 layers, .*safetensors, LlamaForCausalLM", said)
     assert "hf_mine" not in said
 
 
@@ -115,7 +115,7 @@ def test_the_model_is_looked_up_without_a_token_and_packed_with_one(
     assert not (tmp_path / "image").exists()
     monkeypatch.setenv("HF_TOKEN", "hf_mine")
     image = pack(SOURCE, f"oci:{tmp_path / 'image'}", policy=QUICK)
-    assert len(image.layers) == 4
+    assert len(image.layers) == 5
     assert not any("authorization" in request.headers for request in hub.elsewhere)
 
 

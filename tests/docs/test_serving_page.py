@@ -42,8 +42,13 @@ def test_mirrored_charts_are_taken_from_the_mirror() -> None:
 
 def test_every_delivery_is_in_the_truth_table_with_its_uri() -> None:
     (header,) = re.findall(r"^\| \| `modelcar` \|.*$", PAGE, re.MULTILINE)
-    assert re.findall(r"`(\w+)`", header) == ["modelcar", "native", "fetch", "kubeai"]
-    for scheme in ("`oci://…@sha256:…`", "`oci+native://…@sha256:…`", "`oci://…:digest-sha256-<hex>`"):
+    assert re.findall(r"`(\w+)`", header) == ["modelcar", "native", "fetch", "stream", "kubeai"]
+    for scheme in (
+        "`oci://…@sha256:…`",
+        "`oci+native://…@sha256:…`",
+        "`oci+stream://…@sha256:…`",
+        "`oci://…:digest-sha256-<hex>`",
+    ):
         assert scheme in PAGE
 
 

@@ -4,13 +4,15 @@ The same image is then served as an image volume, by the same server: it answers
 which shows that what was looked for would have been found.
 """
 
+import base64
 import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,11 +30,11 @@ from tests.e2e.test_diagnosis import NOWHERE, SECONDS_TO_TELL, USER, Told, wait_
 from tests.e2e.test_real_server import ARGS, RESOURCES, SECONDS, ask, pod_of
 from tests.e2e.test_smoke import told
 from tests.e2e.vllm_cpu import image, install
-from tests.integration import cluster
+from tests.integration import cluster, controllers
 from tests.registry import RegistryServer
 from watch.containers import container_statuses
-from watch.kube import namespaced
-from watch.pods import object_path
+from watch.kube import ApiError, namespaced
+from watch.pods import object_path, pods_of
 from watch.running import running_digest
 
 pytestmark = [pytest.mark.node, pytest.mark.xdist_group("cluster"), pytest.mark.timeout(1800)]
@@ -65,7 +67,7 @@ def streaming_server(node: Node, private: RegistryServer, tmp_path_factory: pyte
 def own_weights(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose layers no other test has brought to the node."""
     folder = tmp_path_factory.mktemp("own") / "model"
-    modelimage("tiny", str(folder), "--seed", str(int(node.token.rpartition("-")[2], 16)))
+    modelimage("tiny", str(folder), "--seed", str(_seed(node)))
     config = folder / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "_name_or_path": node.token}))
     return folder
@@ -93,6 +95,11 @@ def streamed(
 @pytest.fixture
 def model(streamed: Stack) -> ModelOutput:
     return streamed.outputs.models[STREAMED]
+
+
+def _seed(node: Node) -> int:
+    """Of this session: node and registry keep what earlier ones brought and broke."""
+    return int(node.token.rpartition("-")[2], 16)
 
 
 def asked_of_sidecar(node: Node, model: ModelOutput, path: str) -> str:
@@ -264,6 +271,16 @@ def test_an_image_volume_of_the_same_image_answers_the_same_and_is_on_the_disk(
         assert weights_on_disk(node, own_weights)
 
 
+def test_an_image_that_the_stack_has_not_verified_is_streamed_by_nobody(
+    node: Node, streamed: Stack, private_image: str
+) -> None:
+    model = streamed.outputs.models[STREAMED]
+    body, platform = _anew(node, model, "other", ImageReference.parse(private_image)), model.serving.platform
+
+    with pytest.raises(ApiError, match="a sidecar streams what the stack has not verified"):
+        node.api.create(namespaced(platform.api_version, model.namespace, platform.plural), body)
+
+
 CASES = {
     "absent": "stream-image-missing",
     "private": "stream-no-login",
@@ -275,12 +292,12 @@ CASES = {
 """What is wrong with the image or the pod, and the cause that is named first."""
 
 
-def _no_streamer(body: Any, server: str) -> None:
+def _no_streamer(server: str, body: Any) -> None:
     # The stand-in's image has no packages of vLLM; the sidecar keeps its own.
     body["spec"]["predictor"]["model"]["image"] = server
 
 
-def _little_memory(body: Any, _: str) -> None:
+def _little_memory(body: Any) -> None:
     (sidecar,) = body["spec"]["predictor"]["initContainers"]
     for amounts in sidecar["resources"].values():
         amounts["memory"] = "32Mi"
@@ -319,40 +336,83 @@ def _cut(node: Node, image: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def broken(
-    node: Node,
-    streamed: Stack,
-    private: RegistryServer,
-    own_weights: Path,
-    server: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, Told]:
-    """How one model for each thing that goes wrong ends, all at the same time."""
-    model, folder = streamed.outputs.models[STREAMED], tmp_path_factory.mktemp("broken")
+def private_image(private: RegistryServer, own_weights: Path) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODELIMAGE_USERNAME", USER[0])
         patch.setenv("MODELIMAGE_PASSWORD", USER[1])
-        unread = str(modelimage("pack", str(own_weights), f"{private.host}/private/model")["reference"])
-    images = {
-        "absent": str(ImageReference(model.reference.repository, NOWHERE)),
-        "private": unread,
-        "flipped-byte": _flipped(node, _packed(node, "flipped", 101, folder)),
-        "cut-short": _cut(node, _packed(node, "cut", 102, folder)),
+        return str(modelimage("pack", str(own_weights), f"{private.host}/private/model")["reference"])
+
+
+@dataclass(frozen=True)
+class StreamWard:
+    """A namespace where nobody asks what is verified; the stack's model is deployed there with what is to go wrong."""
+
+    node: Node
+    model: ModelOutput
+    name: str
+
+    def serve(self, name: str, image: str = "", change: Callable[[Any], None] | None = None) -> ModelOutput:
+        """Deploy the stack's InferenceService anew, as `name` with another image."""
+        reference = ImageReference.parse(image or self.model.image)
+        body = _anew(self.node, self.model, name, reference)
+        body["spec"]["predictor"]["serviceAccountName"] = "default"
+        if change:
+            change(body)
+        platform, uri = self.model.serving.platform, Delivery.STREAM.uri(reference)
+        self.node.api.create(namespaced(platform.api_version, self.name, platform.plural), body)
+        changed = {"name": name, "namespace": self.name, "image": str(reference), "digest": reference.digest}
+        return self.model.model_copy(update={**changed, "storage_uri": uri})
+
+
+def _anew(node: Node, model: ModelOutput, name: str, reference: ImageReference) -> Any:
+    body = manifests.like_deployed(node.api.get(object_path(model)), name)
+    uri = Delivery.STREAM.uri(reference)
+    body["spec"]["predictor"]["initContainers"][0]["args"][0] = uri
+    body["metadata"]["annotations"][STREAM_ANNOTATION] = uri
+    return body
+
+
+@pytest.fixture(scope="module")
+def ward(node: Node, streamed: Stack) -> Iterator[StreamWard]:
+    model = streamed.outputs.models[STREAMED]
+    predictor = node.api.get(object_path(model))["spec"]["predictor"]
+    needed = {
+        namespaced(manifests.RUNTIME_API, "{}", "servingruntimes"): [predictor["model"]["runtime"]],
+        namespaced("v1", "{}", "configmaps"): [
+            one["configMap"]["name"] for one in predictor["volumes"] if "configMap" in one
+        ],
     }
-    changes = {"no-streamer": _no_streamer, "little-memory": _little_memory}
-    models = {}
-    for name in CASES:
-        reference = ImageReference.parse(images.get(name, model.image))
-        body = manifests.like_deployed(node.api.get(object_path(model)), name)
-        uri = Delivery.STREAM.uri(reference)
-        body["spec"]["predictor"]["initContainers"][0]["args"][0] = uri
-        body["metadata"]["annotations"][STREAM_ANNOTATION] = uri
-        if name in changes:
-            changes[name](body, server)
-        platform = model.serving.platform
-        node.api.create(namespaced(platform.api_version, model.namespace, platform.plural), body)
-        changed = {"name": name, "image": str(reference), "digest": reference.digest, "storage_uri": uri}
-        models[name] = model.model_copy(update=changed)
+    with cluster.namespace(node.admin, node.token, {"pod-security.kubernetes.io/enforce": "restricted"}) as name:
+        for path, names in needed.items():
+            for one in names:
+                found = node.api.get(f"{path.format(model.namespace)}/{one}")
+                node.api.create(path.format(name), _copied(found))
+        with controllers.playing(node.admin, kserve=name):
+            yield StreamWard(node, model, name)
+
+
+def _copied(found: Any) -> Any:
+    kept = {key: value for key, value in found.items() if key != "metadata"}
+    return {**kept, "metadata": {"name": found["metadata"]["name"]}}
+
+
+@pytest.fixture(scope="module")
+def broken(
+    node: Node, ward: StreamWard, private_image: str, server: str, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Told]:
+    """How one model for each thing that goes wrong ends, all at the same time."""
+    folder = tmp_path_factory.mktemp("broken")
+    images = {
+        "absent": str(ImageReference(ward.model.reference.repository, NOWHERE)),
+        "private": private_image,
+        "flipped-byte": _flipped(node, _packed(node, "flipped", _seed(node) + 1, folder)),
+        "cut-short": _cut(node, _packed(node, "cut", _seed(node) + 2, folder)),
+    }
+    changes: dict[str, Callable[[Any], None]] = {
+        "no-streamer": partial(_no_streamer, server),
+        "little-memory": _little_memory,
+    }
+    models = {name: ward.serve(name, images.get(name, ""), changes.get(name)) for name in CASES}
     with ThreadPoolExecutor(len(models)) as watching:
         return dict(zip(models, watching.map(partial(wait_in_vain, node, SECONDS), models.values()), strict=True))
 
@@ -364,3 +424,35 @@ def test_a_streamed_model_that_cannot_start_ends_in_its_cause(broken: dict[str, 
     print(f"{name}: {found.seconds:.1f} s from the first sign to the cause\n{found.text}")  # pytest -rP shows it
     assert found.causes[:1] == [CASES[name]], found.text
     assert found.seconds <= SECONDS_TO_TELL, f"{found.seconds:.1f} s, and {found.text}"
+
+
+def test_a_private_image_is_read_by_the_login_that_is_mounted(
+    node: Node, ward: StreamWard, private_image: str, server: str
+) -> None:
+    auth = {"username": USER[0], "password": USER[1], "auth": base64.b64encode(":".join(USER).encode()).decode()}
+    secret = {
+        "metadata": {"name": "readable"},
+        "type": "kubernetes.io/dockerconfigjson",
+        "stringData": {".dockerconfigjson": json.dumps({"auths": {private_image.partition("/")[0]: auth}})},
+    }
+    node.api.create(namespaced("v1", ward.name, "secrets"), secret)
+
+    def login(body: Any) -> None:
+        # As components/serving/streaming.py writes it for a stack with pullSecrets.
+        predictor = body["spec"]["predictor"]
+        (sidecar,) = predictor["initContainers"]
+        items = [{"key": ".dockerconfigjson", "path": "config.json"}]
+        volume = {"secretName": "readable", "defaultMode": 0o440, "items": items}
+        predictor["volumes"].append({"name": "stream-logins", "secret": volume})
+        predictor["securityContext"] = {"fsGroup": 1010}
+        sidecar["volumeMounts"].append({"name": "stream-logins", "mountPath": "/oms/logins", "readOnly": True})
+        sidecar["env"].append({"name": "DOCKER_CONFIG", "value": "/oms/logins"})
+        _no_streamer(server, body)  # the sidecar alone is looked at
+
+    readable = ward.serve("readable", private_image, login)
+
+    def is_started() -> bool:
+        statuses = [one for pod in pods_of(node.api, readable) for one in container_statuses(pod)]
+        return any(one["name"] == STREAM_CONTAINER and one["ready"] for one in statuses)
+
+    cluster.wait_for(is_started, SECONDS)

@@ -1,4 +1,4 @@
-"""The two examples that people know from elsewhere, as this program deploys them."""
+"""The two examples that people know from elsewhere, and the one by stream, as this program deploys them."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests import crds, serving
 from tests.mocks import DIGEST, Recording, plain
 
 EXAMPLES = serving.ROOT / "examples"
-FILES = {name: EXAMPLES / name / f"Pulumi.{name}.yaml" for name in ("qwen-modelcar", "opt-125m-kubeai")}
+FILES = {name: EXAMPLES / name / f"Pulumi.{name}.yaml" for name in ("qwen-modelcar", "opt-125m-kubeai", "stream")}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -81,6 +81,17 @@ def test_opts_pickle_is_converted_in_the_build(opt: Recording) -> None:
     (build,) = [one for one in opt.of_type("command:local:Command") if one.name == "opt-125m-cpu-build"]
 
     assert "--convert safetensors" in build.inputs["create"]
+
+
+def test_the_streamed_models_pods_reach_their_registry_by_name_and_hold_no_weights() -> None:
+    recording = serving.run(serving.settings_of(FILES["stream"]))
+
+    (sidecar,) = serving.one(recording, "InferenceService")["spec"]["predictor"]["initContainers"]
+    assert sidecar["args"][0] == f"oci+stream://us-central1-docker.pkg.dev/demo/models/qwen@{DIGEST}"
+    (rule,) = serving.one(recording, "FQDNNetworkPolicy")["spec"]["egress"]
+    assert rule["matches"] == [{"name": "us-central1-docker.pkg.dev"}]
+    (brought,) = serving.of_kind(recording, "DaemonSet")
+    assert DIGEST not in json.dumps(brought)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -270,9 +270,9 @@ def layers(rng: Random) -> None:
     store = _Blob(content, ranges=rng.random() < 0.5)
     contents = list_files(store, [layer], bounds=Bounds(seconds=10, stream_bytes=1 << 20, plain_bytes=1 << 20))
     find_model(contents)
-    purposes: tuple[Purpose, ...] = (Delivery.MODELCAR, Delivery.KUBEAI, "adapter")
+    purposes: tuple[Purpose, ...] = (Delivery.MODELCAR, Delivery.KUBEAI, Delivery.STREAM, "adapter")
     for purpose in purposes:
-        for said in misfits(contents, ImageConfig(), purpose, IMAGE):
+        for said in misfits(contents, ImageConfig(), purpose, IMAGE, [layer]):
             told(str(OmsError(said)))
 
 

@@ -43,7 +43,7 @@ SIDECAR = "registry.example/mesh/proxy:1.2"
 PLURALS = {"ValidatingAdmissionPolicy": "validatingadmissionpolicies", "Namespace": "namespaces"}
 PLURALS["ValidatingAdmissionPolicyBinding"] = "validatingadmissionpolicybindings"
 POLICIES = PLURALS.keys() - {"Namespace"}
-OWN = ("modelcar", "native", "kubeai")
+OWN = ("modelcar", "native", "stream", "kubeai")
 
 
 @dataclass
@@ -72,9 +72,8 @@ class Stack:
         service["metadata"]["uid"] = "1"
         runtime = self.named("ServingRuntime", "vllm")["spec"]
         template = kserve.deployment(service, runtime)["spec"]["template"]
-        template["metadata"].setdefault("annotations", {})[webhook.ANNOTATION] = service["spec"]["predictor"]["model"][
-            "storageUri"
-        ]
+        source = service["spec"]["predictor"]["model"].get("storageUri")
+        template["metadata"].setdefault("annotations", {}).update({webhook.ANNOTATION: source} if source else {})
         return self.placed(webhook.mutate(template), "kserve")
 
     def placed(self, pod: JSON, platform: str) -> JSON:
@@ -125,6 +124,7 @@ def program(names: dict[str, str], digest: str = DIGEST) -> Recording:
     models: dict[str, JSON] = {
         "modelcar": {"digest": image, "delivery": "modelcar", "nodePool": "l4", "warm": "prepull"},
         "native": {"digest": image, "delivery": "native", "nodePool": "l4", "adapters": {"style": {"digest": ADAPTER}}},
+        "stream": {"digest": image, "delivery": "stream", "nodePool": "l4", "warm": "prepull"},
         "kubeai": {"digest": image, "delivery": "kubeai", "nodePool": "l4", "warm": "prepull"},
     }
     platforms = {
@@ -220,11 +220,48 @@ def test_our_own_pods_pass(stack: Stack, delivery: str) -> None:
 
 
 @pytest.mark.parametrize("of", ["prepull", "prepull-s"])
-@pytest.mark.parametrize("delivery", ["modelcar", "kubeai"])
+@pytest.mark.parametrize("delivery", ["modelcar", "stream", "kubeai"])
 def test_our_own_prepull_pods_pass(stack: Stack, delivery: str, of: str) -> None:
+    if (delivery, of) == ("stream", "prepull"):
+        pytest.skip("of a streamed model there is the server's alone")
     template = stack.named("DaemonSet", f"{delivery}-{of}")["spec"]["template"]
 
     assert stack.send(stack.placed(template, "kubeai" if delivery == "kubeai" else "kserve")) == ""
+
+
+def streamed(uri: str) -> Callable[[JSON], None]:
+    def change(spec: JSON) -> None:
+        spec["initContainers"][0]["args"][0] = uri
+
+    return change
+
+
+STREAMS = {
+    "another digest": f"oci+stream://{OTHER}",
+    "a tag": f"oci+stream://{TAG}",
+    "a foreign registry with the same digest": f"oci+stream://{FOREIGN}",
+    "a bucket": "s3://weights/qwen",
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_pod_whose_sidecar_streams_anything_else_is_refused(stack: Stack, name: str) -> None:
+    pod = stack.pod("stream")
+
+    streamed(STREAMS[name])(pod["spec"])
+
+    assert "pulls what the stack has not verified" in stack.send(pod)
+
+
+@pytest.mark.parametrize("name", [name for name in STREAMS if name != "a bucket"])
+def test_a_service_whose_sidecar_streams_anything_else_is_refused(stack: Stack, name: str) -> None:
+    service = stack.named("InferenceService", "stream")
+    service["metadata"] = {"name": "tried", "namespace": stack.namespaces["kserve"]}
+    assert stack.send(service) == ""
+
+    streamed(STREAMS[name])(service["spec"]["predictor"])
+
+    assert "a sidecar streams what the stack has not verified" in stack.send(service)
 
 
 @pytest.mark.parametrize("name", ["pod-modelcar.yaml", "pod-native.yaml"])
@@ -427,7 +464,7 @@ def test_the_update_waits_until_the_api_server_knows_what_it_was_told(
     late = threading.Timer(2.5, write, [own])
     try:
         cluster.wait_for(lambda: bool(stack.send(body)), 10)
-        with pytest.raises(NotHeldError, match="does not name an image that the stack has verified"):
+        with pytest.raises(NotHeldError, match=r"the stack has (?:not )?verified"):
             wait_until_taken(api, body, policy=words["--policy"], timeout=1)
         late.start()
         wait_until_taken(api, body, policy=words["--policy"], timeout=30)

@@ -164,7 +164,7 @@ def test_the_schemas_of_the_unit_tier_say_what_the_api_server_says(
 
 
 @pytest.mark.parametrize("level", ["baseline", "restricted"])
-@pytest.mark.parametrize("delivery", ["modelcar", "native"])
+@pytest.mark.parametrize("delivery", ["modelcar", "native", "stream"])
 def test_the_pods_of_a_delivery_pass_the_level_that_its_namespace_has(
     level: str, delivery: str, kubeconfig: Path, api: httpx.Client
 ) -> None:
@@ -177,7 +177,7 @@ def test_the_pods_of_a_delivery_pass_the_level_that_its_namespace_has(
             f"/api/v1/namespaces/{name}/pods", params={"dryRun": "All"}, json=predictor_pod(recording, delivery)
         )
 
-    passes = delivery == "native" or level == "baseline"
+    passes = delivery != "modelcar" or level == "baseline"
     assert answer.is_success is passes, answer.json().get("message")
     if not passes:
         assert "allowPrivilegeEscalation != false" in answer.json()["message"]
@@ -185,7 +185,7 @@ def test_the_pods_of_a_delivery_pass_the_level_that_its_namespace_has(
             '"modelcar", "modelcar-init"', '"modelcar-init", "modelcar"'
         )
     chosen = serving.one(recording, "Namespace", "models")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
-    assert chosen == ("restricted" if delivery == "native" else "baseline")
+    assert chosen == ("baseline" if delivery == "modelcar" else "restricted")
 
 
 def predictor_pod(recording: Any, delivery: str) -> JSON:
@@ -199,7 +199,9 @@ def predictor_pod(recording: Any, delivery: str) -> JSON:
         "volumes": list(predictor["volumes"]),
         "automountServiceAccountToken": predictor["automountServiceAccountToken"],
     }
-    if delivery == "native":
+    if delivery == "stream":
+        pod["initContainers"] = predictor["initContainers"]
+    elif delivery == "native":
         pod["volumes"].append({"name": "mnt-models", "image": {"reference": serving.IMAGE}})
         server["volumeMounts"] = [
             *server["volumeMounts"],

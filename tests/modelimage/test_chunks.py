@@ -13,6 +13,7 @@ from modelimage import chunks
 from modelimage.chunks import CHUNK_BYTES, CHUNKS, OFFSET, SIZE, Chunked
 from modelimage.documents import LAYER_TYPE, Descriptor
 from modelimage.errors import ImageError
+from modelimage.layers import LAYER_COUNT_END, LAYER_LIMIT_BYTES
 from modelimage.streams import Blob
 
 SMALL = 64 << 10
@@ -113,7 +114,7 @@ def test_what_is_no_list_of_the_image_is_refused(entries: list[tuple[str, bytes,
     assert said in str(refused.value)
 
 
-@pytest.mark.parametrize("said", ["", "0", "-1", "65535", "16777217", "1e6", "٨٣٨٨٦٠٨", "9" * 30, "8388608 "])
+@pytest.mark.parametrize("said", ["", "0", "-1", "65535", "16777217", "1e6", "١٠٤٨٥٧٦", "9" * 30, "1048576 "])
 def test_chunks_of_a_size_that_is_none_or_does_not_fit_into_a_sidecar_are_refused(said: str) -> None:
     with pytest.raises(ImageError, match="are not read"):
         chunks.read(chunks.written({}), holder(said), [])
@@ -150,3 +151,7 @@ def test_a_layer_says_where_its_file_lies() -> None:
 def test_a_place_that_the_layer_does_not_have_is_refused(offset: str, size: str) -> None:
     with pytest.raises(ImageError, match="no place in its 2000 bytes"):
         chunks.place_of(layer("a", 2000, **{OFFSET: offset, SIZE: size}))
+
+
+def test_the_lists_of_the_largest_image_that_there_can_be_are_read() -> None:
+    assert chunks.layer_size([LAYER_LIMIT_BYTES] * LAYER_COUNT_END) <= chunks.LIMIT_BYTES

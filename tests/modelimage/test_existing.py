@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -244,3 +245,47 @@ def test_what_packs_as_an_adapter_is_one_afterwards_whatever_lies_beside_it(tmp_
     assert inspect(made.reference, purpose="adapter").traits.lora_rank == 32
     again = repack(made.reference, f"oci:{tmp_path / 'again'}")
     assert inspect(again.reference, purpose="adapter").traits.lora_rank == 32
+
+
+# By streaming.
+
+_CONFIG = file("models/config.json")
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ([file("models/m.gguf")], "/models holds gguf and no safetensors"),
+        ([_CONFIG, file("models/pytorch_model.bin", b"\x80\x02")], "/models holds pickle and no safetensors"),
+        (
+            [file("models/model_index.json"), file("models/unet/w.safetensors")],
+            "/models holds no weights at its top and no safetensors",
+        ),
+    ],
+)
+def test_what_the_streaming_loader_does_not_read_is_not_for_stream(
+    tmp_path: Path, entries: list[Any], said: str
+) -> None:
+    made = image(tmp_path / "made", entries)
+    held(made, Delivery.NATIVE)
+
+    (problem,) = refused(made, Delivery.STREAM)
+
+    assert f"is not for delivery stream: {said}" in problem
+
+
+@pytest.mark.parametrize("weights", ["models/model.safetensors", "models/Model.SafeTensors"])
+def test_safetensors_beside_a_configuration_are_for_stream_whatever_else_is_there(tmp_path: Path, weights: str) -> None:
+    held(image(tmp_path / "made", [_CONFIG, file(weights), file("models/m.gguf")]), Delivery.STREAM)
+
+
+def test_a_compressed_layer_is_for_stream_where_no_file_of_the_model_is_in_it(tmp_path: Path) -> None:
+    model = [_CONFIG, file("models/model.safetensors", b"x" * 600)]
+    base = (GZIP, gzip.compress(tar(*shell("bin/"))))
+    held(make(tmp_path / "base", [base, (TAR, tar(*model))]), Delivery.STREAM)
+
+    (problem,) = refused(make(tmp_path / "all", [base, (GZIP, gzip.compress(tar(*model)))]), Delivery.STREAM)
+
+    assert "1 of its layers" in problem
+    assert "are compressed" in problem
+    assert "oms image repack" in problem

@@ -13,6 +13,7 @@ import pytest
 
 from modelimage import ImageError, chunks, copy, pack, repack
 from modelimage import cache as cache_module
+from modelimage.cache import LayerCache
 from modelimage.documents import Descriptor
 from modelimage.layout import Layout
 from modelimage.patience import RetryPolicy
@@ -191,6 +192,9 @@ def test_what_the_cache_has_lost_is_read_again(
     third = pack(str(folder), f"oci:{tmp_path / 'image'}", cache=tmp_path / "cache")
     assert first.digest == second.digest == third.digest
     check(tmp_path / "other")
+    large = next(layer for layer in first.layers if layer.size_bytes > 1_000_000)
+    kept = LayerCache(tmp_path / "cache").list_of(large.digest, chunks.list_bytes(large.size_bytes, CHUNK))
+    assert kept  # what was read again is remembered in the place of what was lost
 
 
 def test_a_remembered_digest_that_is_wrong_gets_no_list(hub: FakeHub, tmp_path: Path) -> None:

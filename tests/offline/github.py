@@ -1,7 +1,8 @@
 """A comment as GitHub shows it: its markdown, what its sanitizer leaves, and the measures of its pages.
 
 GitHub's markdown is CommonMark with tables, its sanitizer that of html-pipeline (`SanitizationFilter`: no styles, no
-classes, a title on anything), and its measures are those of a comment's `markdown-body`: what decides over lines and widths.
+classes, a title on anything), and its measures are those of a comment's `markdown-body`, as far as they decide over
+lines and widths.
 """
 
 import re
@@ -11,30 +12,29 @@ from markdown_it import MarkdownIt
 
 WIDTH_PIXELS = 940
 """Of a comment's text at most."""
-TAGS = frozenset(
-    "h1 h2 h3 h4 h5 h6 br b i strong em a pre code img tt div ins del sup sub p ol ul table thead tbody tfoot blockquote dl dt "
-    "dd kbd q samp var hr ruby rt rp li tr td th s strike summary details caption figure figcaption abbr bdo cite dfn mark small "
-    "span time wbr".split()
-)
+TAGS = frozenset({
+    "h1", "h2", "h3", "h4", "h5", "h6", "br", "b", "i", "strong", "em", "a", "pre", "code", "img", "tt", "div", "ins",
+    "del", "sup", "sub", "p", "ol", "ul", "table", "thead", "tbody", "tfoot", "blockquote", "dl", "dt", "dd", "kbd",
+    "q", "samp", "var", "hr", "ruby", "rt", "rp", "li", "tr", "td", "th", "s", "strike", "summary", "details",
+    "caption", "figure", "figcaption", "abbr", "bdo", "cite", "dfn", "mark", "small", "span", "time", "wbr",
+})  # fmt: skip
 ATTRIBUTES = frozenset({"title", "align", "open", "start", "href"})
 """Of those that the sanitizer leaves, the ones that a comment of ours has."""
-STYLE = (
-    """
-body { margin: 0 }
-.comment { width: %dpx; font: 14px/1.5 "Liberation Sans", "Helvetica", Arial, sans-serif; overflow-wrap: break-word;
-  color: #1f2328; margin-bottom: 60px }
-.comment h3 { font-size: 1.25em; line-height: 1.25; margin: 24px 0 16px }
-.comment p, .comment table, .comment pre, .comment ul, .comment details { margin: 0 0 16px }
-.comment ul { padding-left: 2em } .comment ul ul { margin: 0 }
-.comment table { display: block; width: max-content; max-width: 100%%; overflow: auto; border-spacing: 0; border-collapse: collapse }
-.comment td, .comment th { padding: 6px 13px; border: 1px solid #d1d9e0 }
-.comment code { font: 85%% "Liberation Mono", Menlo, monospace; padding: .2em .4em; white-space: break-spaces;
-  background: #818b981f; border-radius: 6px }
-.comment pre { font-size: 85%%; line-height: 1.45; padding: 16px; overflow: auto; background: #f6f8fa }
-.comment pre code { font-size: 100%%; padding: 0; white-space: pre; background: none }
+STYLE = f"""
+body {{ margin: 0 }}
+.comment {{ width: {WIDTH_PIXELS}px; font: 14px/1.5 "Liberation Sans", Helvetica, Arial, sans-serif;
+  overflow-wrap: break-word; color: #1f2328; margin-bottom: 60px }}
+.comment h3 {{ font-size: 1.25em; line-height: 1.25; margin: 24px 0 16px }}
+.comment p, .comment table, .comment pre, .comment ul, .comment details {{ margin: 0 0 16px }}
+.comment ul {{ padding-left: 2em }} .comment ul ul {{ margin: 0 }}
+.comment table {{ display: block; width: max-content; max-width: 100%; overflow: auto; border-spacing: 0;
+  border-collapse: collapse }}
+.comment td, .comment th {{ padding: 6px 13px; border: 1px solid #d1d9e0 }}
+.comment code {{ font: 85% "Liberation Mono", Menlo, monospace; padding: .2em .4em; white-space: break-spaces;
+  background: #818b981f; border-radius: 6px }}
+.comment pre {{ font-size: 85%; line-height: 1.45; padding: 16px; overflow: auto; background: #f6f8fa }}
+.comment pre code {{ font-size: 100%; padding: 0; white-space: pre; background: none }}
 """
-    % WIDTH_PIXELS
-)  # noqa: UP031 - braces
 
 
 class _Tags(HTMLParser):

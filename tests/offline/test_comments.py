@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from oci_model_serving.reference import DIGEST
+from offline.comment import as_markdown
+from offline.diff import compare
 from tests import browser
 from tests.offline import github, typical_changes
 
@@ -80,11 +82,38 @@ return {wide, comments: document.querySelectorAll('.comment').length,
 """
 
 
+LONG = "Meta_Llama_3.1_405B_Instruct_FP8_dynamic_w8a8_tp8"
+"""A name of which a browser breaks nothing."""
+ARGUMENTS = [
+    '--model-loader-extra-config={"concurrency":16,"memory_limit":100000000000,"pattern":"a_b_c_d_e_f_g_h"}',
+    "--chat-template=/mnt/models/a_very_long_file_name_of_a_template_that_nobody_can_break_anywhere.jinja",
+    f"--served-model-name={LONG}_{LONG}",
+]
+
+
+def widest() -> str:
+    """A comment with the longest of all: a name, digests, arguments and addresses that cannot be broken."""
+    changes = {"models__qwen__digest": typical_changes.image("b"), "models__qwen__args": ARGUMENTS[:2]}
+    plans = (typical_changes.STACK, typical_changes.changed(**changes, nodePools__l4__accelerator="nvidia-tesla-t4"))
+    before, after = (
+        json.loads(
+            json.dumps(typical_changes.plan("prod", settings))
+            .replace("qwen2.5-0.5b-instruct", LONG)
+            .replace("us-central1-docker.pkg.dev", "registry_of_models.example.com:5000")
+            .replace('::l4"', '::pool_of_eight_h100s_in_one_zone_1"')
+            .replace('"l4"', '"pool_of_eight_h100s_in_one_zone_1"')
+        )
+        for settings in plans
+    )
+    after["outputs"]["models"][LONG]["url"] = f"http://{LONG}.{LONG}.example.com"
+    return as_markdown(compare(before, after), "prod")
+
+
 def page() -> str:
-    """All comments below each other, with all that is folded open; a picture is the browser's to draw (`test_picture`)."""
+    """All comments below each other, with all that is folded open; how pictures are drawn is told in `test_picture`."""
     shown = []
-    for name in NAMES:
-        html = github.rendered(typical_changes.comment(name)).replace("<details>", "<details open>")
+    for name, text in {**{name: typical_changes.comment(name) for name in NAMES}, "widest": widest()}.items():
+        html = github.rendered(text).replace("<details>", "<details open>")
         html = re.sub(r'<pre><code class="language-mermaid">.*?</code></pre>', "", html, flags=re.DOTALL)
         shown.append(f'<div class="comment" id="{name}">{html}</div>')
     return f"<style>{github.STYLE}</style>{''.join(shown)}"
@@ -93,7 +122,7 @@ def page() -> str:
 @browser.needs_browser
 def test_nothing_is_clipped_or_to_be_scrolled_on_a_page_of_github(tmp_path: Path) -> None:
     said = browser.evaluated(page(), _MEASURE, tmp_path, f"--window-size={github.WIDTH_PIXELS},4000")
-    assert said["comments"] == len(NAMES)
+    assert said["comments"] == len(NAMES) + 1
     assert said["details"] >= 2 * len(NAMES)
     assert said["wide"] == []
     assert said["page"] <= github.WIDTH_PIXELS

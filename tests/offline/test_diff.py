@@ -469,7 +469,7 @@ def test_a_file_of_a_version_that_names_no_stack_is_of_the_one_that_is_asked_for
 
 @pytest.mark.parametrize(
     "broken",
-    [{"stack": 1}, {"promoted": []}, {"promoted": {"m": 1}}],
+    [{"stack": 1}, {"stack": ""}, {"stack": "a --> b"}, {"promoted": []}, {"promoted": {"m": 1}}],
 )
 def test_a_plan_that_says_anything_of_its_stack_is_none(
     repository: Path, capsys: pytest.CaptureFixture[str], broken: dict[str, Any]

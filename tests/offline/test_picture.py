@@ -126,7 +126,7 @@ PICTURES: Mapping[str, Callable[[], Picture]] = {
 def test_devs_picture_leads_from_the_weights_to_the_cluster_by_its_components() -> None:
     name = "qwen2.5-0.5b-instruct"
     assert by_name(PICTURES["dev"]()) == {
-        "weights hf://Qwen/Qwen2.5-0.5B-Instruct@7ae557604adf": {f"ModelImage {name}"},
+        "weights hf://Qwen/Qwen2.5-0.5B-Instruct": {f"ModelImage {name}"},
         f"ModelImage {name}": {"ModelRegistry models"},
         "ModelRegistry models": {f"InferenceService {name}"},
         "AllowList kserve-allow-list": {"KServe kserve"},
@@ -135,6 +135,20 @@ def test_devs_picture_leads_from_the_weights_to_the_cluster_by_its_components() 
         "GpuNodePool l4": {"Cluster cluster"},
         "Cluster cluster": set(),
     }
+
+
+def test_where_an_image_comes_from_is_named_with_its_commit_or_digest_below() -> None:
+    (weights,) = [part for part in PICTURES["dev"]().parts if part.rank is Rank.ORIGIN]
+    assert (weights.kind, weights.names, weights.details) == (
+        "weights",
+        ("hf://Qwen/Qwen2.5-0.5B-Instruct",),
+        ("7ae557604adf",),
+    )
+    line = f"python -m modelimage copy r.example/m@sha256:{'a' * 64} mine.example/m"
+    command = resource("command:local:Command", "m-copy", f"{OURS}ModelImage::m", create=line)
+    plan = {"resources": [resource(f"{OURS}ModelImage", "m"), command], "outputs": {}}
+    (image,) = [part for part in picture_of(plan).parts if part.rank is Rank.ORIGIN]
+    assert (image.names, image.details) == (("r.example/m",), ("sha256:aaaaaaaaaaaa",))
 
 
 def test_prods_picture_shows_which_stack_its_images_are_promoted_from() -> None:
@@ -275,7 +289,7 @@ def test_a_deleted_models_weights_go_with_its_image() -> None:
     name = "some-model-1-instruct"
     assert by_name(picture_of(after, before)) == by_name(picture_of(after))
     leads = by_name(picture_of(after, before, {f"{OURS}ModelImage::{name}": Fate.DELETED}))
-    assert leads["weights hf://some-org/Some-Model-1B-Instruct@7ae557604adf"] == {f"ModelImage {name}"}
+    assert leads["weights hf://some-org/Some-Model-1B-Instruct"] == {f"ModelImage {name}"}
 
 
 @pytest.mark.parametrize("name", PICTURES)

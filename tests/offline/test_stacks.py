@@ -108,7 +108,7 @@ def test_the_local_stack_builds_and_its_manifests_serve_the_digest_that_was_buil
         index = json.loads((layout / "index.json").read_text())
         assert model["digest"] in {manifest["digest"] for manifest in index["manifests"]}
         kind, path = ("inferenceservice", "storageUri") if model["platform"] == "kserve" else ("model", "url")
-        (file,) = (project / "out").glob(f"{kind}-{model['namespace']}-{model['name']}.yaml")
+        (file,) = (project / "out" / "objects").glob(f"70-{kind}-{model['namespace']}-{model['name']}.yaml")
         text = yaml.safe_dump(yaml.safe_load(file.read_text()))
         assert (
             f"{path}: {model['storage_uri']}" in text.replace("\n", " ").replace("  ", " ")

@@ -1,7 +1,7 @@
-"""Eight typical changes of a stack, and the comments on them as committed in `comments/`.
+"""Typical changes of a stack, and the comments on them as committed in `comments/`.
 
-`python -m tests.offline.typical_changes` (`make plans`) writes them anew. The stacks are this module's own, so that a change
-of the committed ones leaves the comments alone.
+`python -m tests.offline.typical_changes` (`make plans`) writes them anew. The stacks are this module's own, so that a
+change of the committed ones leaves the comments alone.
 """
 
 import copy
@@ -94,7 +94,11 @@ def _outputs(reference: str) -> Mapping[str, Any]:
         "storage_uri": f"oci://{reference}",
         "name": "qwen2-5-0-5b-instruct",
         "served_name": "qwen2.5-0.5b-instruct",
-        **{"delivery": "modelcar", "platform": "kserve", "namespace": "models", "paused": False, "traits": {}},
+        "delivery": "modelcar",
+        "platform": "kserve",
+        "namespace": "models",
+        "paused": False,
+        "traits": {},
         "url": "http://qwen2-5-0-5b-instruct-models.example.com",
     }
     return {"contract_version": CONTRACT_VERSION, "models": {"qwen2.5-0.5b-instruct": served}}

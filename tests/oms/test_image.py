@@ -70,7 +70,7 @@ def test_the_readable_form_names_the_digest_and_the_size(
     assert main(["image", "pack", str(model), f"oci:{tmp_path / 'image'}"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("digest: sha256:")
-    assert "layers: 4" in out
+    assert "layers: 5" in out
     assert main(["image", "inspect", f"oci:{tmp_path / 'image'}"]) == 0
     assert "digest tag: false" in capsys.readouterr().out
 

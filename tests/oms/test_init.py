@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 import modelimage
+from components.google.accelerators import ACCELERATORS
 from components.settings.stack_file import find_project
 from oci_model_serving.errors import InputError, OmsError
 from oms import pin
@@ -242,12 +243,26 @@ def test_an_image_is_taken_by_the_digest_that_its_tag_has(
     assert artifact.key == "mine"
 
 
+def test_what_a_model_says_of_itself_stays_in_its_comment(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
+    hub.add("acme/evil", published(architectures=["X\n  gcp:project: theirs\n  #ForCausalLM"]))
+
+    assert wrote("--model", "acme/evil", "--gpu", "l4", stack="evil")["gcp:project"] == "demo"
+    assert Path("Pulumi.evil.yaml").read_text().count("gcp:project") == 2
+
+
 def test_an_image_of_a_known_size_needs_no_registry(capsys: pytest.CaptureFixture[str]) -> None:
     image = f"us-docker.pkg.dev/acme/models/big@{DIGEST}"
     config = wrote("--model", image, "--size-gb", "141.1", "--gpu", "a100-80gb", stack="big")
 
     assert config["models"]["big"]["digest"] == image
     assert config["nodePools"]["a100-80gb"]["count"] == 4
+    is_clean("big", capsys)
+
+
+@pytest.mark.parametrize("gpu", sorted(ACCELERATORS))
+def test_on_every_gpu_a_stack_plans_and_passes_the_policy(gpu: str, capsys: pytest.CaptureFixture[str]) -> None:
+    wrote("--model", f"us-docker.pkg.dev/acme/models/big@{DIGEST}", "--size-gb", "40", "--gpu", gpu, stack="big")
+
     is_clean("big", capsys)
 
 
@@ -362,7 +377,7 @@ class Terminal:
         self.said = ""
 
     def until(self, text: str) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while text not in self.said:
             assert time.monotonic() < deadline, self.said
             if select.select([self.master], [], [], 0.5)[0]:
@@ -377,7 +392,7 @@ class Terminal:
         os.write(self.master, f"{answer}\n".encode())
 
     def end(self) -> int:
-        code = self.process.wait(60)
+        code = self.process.wait(120)
         os.close(self.master)
         return code
 
@@ -387,6 +402,9 @@ def test_five_answers_on_a_terminal_make_a_file(hub: FakeHub) -> None:
     terminal.answer("Model (", "acme/wrong")
     terminal.until("no such model")
     terminal.answer("Model (", NAME)
+    terminal.answer("Promote from", "dev")
+    terminal.until("write organization/project/stack")
+    terminal.answer("Promote from", "")
     terminal.answer("Google Cloud project", "demo")
     terminal.answer("Cluster: new", "")
     terminal.answer("region, or zone", "")
@@ -405,6 +423,7 @@ def test_an_interrupt_at_any_question_leaves_no_file(hub: FakeHub, here: Path) -
     terminal = Terminal(
         "--model", NAME, "--project", "demo", "--cluster", "new", "--location", "us-central1", "--gpu", "l4"
     )
+    terminal.answer("Promote from", "acme/other/dev")
     terminal.answer("Which", "1")
     terminal.until("[Y/n]")
     terminal.process.send_signal(signal.SIGINT)

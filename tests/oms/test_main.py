@@ -16,7 +16,7 @@ from tests.offline.conftest import EXTENDED, MakeProject
 from tests.workflows import install
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["up", "preview", "engine", "plan", "diff", "policy", "stacks", "schema"]
+COMMANDS = ["init", "up", "preview", "engine", "plan", "diff", "render", "policy", "stacks", "schema"]
 COMMANDS += ["check", "pause", "resume", "coldstart", "image", "cache", "pin", "completion"]
 VERBS = {
     "pack",
@@ -45,7 +45,7 @@ def run(*words: str, **more: object) -> "subprocess.CompletedProcess[str]":
 def test_the_help_lists_every_command_with_a_line_that_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     said = capsys.readouterr().out
-    assert list(oms.sections["Deploy"]) == ["up", "preview", "engine"]
+    assert list(oms.sections["Deploy"]) == ["init", "up", "preview", "engine"]
     assert {name for names in oms.sections.values() for name in names} == set(COMMANDS)
     for name in COMMANDS:
         assert f"\n  {name} " in said
@@ -60,7 +60,7 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     assert said.startswith(f"Usage: oms {name}")
     if name not in {"engine", "image", "cache", "pin", "completion", "stacks", "schema"}:
         assert "--stack NAME" in said
-        assert "[default: local]" in " ".join(said.split())
+        assert ("[default: local]" in " ".join(said.split())) is (name != "init"), "a new one has its model's name"
     if name not in {"engine", "image", "cache", "completion"}:
         assert "--json" in said
 

@@ -109,7 +109,8 @@ def test_json_has_type_name_parent_and_inputs_and_is_the_same_each_time(capsys: 
         plans.append(capsys.readouterr().out)
     assert plans[0] == plans[1]
     plan = json.loads(plans[0])
-    assert plan.keys() == {"resources", "outputs"}
+    assert plan.keys() == {"stack", "resources", "outputs"}
+    assert plan["stack"] == "dev"
     assert all(item.keys() - {"options"} == {"type", "name", "parent", "inputs"} for item in plan["resources"])
     parents = {item["name"]: item["parent"] for item in plan["resources"]}
     assert parents["m-build"] == "oci-model-serving:index:ModelImage::m"
@@ -301,7 +302,8 @@ def test_warnings_of_the_program_go_to_stderr_and_into_the_data(
     main(["--stack", "dev", "--format", "json"])
     printed = capsys.readouterr()
     assert "warning: the disk is close to full" in printed.err
-    assert json.loads(printed.out) == {"resources": [], "outputs": {}, "warnings": ["the disk is close to full"]}
+    warned = {"stack": "dev", "resources": [], "outputs": {}, "warnings": ["the disk is close to full"]}
+    assert json.loads(printed.out) == warned
 
 
 def test_policy_violations_are_printed_and_mandatory_ones_fail(

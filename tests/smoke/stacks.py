@@ -14,9 +14,16 @@ ACCOUNT = "oci-l4@demo.iam.gserviceaccount.com"
 URIS = {
     "modelcar": f"oci://{IMAGE}",
     "native": f"oci+native://{IMAGE}",
+    "stream": f"oci+stream://{IMAGE}",
     "kubeai": f"oci://{REPOSITORY}:digest-sha256-{'a' * 64}",
 }
 JSON = dict[str, Any]
+SIDECAR: JSON = {
+    "name": "stream",
+    "image": "vllm",
+    "restartPolicy": "Always",
+    "args": [URIS["stream"], "--prefix", f"models/{NAME}"],
+}
 
 
 def raw_outputs(delivery: str = "modelcar", **model: Any) -> JSON:
@@ -108,7 +115,10 @@ def pod(delivery: str = "modelcar", name: str = "p-1", **container: Any) -> JSON
             ],
         },
     }
-    if delivery == "modelcar":
+    if delivery == "stream":
+        found["metadata"]["annotations"] = {"oci-model-serving/stream": URIS[delivery]}
+        found["spec"]["initContainers"] = [SIDECAR]
+    elif delivery == "modelcar":
         found["spec"]["containers"].append({"name": "modelcar", "image": IMAGE})
         found["status"]["containerStatuses"].append({"name": "modelcar", "restartCount": 0, "imageID": IMAGE})
     else:
@@ -136,8 +146,9 @@ def around(delivery: str = "modelcar") -> dict[str, JSON]:
         paths.append(f"{core}/services/kubeai")
         controller = "/apis/apps/v1/namespaces/kubeai/deployments/kubeai"
     else:
+        hooks = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+        paths += [] if delivery == "stream" else [f"{hooks}/inferenceservice.serving.kserve.io"]
         paths += [
-            "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/inferenceservice.serving.kserve.io",
             f"{apis.format('serving.kserve.io/v1alpha1')}/servingruntimes/vllm",
             f"{core}/serviceaccounts/{NAME}",
             f"{core}/services/{NAME}-predictor",
@@ -168,10 +179,13 @@ def served(delivery: str = "modelcar") -> tuple[str, JSON]:
         }
     else:
         path = f"/apis/serving.kserve.io/v1beta1/namespaces/models/inferenceservices/{NAME}"
+        predictor: JSON = {"model": {"storageUri": URIS[delivery]}}
+        if delivery == "stream":
+            predictor = {"model": {}, "initContainers": [SIDECAR]}
         body = {
             "apiVersion": "serving.kserve.io/v1beta1",
             "kind": "InferenceService",
-            "spec": {"predictor": {"model": {"storageUri": URIS[delivery]}}},
+            "spec": {"predictor": predictor},
             "status": {
                 "conditions": [{"type": "PredictorReady", "status": "True"}, {"type": "Ready", "status": "True"}]
             },

@@ -92,3 +92,16 @@ def test_without_the_right_to_create_pods_nothing_is_said(api: KubeApi, enforced
     enforced.answers["POST", PODS] = forbidden(message)
 
     assert checks(api)["own image"].status is Status.SKIP
+
+
+def test_of_a_streamed_model_what_the_sidecar_is_told_is_tried(api: KubeApi, enforced: RecordedApi) -> None:
+    list(allowed(api, [stacks.model("stream")]))
+
+    pods = [body["spec"] for method, _, body in enforced.requests if method == "POST"]
+    assert {pod["containers"][0]["image"] for pod in pods} == {stacks.IMAGE}
+    assert [pod["initContainers"][0]["args"] for pod in pods] == [
+        [f"oci+stream://{stacks.IMAGE}"],
+        [f"oci+stream://{stacks.REPOSITORY}:latest"],
+        [f"oci+stream://{stacks.REPOSITORY}@sha256:{'0' * 64}"],
+        [f"oci+stream://registry.invalid/demo/models/qwen@{stacks.DIGEST}"],
+    ]

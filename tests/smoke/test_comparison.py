@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from components.google import accelerators, cold_start, speeds
+from components.google import accelerators, cold_start, node_speed, speeds
 from components.google.cold_start import Served
 from components.google.image_disk import ImageDisk
 from oci_model_serving.outputs import ColdStartOutput
@@ -161,7 +161,7 @@ def test_every_constant_that_may_be_named_is_a_row_of_the_table() -> None:
     for machine in (one for found in accelerators.ACCELERATORS.values() for one in found.machines):
         for kind in machine.disk_types:
             for served in (Served(1e9), Served(9e11), Served(9e11, streamed=True, eager=True)):
-                node = cold_start.node_of(ImageDisk(kind, 400), machine)
+                node = node_speed.node_of(ImageDisk(kind, 400), machine)
                 for stage in cold_start.predict(node, served).stages:
                     assert set(stage.constant.name.split(" + ")) <= rows, stage
                     assert stage.constant.value > 0

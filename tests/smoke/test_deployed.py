@@ -14,11 +14,12 @@ from tests.smoke import stacks
 from watch.image import ImageFiles
 from watch.kube import Executed, KubeApi
 
-DELIVERIES = ["modelcar", "native", "kubeai"]
+DELIVERIES = ["modelcar", "native", "stream", "kubeai"]
 FILES = {"config.json": 659, "model.safetensors": 988097824}
 LISTINGS = {
     "modelcar": "659 ./config.json\n988097824 ./model.safetensors\n",
     "native": "659 ./config.json\n988097824 ./model.safetensors\n",
+    "stream": "",
     "kubeai": "659 ./config.json\n988097824 ./model.safetensors\n1131168 ./bin/busybox\n"
     "659 ./models/config.json\n988097824 ./models/model.safetensors\n",
 }
@@ -31,6 +32,15 @@ def deploy(cluster: RecordedApi, delivery: str) -> None:
     names = [stacks.IMAGE, stacks.URIS["kubeai"].removeprefix("oci://")]
     cluster.objects["/api/v1/nodes/n-1"] = stacks.node(["r.example/other@sha256:" + "e" * 64], names)
     cluster.objects |= stacks.around(delivery)
+    stream(cluster)
+
+
+def stream(cluster: RecordedApi, **said: Any) -> None:
+    """What the sidecar answers, if it is asked."""
+    layers = {"by_list": 2, "whole": 0, "unverified": 0}
+    told = {"files": len(FILES), "size_bytes": sum(FILES.values()), "layers": layers, **said}
+    answer = {"image": stacks.IMAGE, "digest": stacks.DIGEST, **told}
+    cluster.answers["GET", f"{stacks.path_of_pods()}/p-1:9701/proxy/image"] = (200, answer)
 
 
 def checks(
@@ -174,7 +184,7 @@ def test_restarts_are_counted_by_container(api: KubeApi, cluster: RecordedApi, m
     assert "p-1/kserve-container 2 times" in found.evidence
 
 
-@pytest.mark.parametrize("delivery", DELIVERIES)
+@pytest.mark.parametrize("delivery", ["modelcar", "native", "kubeai"])
 def test_an_empty_mount_fails_with_the_runtime_as_its_cause(
     api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch, delivery: str
 ) -> None:
@@ -405,3 +415,36 @@ def test_an_unreachable_api_server_fails_the_check_with_the_error(
 
     assert {check.status for check in found.values()} == {Status.FAIL}
     assert "ConnectError" in found["ready"].evidence
+
+
+@pytest.mark.parametrize("said", [{"files": 1}, {"size_bytes": 3}])
+def test_a_sidecar_that_serves_other_files_than_the_images_fails(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch, said: dict[str, int]
+) -> None:
+    deploy(cluster, "stream")
+    stream(cluster, **said)
+
+    found = checks(api, monkeypatch, "stream")["files"]
+
+    assert found.status is Status.FAIL
+    assert "the image has 2 of 988098483" in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("volume", "missing"),
+    [
+        ({"name": "stream-code", "configMap": {"name": "qwen-stream-0123456789"}}, "ConfigMap qwen-stream-0123456789"),
+        ({"name": "stream-logins", "secret": {"secretName": "private"}}, "Secret private"),
+    ],
+)
+def test_what_the_sidecar_mounts_and_is_gone_is_named(
+    api: KubeApi, cluster: RecordedApi, monkeypatch: pytest.MonkeyPatch, volume: dict[str, Any], missing: str
+) -> None:
+    deploy(cluster, "stream")
+    path, _ = stacks.served("stream")
+    cluster.objects[path]["spec"]["predictor"]["volumes"] = [volume]
+
+    found = checks(api, monkeypatch, "stream")["objects"]
+
+    assert found.status is Status.FAIL
+    assert f"there is no {missing}" in found.evidence

@@ -175,3 +175,42 @@ def test_a_port_range_lets_https_out_only_when_443_is_in_it(port: int, width: in
     rule = {"ports": [{"port": port, "endPort": min(65535, port + width)}]}
 
     assert bool(_open_rules(policy(egress=[rule]))) is (443 in range(port, port + width + 1))
+
+
+# A pod that reads its image itself.
+
+REGISTRY: dict[str, Any] = {"ports": [{"port": 443, "protocol": "TCP"}]}
+
+
+def streamed(api: KubeApi, *, connect: bool = False) -> dict[str, Check]:
+    return {check.name: check for check in egress(api, [stacks.model("stream")], connect=connect)}
+
+
+@pytest.mark.parametrize(
+    ("rule", "status"),
+    [
+        (REGISTRY, Status.SKIP),
+        ({**REGISTRY, "to": [{"ipBlock": {"cidr": "199.36.153.8/30"}}]}, Status.PASS),
+    ],
+)
+def test_a_registrys_port_at_any_address_is_told_and_no_failure(
+    api: KubeApi, offline: RecordedApi, rule: dict[str, Any], status: Status
+) -> None:
+    offline.objects[f"{stacks.path_of_pods()}/p-1"] = stacks.pod("stream")
+    offline.objects[f"{POLICIES}/qwen"] = policy(egress=[DNS, rule])
+
+    check = streamed(api)["network-policy"]
+
+    assert check.status is status
+    assert ("platforms.kserve.stream.reach" in check.evidence) is (status is Status.SKIP)
+
+
+@pytest.mark.parametrize(("rule", "status"), [(REGISTRY, Status.SKIP), (DNS, Status.FAIL)])
+def test_a_hub_that_is_reached_though_no_rule_leads_there_is_a_failure(
+    api: KubeApi, offline: RecordedApi, monkeypatch: pytest.MonkeyPatch, rule: dict[str, Any], status: Status
+) -> None:
+    offline.objects[f"{stacks.path_of_pods()}/p-1"] = stacks.pod("stream")
+    offline.objects[f"{POLICIES}/qwen"] = policy(egress=[DNS, rule])
+    monkeypatch.setattr(api, "execute", lambda *_, **__: Executed(42, "", ""))
+
+    assert streamed(api, connect=True)["connection"].status is status

@@ -9,6 +9,7 @@ import google.auth.exceptions
 import pytest
 
 from oci_model_serving.reference import ImageReference
+from smoke import iam
 from smoke.checks import NotRunError
 from smoke.iam import RegistryPolicies, google_token
 from tests.google.endpoints import loopback
@@ -211,3 +212,31 @@ def test_without_google_credentials_the_reason_is_given(monkeypatch: pytest.Monk
 
     with pytest.raises(NotRunError, match="gcloud auth application-default login"):
         google_token()
+
+
+POD = iam.pod_account("models", "qwen")
+POOL = "principal://iam.googleapis.com/projects/123/locations/global/workloadIdentityPools/demo.svc.id.goog/"
+
+
+def test_a_binding_to_the_pods_own_account_is_found_by_its_namespace_and_name() -> None:
+    with google_apis({REPOSITORY: binding("roles/artifactregistry.reader", f"{POOL}{POD}")}) as policies:
+        assert "roles/artifactregistry.reader on models" in policies.check_reader(REFERENCE, POD)
+
+
+@pytest.mark.parametrize(
+    "member",
+    [f"{POOL}subject/ns/models/sa/qwen2", f"{POOL}subject/ns/other/sa/qwen", f"{POOL}subject/ns/x/ns/models/sa/qwen"],
+)
+def test_a_binding_to_another_pods_account_is_none_and_the_member_to_bind_is_named(member: str) -> None:
+    answers = {REPOSITORY: binding("roles/artifactregistry.reader", member), PROJECT: {}}
+    with google_apis(answers) as policies, pytest.raises(NotHeldError) as failed:
+        policies.check_reader(REFERENCE, POD)
+
+    assert "PROJECT.svc.id.goog/subject/ns/models/sa/qwen" in failed.value.remedy
+
+
+def test_a_binding_to_all_pods_of_a_namespace_may_hold() -> None:
+    member = f"{POOL.replace('principal:', 'principalSet:')}namespace/models"
+    answers = {REPOSITORY: binding("roles/artifactregistry.reader", member), PROJECT: {}}
+    with google_apis(answers) as policies, pytest.raises(NotRunError, match="principalSet"):
+        policies.check_reader(REFERENCE, POD)

@@ -50,14 +50,14 @@ def checks(api: KubeApi, delivery: str, **model: Any) -> dict[str, Check]:
     return {check.name: check for check in found}
 
 
-@pytest.mark.parametrize("delivery", ["modelcar", "native", "kubeai"])
+@pytest.mark.parametrize("delivery", ["modelcar", "native", "stream", "kubeai"])
 def test_a_cluster_that_is_ready_holds(api: KubeApi, ready: RecordedApi, delivery: str) -> None:
     found = checks(api, delivery)
 
     assert {check.name for check in found.values() if check.status is Status.FAIL} == set()
     assert found["api-server"].status is Status.PASS
-    assert found["node-account"].status is Status.SKIP
-    assert ("image-volume" in found) is (delivery != "modelcar")
+    assert found["pod-account" if delivery == "stream" else "node-account"].status is Status.SKIP
+    assert ("image-volume" in found) is (delivery in {"native", "kubeai"})
 
 
 def test_every_write_of_the_preflight_is_a_dry_run(api: KubeApi, ready: RecordedApi) -> None:
@@ -261,3 +261,66 @@ def test_an_image_that_is_not_there_fails_with_the_registrys_words(monkeypatch: 
 
     assert found.status is Status.FAIL
     assert f"{stacks.IMAGE} is not there" in found.evidence
+
+
+# A sidecar that streams.
+
+
+def test_a_streamed_models_dry_runs_name_its_image_in_the_sidecar_alone(api: KubeApi, ready: RecordedApi) -> None:
+    checks(api, "stream")
+
+    sent = {body["kind"]: body for method, _, body in ready.requests if method == "POST"}
+    assert "storageUri" not in sent["InferenceService"]["spec"]["predictor"]["model"]
+    (sidecar,) = sent["InferenceService"]["spec"]["predictor"]["initContainers"]
+    assert sidecar["args"] == [stacks.URIS["stream"]]
+    assert sent["Pod"]["spec"]["initContainers"][0]["restartPolicy"] == "Always"
+    assert "internal.serving.kserve.io/storage-initializer-sourceuri" not in sent["Pod"]["metadata"]["annotations"]
+
+
+def test_a_server_that_drops_what_makes_a_sidecar_of_an_init_container_fails(
+    api: KubeApi, ready: RecordedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = ready.answer
+
+    def old(method: str, path: str, body: dict[str, Any]) -> recorded_api.Answer:
+        status, made = answer(method, path, body)
+        if method == "POST" and made.get("kind") == "Pod":
+            made["spec"]["initContainers"][0].pop("restartPolicy")
+        return status, made
+
+    monkeypatch.setattr(ready, "answer", old)
+
+    webhook = checks(api, "stream")["webhook"]
+
+    assert webhook.status is Status.FAIL
+    assert "which Kubernetes has from 1.29 on" in webhook.evidence
+
+
+def test_the_pods_own_account_is_looked_for_once_the_model_is_deployed_without_a_login(
+    api: KubeApi, ready: RecordedApi
+) -> None:
+    asked: list[str] = []
+
+    class Google(NoGoogle):
+        def check_reader(self, reference: Any, account: str) -> str:
+            asked.append(account)
+            return "it reads"
+
+    path, body = stacks.served("stream")
+    ready.objects[path] = {**body, "metadata": {"name": stacks.NAME}}
+    found = preflight.preflight(api, stacks.outputs("stream"), [stacks.model("stream")], Google())
+
+    assert {one.name: one.evidence for one in found}["pod-account"] == "it reads"
+    assert asked == [f"subject/ns/models/sa/{stacks.NAME}"]
+
+
+def test_a_sidecar_with_a_login_of_its_own_asks_nobody_for_roles(api: KubeApi, ready: RecordedApi) -> None:
+    path, body = stacks.served("stream")
+    sidecar = {**stacks.SIDECAR, "env": [{"name": "DOCKER_CONFIG", "value": "/oms/logins"}]}
+    spec = {"predictor": {"model": {}, "initContainers": [sidecar]}}
+    ready.objects[path] = {**body, "spec": spec, "metadata": {"name": stacks.NAME}}
+
+    check = checks(api, "stream")["pod-account"]
+
+    assert check.status is Status.SKIP
+    assert "pullSecrets" in check.evidence

@@ -175,3 +175,64 @@ def test_else_an_adapters_files_are_compared_where_the_server_finds_them(
 
     assert running_adapter(api, pod, model, "sql").digests == {OTHER}
     assert asked[0][-2:] == ["/adapters/sql/a.json", "/adapters/sql/b.safetensors"]
+
+
+STREAMED = f"{stacks.path_of_pods()}/p-1:9701/proxy/image"
+
+
+def streamed(cluster: RecordedApi, **said: Any) -> None:
+    layers = {"by_list": 2, "whole": 0, "unverified": 0}
+    answer = {"image": stacks.IMAGE, "digest": stacks.DIGEST, "files": 3, "size_bytes": 9, "layers": layers, **said}
+    cluster.answers["GET", STREAMED] = (200, answer)
+
+
+def test_a_sidecar_says_what_it_serves_and_how_that_was_verified(api: KubeApi, cluster: RecordedApi) -> None:
+    streamed(cluster)
+
+    found = running_digest(api, stacks.pod("stream"), stacks.model("stream").output)
+
+    assert found.digests == {stacks.DIGEST}
+    assert found.evidence == "its sidecar, verified by each chunk by the image's own list"
+
+
+def test_a_sidecar_that_has_not_verified_all_layers_says_so(api: KubeApi, cluster: RecordedApi) -> None:
+    streamed(cluster, layers={"by_list": 0, "whole": 2, "unverified": 1})
+
+    found = running_digest(api, stacks.pod("stream"), stacks.model("stream").output)
+
+    assert "whole layers, 1 layers left" in found.evidence
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"digest": OTHER, "image": f"{stacks.REPOSITORY}@{OTHER}"},
+        {"image": f"registry.invalid/qwen@{stacks.DIGEST}"},
+    ],
+)
+def test_a_sidecar_of_another_image_is_not_the_models(api: KubeApi, cluster: RecordedApi, said: dict[str, Any]) -> None:
+    streamed(cluster, **said)
+
+    assert running_digest(api, stacks.pod("stream"), stacks.model("stream").output).digests != {stacks.DIGEST}
+
+
+def test_a_pod_without_its_sidecar_runs_none_of_the_image(api: KubeApi) -> None:
+    assert running_digest(api, stacks.pod("native"), stacks.model("stream").output).digests == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((200, {"digest": 1}), "does not say what it serves"),
+        ((200, {"digest": stacks.DIGEST, "layers": "all"}), "does not say what it serves"),
+        ((403, {"kind": "Status", "message": "pods/proxy is forbidden"}), "pods/proxy is forbidden"),
+        ((503, {"kind": "Status", "message": "error trying to reach service"}), "error trying to reach service"),
+    ],
+)
+def test_a_sidecar_that_cannot_be_asked_is_no_evidence(
+    api: KubeApi, cluster: RecordedApi, answer: tuple[int, Any], said: str
+) -> None:
+    cluster.answers["GET", STREAMED] = answer
+
+    with pytest.raises(NotHeldError, match=said):
+        running_digest(api, stacks.pod("stream"), stacks.model("stream").output)

@@ -14,7 +14,7 @@ ROWS = (
     Row(
         "stream-corrupt",
         rf"{_IMAGE}\S* (?:[^\n]{{0,200}} )?(?:is not what (?:its list says|its digest says|it was)"
-        r"|ends (?:after|before byte) \d+|is cut short)",
+        r"|ends (?:after|before byte) \d+ of \d+(?: bytes)?: it is not|is cut short)",
         "the registry gives other bytes than the digest of {image} says, and no server becomes ready on them: build or "
         "copy the image anew (`pulumi up`), and see what stands between the cluster and the registry (a mirror, a "
         "proxy, its own disk)",
@@ -76,10 +76,11 @@ ROWS = (
     ),
     Row(
         "stream-unreachable",
-        rf"{_IMAGE}: reading [^\n]{{0,300}}(?:the connection to \S+ (?:failed|broke)|timed out|gave up after \d+)",
-        "the pod cannot reach its registry: see that the NetworkPolicy's egress rule leads there "
-        "(`platforms.kserve.stream.reach`, cidrs: with private and restricted the host must resolve to those addresses "
-        "in the cluster), that nodes have a way out (NAT, Private Google Access), and that it answers from the cluster",
+        rf"{_IMAGE}[^\n]{{0,600}}: gave up after \d+ attempts",
+        "the pod cannot reach its registry, or that breaks off its answers: see that the NetworkPolicy's egress rule "
+        "leads there (`platforms.kserve.stream.reach`, cidrs: with private and restricted the host must resolve to "
+        "those addresses in the cluster), that nodes have a way out (NAT, Private Google Access), and that it answers "
+        "from the cluster",
         "modelimage/transport.py",
         Topic.ENGINE,
         Whose.STREAM,

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator
 
+from components.settings import deliveries
 from components.settings.checks.unread import Problem, touches
 from components.settings.models import StackModel
 from components.settings.serving import KServeSettings
@@ -12,7 +13,6 @@ from oci_model_serving.delivery import KSERVE, KUBEAI, Delivery
 from oci_model_serving.reference import is_by_digest, is_google, split
 
 _KUBEAI_NAME = 40  # CRD models.kubeai.org, rule on metadata.name
-_SINCE = {Delivery.NATIVE: (0, 20), Delivery.FETCH: (0, 21)}
 _KUBEAI_SCALING = {"target_requests": "targetRequests", "scale_down_delay": "scaleDownDelay"}
 _SERVED_SINCE, _INSTALLED_SINCE = (0, 17), (0, 19)
 _OF_GIVEN_GATEWAY = {
@@ -37,8 +37,8 @@ def delivery(settings: Settings, made: StackModel, unread: Collection[str]) -> I
         if "shm" in model.resources.model_fields_set:
             yield ".resources.shm", "is for KServe: remove it, KubeAI leaves /dev/shm to the pod's memory"
         return
-    since = _SINCE.get(model.delivery, (0, 0))
-    if _minor(kserve.version) < since:
+    if not deliveries.knows(kserve.version, model.delivery):
+        since = deliveries.SINCE[model.delivery]
         yield (
             ".delivery",
             f"is {model.delivery.value}, which KServe {kserve.version} does not know: set platforms.kserve.version to "
@@ -129,7 +129,7 @@ def _version(kserve: KServeSettings) -> Iterator[Problem]:
 
     Since v0.17 the deployment mode is called Standard (kserve #4608) and the charts have their present names.
     """
-    known = _minor(kserve.version)
+    known = deliveries.minor(kserve.version)
     if known < _SERVED_SINCE:
         yield (
             "platforms.kserve.version",
@@ -240,8 +240,3 @@ def _length(settings: Settings, path: str, model: StackModel) -> Iterator[Proble
     host = f"{name}-{settings.kserve.model_namespace}"
     if settings.kserve.gateway != "none" and len(host) > 63:  # a DNS label
         yield path, f"its host {host!r} has {len(host)} characters: DNS takes 63, shorten the key"
-
-
-def _minor(version: str) -> tuple[int, int]:
-    major, minor, *_ = version.lstrip("v").split(".")
-    return int(major), int(minor)

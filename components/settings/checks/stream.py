@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from components.serving import server_features, streaming, vllm
+from components.serving import server_features, streaming
 from components.serving.engine_args import EngineArgs, Flag
 from components.serving.server_features import STREAMER
 from components.settings.checks.unread import Problem
@@ -107,7 +107,7 @@ def _minor(version: str | None) -> tuple[int, int] | None:
 
 def _of_image(made: StackModel) -> Iterator[Problem]:
     """Whether the server's image surely lacks the streamer: an image of vLLM's own that is known for it, or not."""
-    if _features(made) is not None and STREAMER not in (_features(made) or ()):
+    if features(made) is not None and STREAMER not in (features(made) or ()):
         key = "image" if made.pool else "cpuImage"
         yield (
             ".delivery",
@@ -117,7 +117,7 @@ def _of_image(made: StackModel) -> Iterator[Problem]:
         )
 
 
-def _features(made: StackModel) -> frozenset[str] | None:
+def features(made: StackModel) -> frozenset[str] | None:
     """What the server's image has; None where nobody tells."""
     given = made.platform.server.features
     return frozenset(given) if given is not None else server_features.told(made.server_image)
@@ -128,7 +128,7 @@ def _of_files(settings: Settings, made: StackModel) -> Iterator[Problem]:
     told = settings.forecasts.get(made.key)
     traits = told.traits if told else made.traits
     if traits and traits.weights_file:
-        yield ".delivery", vllm.NO_STREAM_OF_GGUF.removeprefix("delivery ")
+        yield ".delivery", streaming.NO_GGUF
     elif told and told.format not in {"safetensors", ""}:
         yield (
             ".delivery",
@@ -157,11 +157,11 @@ def _of_arguments(made: StackModel) -> Iterator[Problem]:
                 f"(the server finds config, tokenizer and chat template of the image by itself), or {_OTHERWISE}",
             )
     release = server_features.release(made.server_image)
-    if _drafts(args) and release and release <= _NO_DRAFTS_UP_TO:
+    if drafts(args) and release and release <= _NO_DRAFTS_UP_TO:
         yield ".args", f"has {_told(made)}: {_OTHERWISE}, or a newer server that loads drafts from a bucket"
 
 
-def _drafts(args: EngineArgs) -> list[Flag]:
+def drafts(args: EngineArgs) -> list[Flag]:
     """The flags by which a draft model is loaded beside the model."""
     found = [flag for name in _DRAFTS for flag in args.all(name)]
     return [flag for flag in found if not _is_without_weights(flag)]
@@ -180,7 +180,7 @@ def _is_without_weights(flag: Flag) -> bool:
 
 
 def _told(made: StackModel) -> str:
-    named = ", ".join(dict.fromkeys(flag.written for flag in _drafts(made.args)))
+    named = ", ".join(dict.fromkeys(flag.written for flag in drafts(made.args)))
     return f"{named}, whose draft vLLM looks for on the disk while the model is streamed (vllm#42060)"
 
 
@@ -188,20 +188,20 @@ def warnings(settings: Settings, made: StackModel) -> Iterator[Problem]:
     """What may keep a streamed model from its weights, or makes it slow."""
     if not made.delivery.streamed or made.settings.server:
         return
-    if _features(made) is None:
+    if features(made) is None:
         yield (
             ".delivery",
             f"is stream, and the image {made.server_image} is not known for the streaming loader: see that it has "
             f"runai-model-streamer[s3], and say so in platforms.kserve.server.features: [{STREAMER}]",
         )
-    ranks = made.spread.gpus
-    if ranks > 1 and "distributed" not in (made.args.value("--model-loader-extra-config") or ""):
+    ranks = made.readers
+    if ranks > 1:
         yield (
             ".delivery",
             f"is stream, and each of {ranks} GPUs' processes reads all of the weights through the sidecar: the time of "
             f"{ranks} images on one network; {_OTHERWISE} unless that is quick enough",
         )
-    if _drafts(made.args) and server_features.release(made.server_image) is None:
+    if drafts(made.args) and server_features.release(made.server_image) is None:
         yield ".args", f"has {_told(made)}, at least up to v0.23.0"
     if _is_mixed(settings, made):
         yield (

@@ -2,19 +2,10 @@
 
 import pytest
 
-from components.google import accelerators, cold_start, speeds
-from components.google.cold_start import (
-    DiskSpeed,
-    NodeSpeed,
-    Served,
-    disk_seconds,
-    faster,
-    node_of,
-    passes,
-    predict,
-    span,
-)
+from components.google import accelerators, speeds
+from components.google.cold_start import Served, StreamedBy, disk_seconds, faster, passes, predict, span
 from components.google.image_disk import LOCAL_SSD, ImageDisk
+from components.google.node_speed import DiskSpeed, NodeSpeed, node_of
 
 GB = 1e9
 GP3 = DiskSpeed("gp3", 125 * (1 << 20), 125 * (1 << 20))
@@ -119,7 +110,7 @@ def test_a_persistent_disk_is_no_faster_than_its_machine_lets_it() -> None:
 def test_every_machine_of_the_accelerator_table_has_a_network() -> None:
     for accelerator in accelerators.ACCELERATORS.values():
         for machine in accelerator.machines:
-            gbits = cold_start.node_of(ImageDisk(machine.disk_types[0], 400), machine).network * 8 / 1e9
+            gbits = node_of(ImageDisk(machine.disk_types[0], 400), machine).network * 8 / 1e9
             assert 10 <= gbits <= 400, machine.name
 
 
@@ -135,3 +126,40 @@ def test_every_constant_names_its_unit_and_its_source() -> None:
 )
 def test_seconds_are_said_as_people_say_them(seconds: float, said: str) -> None:
     assert span(seconds) == said
+
+
+def test_what_is_streamed_is_not_pulled_and_no_disk_is_in_it() -> None:
+    door = StreamedBy(processes=16, reads=32)
+    slow, fast = (node_of(disk, H100) for disk in (ImageDisk("pd-balanced", 400), ImageDisk(LOCAL_SSD, 6000, 16)))
+    streamed = [predict(node, Served(140 * GB, door=door)) for node in (slow, fast)]
+    assert [start.stage("image_pull").seconds for start in streamed] == [0, 0]
+    assert streamed[0].stage("load") == streamed[1].stage("load")
+    mounted = predict(fast, Served(140 * GB, streamed=True))
+    pulled_and_loaded = mounted.stage("image_pull").seconds + mounted.stage("load").seconds
+    assert streamed[1].stage("load").seconds < pulled_and_loaded
+
+
+@pytest.mark.parametrize(
+    ("door", "network", "bound", "rate"),
+    [
+        (StreamedBy(16, 2), 1e11, "the registry, 2 reads at once", 400 * (1 << 20)),
+        (StreamedBy(16, 32), 1e9, "network", 1e9),
+        (StreamedBy(1, 32), 1e11, "TLS and SHA-256, 1 process of the sidecar", 750e6),
+        (StreamedBy(2, 32), 1e11, "TLS and SHA-256, 2 processes of the sidecar", 1500e6),
+        (StreamedBy(16, 32), 1e11, "the streaming loader", 2000e6),
+        (StreamedBy(16, 128, readers=4), 4e9, "network", 1e9),
+    ],
+    ids=["few connections", "network", "one process", "two processes", "loader", "each GPU's process reads all"],
+)
+def test_the_slowest_of_registry_network_sidecar_and_loader_bounds_a_stream(
+    door: StreamedBy, network: float, bound: str, rate: float
+) -> None:
+    fast = DiskSpeed("fast", 1e11, 1e11)
+    by_network = speeds.Constant("network", network * 8 / 1e9, "Gbit/s")
+    node = NodeSpeed(fast, network, 2000 * (1 << 30), by_network)
+    load = predict(node, Served(100 * GB, door=door)).stage("load")
+    assert (load.bound, load.size_bytes) == (bound, 100 * GB)
+    assert load.seconds == pytest.approx(100 * GB / rate)
+    # What a measurement is held against: the rate at which the weights came.
+    unit = {"MiB/s": 1 << 20, "MB/s": 1e6, "Gbit/s": 1e9 / 8}[load.constant.unit]
+    assert load.constant.value * unit == pytest.approx(rate)

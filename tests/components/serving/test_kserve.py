@@ -296,6 +296,17 @@ def test_every_setting_has_an_effect() -> None:
                 "server.cpu_image": of_models,
                 **dict.fromkeys(("server.profile", "server.features"), "is the models' (test_runtime_profile.py)"),
                 **dict.fromkeys(("gateway_name", "gateway_namespace", "gateway_section"), of_models),
+                **dict.fromkeys(
+                    (
+                        "stream.image",
+                        "stream.processes",
+                        "stream.memory",
+                        "stream.reach",
+                        "stream.cidrs",
+                        "stream.hosts",
+                    ),
+                    "is the streamed models' (test_streaming.py)",
+                ),
             },
         )
         == []

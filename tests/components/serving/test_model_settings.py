@@ -59,12 +59,12 @@ def serve(given: ModelSettings) -> None:
         KubeAIModel("qwen", model, **known)
 
 
-@pytest.mark.parametrize("delivery", ["modelcar", "native", "fetch", "kubeai"])
+@pytest.mark.parametrize("delivery", ["modelcar", "native", "fetch", "stream", "kubeai"])
 def test_every_setting_of_a_model_has_an_effect(delivery: str) -> None:
     base = ModelSettings.model_validate({"delivery": delivery, "node_pool": "l4", "replicas": {"max": 3}})
-    others = {name: ModelSettings.model_validate({"delivery": name}).delivery for name in ("modelcar", "native")}
+    others = {name: ModelSettings.model_validate({"delivery": name}).asked for name in ("modelcar", "native")}
     values: dict[str, Any] = {
-        "delivery": others["native" if delivery == "modelcar" else "modelcar"],
+        "asked": others["native" if delivery == "modelcar" else "modelcar"],
         "node_pool": "t4",
         "gpus": 1,
         "served_name": "other",

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from oci_model_serving.delivery import STREAM_HEALTH_PORT
 from tests import crds, serving
 from tests.mocks import Recording
 
@@ -69,6 +70,22 @@ def test_an_operators_prometheus_finds_the_port_that_pods_declare_and_reads_the_
     assert declared == {"qwen": ("http1", "$1:8080"), "kube": ("http", "$1:8000"), "kubeai": ("http", "$1:8080")}
     runtime = serving.one(recording, "ServingRuntime")["spec"]["containers"][0]["ports"]
     assert [(port["name"], port["containerPort"]) for port in runtime] == [("http1", 8080)]
+
+
+def test_a_streamed_models_sidecar_is_read_too_and_collectors_reach_it() -> None:
+    model = {"qwen": {"digest": serving.IMAGE, "nodePool": "l4", "delivery": "stream"}}
+    recording = run(models=model)
+    spec = serving.one(recording, "PodMonitoring", "qwen")["spec"]
+    assert [endpoint["port"] for endpoint in spec["endpoints"]] == [8080, STREAM_HEALTH_PORT]
+    sidecar = next(
+        rule
+        for rule in serving.one(recording, "NetworkPolicy", "qwen-ingress")["spec"]["ingress"]
+        if rule["ports"] == [{"port": STREAM_HEALTH_PORT, "protocol": "TCP"}]
+    )
+    assert any("gmp-system" in str(peer) for peer in sidecar["from"])
+
+    endpoints = serving.one(run("operator", models=model), "PodMonitor", "qwen")["spec"]["podMetricsEndpoints"]
+    assert [endpoint["relabelings"][0]["replacement"] for endpoint in endpoints] == ["$1:8080", "$1:9701"]
 
 
 def test_a_server_that_is_not_vllm_is_left_alone() -> None:

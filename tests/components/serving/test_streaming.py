@@ -116,7 +116,7 @@ def test_its_code_is_an_immutable_config_map_whose_name_is_of_its_content() -> N
     assert volumes["stream-code"]["configMap"]["name"] == code["metadata"]["name"]
     name, content = streaming.code()
     assert code["metadata"]["name"] == f"qwen2-5-{name}"
-    assert code["binaryData"] == {"stream.zip": content}
+    assert code["binaryData"] == {"sidecar.zip": content}
     assert len(content) < 1_000_000  # a ConfigMap has 1 MiB at most
 
 

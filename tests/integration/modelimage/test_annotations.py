@@ -35,7 +35,8 @@ def test_oras_pulls_each_layer_as_the_archive_that_its_title_names(
         ["oras", "pull", "--plain-http", f"{registry.host}/m:v1", "-o", str(pulled)], check=True, capture_output=True
     )
     archives = [path for path in pulled.rglob("*") if path.is_file()]
-    assert {digest_of(path.read_bytes()) for path in archives} == {layer.digest for layer in image.layers}
+    *layers, _ = image.layers  # that of the chunk lists has no title
+    assert {digest_of(path.read_bytes()) for path in archives} == {layer.digest for layer in layers}
     files: set[str] = set()
     for path in archives:
         with tarfile.open(path) as archive:

@@ -124,4 +124,4 @@ def test_a_build_of_our_context_has_the_same_files_and_links(
     )
     read = docker("run", "--rm", "--network=none", "--user=1010", built, "cat", "/nested/extra.txt")
     assert read == "extra"
-    assert len(inspect(f"{registry.host}/built:v1").layers) == len(ours.layers)
+    assert len(inspect(f"{registry.host}/built:v1").layers) == len(ours.layers) - 1  # docker makes no chunk lists

@@ -201,7 +201,7 @@ def test_a_registry_that_hashes_before_it_answers_is_given_its_time(
     monkeypatch.setattr("modelimage.transport._SLOWEST_BYTES_PER_SECOND", 2_000_000)
     proxy.faults = [Fault("PUT", UPLOADS, times=1, delay=1.5)]  # 8 MB: 4 s beyond the silence
     pack(str(large_model), f"{proxy.host}/m:v1", policy=IMPATIENT, jobs=1)
-    assert proxy.count("PUT", UPLOADS) == 5
+    assert proxy.count("PUT", UPLOADS) == 6
 
 
 def test_a_download_that_falls_silent_is_taken_up_where_it_was(

@@ -19,7 +19,7 @@ from tests.modelimage.servers import Answer, Request
 from tests.modelimage.stream.rig import CHUNK, HostileRegistry, Layer, content, door_of, lists_of, many, read, single
 
 BIG = content(3 * CHUNK + 77)
-BASE = (GZIP, packed(tar(*shell(), file("etc/passwd", b"root"))), {})
+BASE: Layer = (GZIP, packed(tar(*shell(), file("etc/passwd", b"root"))), {})
 
 
 def served(registry: HostileRegistry, reference: RegistryReference) -> dict[str, bytes]:
@@ -194,7 +194,7 @@ def test_a_registry_without_ranges_is_told_before_anything_is_served(registry: H
         (RegistryError("no", status=401), "wants credentials (401): ", 1),
         (RegistryError("no", status=403), "may not be read (403): ", 1),
         (RegistryError("it is odd", status=400), "@sha256:{digest}: it is odd", 1),
-        (DigestMismatchError("other"), "@sha256:{digest}: other", 3),
+        (DigestMismatchError("other"), "@sha256:{digest} is not what its digest says: other", 3),
     ],
 )
 def test_errors_of_the_way_to_the_manifest_are_told_as_the_others(error: Any, message: str, code: int) -> None:

@@ -73,6 +73,25 @@ def test_a_chunk_whose_loading_failed_is_loaded_by_the_next() -> None:
     assert load(pool, 1)
 
 
+def test_who_came_first_gets_the_first_slot_that_is_free() -> None:
+    pool = ChunkPool(1, 8)
+    order: list[int] = []
+
+    def use(key: int) -> None:
+        load(pool, key)
+        order.append(key)
+
+    threads = [threading.Thread(target=use, args=(key,)) for key in range(2, 10)]
+    with pool.slot(1, 8) as slot:
+        slot.loaded()
+        for thread in threads:
+            thread.start()
+            time.sleep(0.005)  # until it waits
+    for thread in threads:
+        thread.join()
+    assert order == sorted(order)
+
+
 def test_more_users_than_slots_all_get_their_turn() -> None:
     pool = ChunkPool(2, 8)
     done: list[int] = []

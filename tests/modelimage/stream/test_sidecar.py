@@ -2,88 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import re
 import signal
-import subprocess
-import sys
+import socket
+import threading
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from modelimage.bundle import stream_archive
+from modelimage.stream.sidecar import everywhere
 from tests.modelimage.handmade import digest_of, file
+from tests.modelimage.servers import Answer, Request
+from tests.modelimage.stream.process import gone, sidecar
 from tests.modelimage.stream.rig import CHUNK, HostileRegistry, content, many, single
-from tests.registry import free_port
 
-ROOT = Path(__file__).parents[3]
 BIG = content(3 * CHUNK)
 LAYERS = [single("big.bin", BIG), many(file("models/config.json", b"{}"))]
-
-
-@dataclass
-class Running:
-    process: subprocess.Popen[str]
-    port: int
-    health: int
-
-    def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", trust_env=False, timeout=20)
-
-    def status(self, path: str) -> int:
-        try:
-            return httpx.get(f"http://127.0.0.1:{self.health}{path}", trust_env=False, timeout=20).status_code
-        except httpx.TransportError:
-            return 0
-
-    def until(self, path: str) -> None:
-        deadline = time.monotonic() + 30
-        while self.status(path) != 200:
-            assert self.process.poll() is None, self.process.stderr and self.process.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-
-    def children(self) -> list[int]:
-        pid = self.process.pid
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-    def end(self) -> tuple[int, str]:
-        """The exit code and the last word."""
-        _, said = self.process.communicate(timeout=30)
-        return self.process.returncode, said.strip().rpartition("\n")[2]
-
-
-@contextmanager
-def sidecar(image: object, *more: str, command: Sequence[str] = ("-m", "modelimage.stream")) -> Iterator[Running]:
-    port, health = free_port(), free_port()
-    said = [f"oci+stream://{image}", "--prefix", "models/m", "--port", str(port), "--health-port", str(health)]
-    process = subprocess.Popen(
-        [sys.executable, *command, *said, "--processes", "2", *more], stderr=subprocess.PIPE, text=True, cwd=ROOT
-    )
-    try:
-        yield Running(process, port, health)
-    finally:
-        process.kill()
-        process.wait()
-
-
-def gone(pids: Sequence[int]) -> bool:
-    """Whether processes end within a while; one that nobody has waited for is as good as gone."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        states = [Path(f"/proc/{pid}/stat") for pid in pids]
-        if all(not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z" for state in states):
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def test_it_serves_tells_what_it_does_and_ends_at_once_when_it_is_told_to(registry: HostileRegistry) -> None:
@@ -145,7 +88,7 @@ def test_it_ends_with_a_process_that_is_killed_and_they_with_it(registry: Hostil
         first, second = running.children()
         os.kill(first, signal.SIGKILL)
         code, said = running.end()
-        assert (code, "was ended by signal 9: if it was for want of memory" in said) == (1, True)
+        assert (code, "was ended by SIGKILL: if it was for want of memory" in said) == (1, True)
         assert gone([second])
     with sidecar(registry.push(LAYERS)) as running:
         running.until("/ready")
@@ -220,3 +163,36 @@ def test_the_archive_runs_where_only_a_servers_own_libraries_are(
         assert json.loads(httpx.get(f"http://127.0.0.1:{running.health}/image", trust_env=False).text)["files"] == 2
         running.process.send_signal(signal.SIGTERM)
         assert running.end()[0] == 0
+
+
+def test_it_ends_at_once_while_it_waits_for_a_registry(registry: HostileRegistry) -> None:
+    asked = threading.Event()
+
+    def silent(request: Request) -> Answer | None:
+        asked.set()
+        time.sleep(20)
+        return None
+
+    registry.hooks.append(silent)
+    with sidecar(registry.push(LAYERS)) as running:
+        assert asked.wait(20)
+        begun = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        assert running.end()[0] == 0
+        assert time.monotonic() - begun < 3
+
+
+def test_a_pod_without_the_newer_addresses_answers_at_the_older(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, families = socket.create_server, []
+
+    def create(address: tuple[str, int], **how: Any) -> socket.socket:
+        families.append(how.get("family"))
+        if how.get("family") is socket.AF_INET6:
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        return real(address, **how)
+
+    monkeypatch.setattr(socket, "create_server", create)
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: True)
+    with everywhere(0) as listening:
+        assert listening.family is socket.AF_INET
+    assert families == [socket.AF_INET6, None]

@@ -5,7 +5,7 @@ cache for two and a half long requests. Two minutes nobody asks; for two it has 
 places, and one more every twenty seconds; then nobody.
 
 `exposition.txt` is one whole reading, of each histogram's buckets the first; `series.json` has the series that rules
-are judged on, one value every 15 s.
+are judged on, one value every 15 s, and how many samples a reading has.
 """
 
 import contextlib
@@ -124,7 +124,9 @@ def _chosen(readings: list[str]) -> str:
             if name.partition("{")[0] in _SERIES:
                 number = float(value)
                 series.setdefault(name, []).append(int(number) if number.is_integer() else round(number, 4))
-    text = json.dumps({"seconds": SECONDS, "series": dict(sorted(series.items()))}, separators=(",", ":"))
+    samples = sum(not line.startswith("#") for line in readings[_READING].splitlines())
+    made = {"seconds": SECONDS, "samples": samples, "series": dict(sorted(series.items()))}
+    text = json.dumps(made, separators=(",", ":"))
     return text.replace('],"', '],\n"') + "\n"
 
 
