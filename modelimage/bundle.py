@@ -6,6 +6,7 @@ Nothing else has to exist there but Python.
 
 import importlib.metadata
 import io
+import lzma
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,7 +42,18 @@ _STREAMING = (
     "weight_sets", "weights", "writing",
 )  # fmt: skip
 _LIBRARY = "tenacity"
-_STREAM_MAIN = b'import runpy\n\nrunpy.run_module("modelimage.stream", run_name="__main__", alter_sys=True)\n'
+_CODE = "code.xz"
+# `kubectl apply` keeps a whole object in an annotation, which has 256 KiB: one by one, files do not get that small. And
+# there is no folder that the sidecar may write to: Python imports from memory that has a name.
+_STREAM_MAIN = f"""\
+import lzma, os, runpy, sys, zipfile
+
+held = os.memfd_create("code")
+with zipfile.ZipFile(sys.path[0]) as packed, open(held, "wb", closefd=False) as code:
+    code.write(lzma.decompress(packed.read("{_CODE}")))
+sys.path[0] = f"/proc/self/fd/{{held}}"
+runpy.run_module("modelimage.stream", run_name="__main__", alter_sys=True)
+""".encode()
 
 
 def requirements(files: Mapping[str, Any] | None = None) -> list[str]:
@@ -57,20 +69,28 @@ def archive() -> bytes:
     return _zipped({f"{path.parent.name}/{path.name}": path.read_bytes() for path in paths})
 
 
-def _zipped(files: Mapping[str, bytes]) -> bytes:
+def _zipped(files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as packed:
         for name, content in files.items():
             entry = zipfile.ZipInfo(name)  # its time stamp is fixed
-            packed.writestr(entry, content, zipfile.ZIP_DEFLATED, 9)
+            packed.writestr(entry, content, method, 9)
     return buffer.getvalue()
 
 
 def stream_archive() -> bytes:
-    """What serves an image in its server's pod, as a zip archive that Python runs; the same code gives the same bytes.
+    """What serves an image in its server's pod, as a zip archive that Python runs: `python sidecar.zip oci+stream://…`.
 
-    `python sidecar.zip oci+stream://…` is the stream sidecar. Of what is no part of a
-    server's image it holds the library that is missing, as it is installed here.
+    It holds `stream_code`. The same code gives the same bytes where the same libraries compress it.
+    """
+    plain = _zipped(stream_code(), zipfile.ZIP_STORED)
+    return _zipped({"__main__.py": _STREAM_MAIN, _CODE: lzma.compress(plain, preset=9)}, zipfile.ZIP_STORED)
+
+
+def stream_code() -> dict[str, bytes]:
+    """The files of the stream sidecar, by their paths in the archive.
+
+    Of what is no part of a server's image there is the library that is missing, as it is installed here.
     """
     root = Path(__file__).parents[1]
     names = [f"modelimage/{name}" for name in _STREAMING] + [f"oci_model_serving/{name}" for name in _GROUND]
@@ -82,8 +102,7 @@ def stream_archive() -> bytes:
         if path.suffix == ".py" or path.name == "LICENSE":
             name = path.as_posix() if path.suffix else f"{_LIBRARY}/{path.name}"
             files[name] = Path(str(path.locate())).read_bytes()
-    files["__main__.py"] = _STREAM_MAIN
-    return _zipped(dict(sorted(files.items())))
+    return dict(sorted(files.items()))
 
 
 def check(source: str, destination: str, base: str, problems: list[str], *, who: str, disk: str) -> RegistryReference:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from modelimage import chunks, dimensions, hub_address, image_address, licences
+from modelimage import dimensions, hub_address, image_address, licences
 from modelimage.cache import default_folder, read_entry, write_entry
 from modelimage.dimensions import Dimensions
 from modelimage.errors import ImageError
@@ -130,6 +130,8 @@ def described(source: Source, shard_gb: ShardSize = "auto") -> Forecast:
         InputError: it cannot be packed in any number of layers.
         ImageError: its configuration cannot be read.
     """
+    from modelimage import chunks  # noqa: PLC0415 - a plan without sources needs none
+
     layers = plan_layers(source.files, base_layers=_BASE_LAYERS, shard_gb=shard_gb, reading=False)
     sizes = [layer.size for layer in layers]
     config = config_of(source.files)

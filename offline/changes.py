@@ -50,9 +50,12 @@ class Told:
 
 
 def told(subject: Subject, diff: PlanDiff) -> list[Told]:
-    """What changes of a subject that stays; of one that comes or goes no more than that the engine refuses it."""
-    if subject.effect in {Effect.CREATED, Effect.DELETED}:
-        return list(_protected(subject, diff))
+    """What changes of a subject that stays, and of one that goes where it was; nothing of one that comes."""
+    if subject.effect is Effect.CREATED:
+        return []
+    if subject.effect is Effect.DELETED:
+        url = within(diff.base, "outputs", "models", subject.name, "url") if subject.kind == "model" else ""
+        return [*([Told("url", url)] if url else []), *_protected(subject, diff)]
     if subject.kind == "model":
         return list(_of_model(subject, diff))
     return [*_protected(subject, diff), *_of_others(subject.resources)]

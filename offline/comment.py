@@ -101,11 +101,10 @@ def as_picture(diff: PlanDiff, form: str) -> str:
 def _policy(policy: Policy | None) -> list[str]:
     if policy is None:
         return []
-    if not policy.mandatory:
-        advice = f", with {_count(policy.advisory, 'note')}" if policy.advisory else ""
-        new = [message for message in policy.new if message in policy.advisory]
-        return [f"**Policy:** passed{advice}.{' New:' if new else ''}", "", *_bullets(new)]
-    return [f"**Policy: refused**, {_count(policy.mandatory, 'violation')}:", "", *_bullets(policy.mandatory)]
+    if policy.mandatory:
+        return ["**Policy: refused.**", "", *_bullets(policy.mandatory)]
+    advice = f", with {_count(policy.advisory, 'note')}" if policy.advisory else ""
+    return [f"**Policy:** passed{advice}.{' New:' if policy.new else ''}", "", *_bullets(policy.new)]
 
 
 def _warnings(diff: PlanDiff) -> list[str]:
@@ -155,7 +154,7 @@ class _Described:
         for lead in leads:
             part = self._parts.get(lead.source)
             if part and part.rank is Rank.ORIGIN:
-                self._origins.setdefault(lead.target, []).append(f"{part.kind} {part.names[0]}")
+                self._origins.setdefault(lead.target, []).append(" ".join((part.kind, part.names[0], *part.details)))
 
     def of(self, one: Subject) -> list[str]:
         """What one of them is, in few words each."""

@@ -30,6 +30,8 @@ OBJECTS, SECRETS, HELM, ARGO_CD, FLUX = "objects", "secrets", "helm", "argocd", 
 KUSTOMIZATION = "kustomization.yaml"
 _FOLDERS = ("", OBJECTS, SECRETS, HELM, ARGO_CD, FLUX, f"{FLUX}/platforms")
 """Where an earlier run may have left files; the first is that of versions that had all in one."""
+_DATA = frozenset({"data", "stringData"})
+"""Of a Secret: never written."""
 _RELEASE_TYPE = "kubernetes:helm.sh/v3:Release"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -149,9 +151,8 @@ def incomplete(plan: Plan) -> list[str]:
     """What of the files only a run of the engine knows, or nobody may write: each a sentence with the place."""
     found = []
     for item in kubernetes_objects(plan):
-        body = {
-            key: part for key, part in item.body.items() if item.kind != "Secret" or not key.lower().endswith("data")
-        }
+        hidden = _DATA if item.kind == "Secret" else frozenset[str]()
+        body = {key: part for key, part in item.body.items() if key not in hidden}
         found += [f"{item}: {path}: {_why(leaf)}" for path, leaf in _leaves(body, "") if _why(leaf)]
     for release in helm_releases(plan):
         found += [
@@ -225,7 +226,7 @@ def _file_name(kind: str, namespace: str, name: str) -> str:
 
 
 def _document(body: Mapping[str, Any], *, is_secret: bool) -> str:
-    hidden = {"data", "stringData"} & body.keys() if is_secret else set()
+    hidden = _DATA & body.keys() if is_secret else set()
     notes = [f"# Left out, since it is secret: {part} ({', '.join(sorted(body[part]))})" for part in sorted(hidden)]
     return _file(notes, {key: value for key, value in body.items() if key not in hidden})
 

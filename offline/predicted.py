@@ -25,15 +25,14 @@ class WrittenStart(BaseModel):
 
     total: _Seconds
     limiting: _Limiting
+    node_provision: _Seconds = (0, 0)
     server_image_pull: _Stage = 0
     image_pull: _Stage = 0
-    load: _Stage = 0
-    server_start: _Stage = 0
 
     def on_node(self, *, server_image: bool, image: bool) -> float:
         """Seconds on a node that is there, which pulls the server's image, the model's, both or none."""
-        pulled = (self.server_image_pull if server_image else 0) + (self.image_pull if image else 0)
-        return pulled + self.load + self.server_start
+        there = (0 if server_image else self.server_image_pull) + (0 if image else self.image_pull)
+        return max(0, self.total[0] - self.node_provision[0] - there)
 
 
 class _Model(BaseModel):

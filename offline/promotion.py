@@ -8,8 +8,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from components.settings.image_settings import AdapterSettings
-from components.settings.stack import Settings, adapter_key
+from components.settings.image_settings import AdapterSettings, adapter_key
+from components.settings.stack import Settings
 from offline.plan import portable
 from offline.recording import MODEL_IMAGE_TYPE, Recording
 from offline.values import plain

@@ -4,13 +4,12 @@ What stops is from what the platforms do (docs/serving.md, "What `pulumi up` wai
 long it takes is the predicted cold start, of which a node that is there needs less: it pulls what it does not have.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from offline.diff import PlanDiff
 from offline.predicted import WrittenStart, spans
-from offline.subjects import Effect, Subject
+from offline.subjects import Effect, Subject, inputs_of
 from offline.values import within
 
 _ISVC, _RELEASE = "kubernetes:serving.kserve.io/v1beta1:InferenceService", "kubernetes:helm.sh/v3:Release"
@@ -52,6 +51,8 @@ def stop_of(subject: Subject, diff: PlanDiff) -> Stop | None:
     if subject.effect is Effect.DELETED:
         return Stop(stops=True, why="it is gone for good", lasting=True)
     model = within(diff.head, "outputs", "models", subject.name) or {}
+    if within(model, "url") == "":  # its image alone is made, nobody is asked
+        return None
     if within(model, "paused") is True:
         stopped = Stop(stops=True, why="it is paused", lasting=True)
         return stopped if subject.effect is Effect.STOPPED else None
@@ -65,20 +66,24 @@ def _of_running(subject: Subject, diff: PlanDiff, model: Any) -> Stop:
     if subject.effect not in {Effect.STOPPED, Effect.ROLLED_OUT}:
         return Stop(stops=False, why="no pod is replaced")
     replicas = within(model, "replicas")
-    if replicas == 0:
-        return Stop(stops=False, why="no pod has to run; one that runs is replaced")
     _, start = diff.predictions.starts(subject.name)
     several = isinstance(replicas, int) and replicas > 1
     how = _moved if subject.moved else _rolled_out
-    return how(subject, diff, start, model, several=several)
+    found = how(subject, diff, start, model, several=several)
+    return replace(found, why=f"{found.why}, unless it is at zero") if found.stops and replicas == 0 else found
 
 
 def _moved(subject: Subject, diff: PlanDiff, start: WrittenStart | None, model: Any, *, several: bool) -> Stop:
-    """Its nodes go. A pool that is recreated goes node by node, one that is replaced goes as a whole."""
+    """Its nodes go.
+
+    A pool that is recreated goes node by node and honours disruption budgets for an hour, one that is deleted drains
+    all of its nodes and honours none (GKE, "Manage cluster lifecycle changes to minimize disruption", "About node
+    pools").
+    """
     if subject.moved.startswith("the cluster"):
         return Stop(stops=True, why=subject.moved)
     seconds = start.total if start else None
-    pool = _inputs(diff.head, _POOL, str(within(model, "node_pool")))
+    pool = inputs_of(diff.head, _POOL, str(within(model, "node_pool")))
     surge = within(pool, "upgradeSettings", "maxSurge")
     if "recreated" in subject.moved and start and isinstance(surge, int) and surge > 0:
         seconds = (start.on_node(server_image=True, image=True),) * 2  # the new node is there before the old one goes
@@ -89,13 +94,13 @@ def _moved(subject: Subject, diff: PlanDiff, start: WrittenStart | None, model: 
 def _rolled_out(subject: Subject, diff: PlanDiff, start: WrittenStart | None, model: Any, *, several: bool) -> Stop:
     """Its pods become others: the new one first where the pool has room for it."""
     if within(model, "platform") == "kubeai":
-        chart = _inputs(diff.head, _RELEASE, "kubeai")
+        chart = inputs_of(diff.head, _RELEASE, "kubeai")
         surge = within(chart, "values", "modelRollouts", "surge")
         if surge is None:
             return Stop(stops=False, why="KubeAI's chart, which is not this stack's, decides which pod goes first")
         first = surge != 0
     else:
-        serving = _inputs(diff.head, _ISVC, str(within(model, "name")))
+        serving = inputs_of(diff.head, _ISVC, str(within(model, "name")))
         first = within(serving, "spec", "predictor", "deploymentStrategy", "rollingUpdate", "maxSurge") != 0
         first = first and within(serving, "spec", "predictor", "deploymentStrategy", "type") != "Recreate"
     if first:
@@ -112,8 +117,3 @@ def _rolled_out(subject: Subject, diff: PlanDiff, start: WrittenStart | None, mo
         on_node = start.on_node(server_image=server, image=subject.built or subject.digest is not None)
         seconds = (on_node, on_node)
     return Stop(stops=True, why="the pool has no room for a second pod", seconds=seconds)
-
-
-def _inputs(plan: Mapping[str, Any], type_: str, name: str) -> Mapping[str, Any]:
-    """The inputs of the one resource of that type and name."""
-    return next((item["inputs"] for item in plan["resources"] if (item["type"], item["name"]) == (type_, name)), {})

@@ -5,7 +5,7 @@ and its compile cache, and what serves it. What runs again whenever something ch
 images, bindings of a role) is replaced as a resource, but nothing stops by it: it does not make its component replaced.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -35,9 +35,14 @@ _KINDS = {
     "InferenceService": "model",
     "KubeAIModel": "model",
 }
+_MAINS = {
+    "cluster": "gcp:container/cluster:Cluster",
+    "registry": "gcp:artifactregistry/repository:Repository",
+    "pool": "gcp:container/nodePool:NodePool",
+}
+"""What a component is for, where one resource is: when it goes, the component does."""
 _ORDER = list(dict.fromkeys(_KINDS.values()))
 """The kinds, those that others stand on first."""
-_CLUSTER = "gcp:container/cluster:Cluster"
 _GONE = {"replace": "replaced", "delete": "deleted"}
 _RELEASE = "kubernetes:helm.sh/v3:Release"
 _SERVING = ("kubernetes:serving.kserve.io/v1beta1:InferenceService", "kubernetes:kubeai.org/v1:Model")
@@ -53,7 +58,7 @@ class Effect(Enum):
     REPLACED = "replaced"
     DELETED = "deleted"
     RECREATED = "nodes recreated"
-    STOPPED = "stops"
+    STOPPED = "pods stop"
     ROLLED_OUT = "rolls out"
     UPDATED = "updated"
     CREATED = "created"
@@ -111,7 +116,7 @@ def fates(diff: PlanDiff) -> dict[str, Fate]:
     effects = {(one.kind, one.name): one.effect for one in gathered.subjects if one.resources}
     found = {}
     for label in gathered.changed:
-        effect = effects[_subject_of(label)]
+        effect = effects.get(_subject_of(label), Effect.UPDATED)
         made = next((one.action for one in gathered.changed[label] if f"{one.type}::{one.name}" == label), "")
         own = {"create": Fate.CREATED, "delete": Fate.DELETED}.get(made)
         found[label] = own or _FATES.get(effect, Fate.UPDATED)
@@ -143,10 +148,14 @@ class _Gathered:
         together: dict[tuple[str, str], list[ResourceChange]] = {}
         for label, resources in self.changed.items():
             together.setdefault(_subject_of(label), []).extend(resources)
-        others = {key: self._other(*key, tuple(found)) for key, found in together.items() if key[0] != "model"}
-        under = {one.name: one for one in others.values() if one.kind == "pool" and one.effect.dangerous}
-        whole = next((one for one in self.diff.resources if one.type == _CLUSTER and one.action in _GONE), None)
-        found = list(others.values())
+        others = [
+            one for key, there in together.items() if key[0] != "model" for one in self._others(*key, tuple(there))
+        ]
+        under = {one.name: one for one in others if one.kind == "pool" and one.effect.dangerous}
+        whole = next(
+            (one for one in self.diff.resources if one.type == _MAINS["cluster"] and one.action in _GONE), None
+        )
+        found = others
         changed = [key[1] for key in together if key[0] == "model"]
         for name in dict.fromkeys([*changed, *sorted(self._models(self.diff.head))]):
             model = self._model(name, tuple(together.get(("model", name), ())), under, whole)
@@ -154,22 +163,22 @@ class _Gathered:
                 found.append(model)
         return sorted(found, key=lambda one: (one.effect.rank, _place(one.kind), one.kind, one.name))
 
-    def _other(self, kind: str, name: str, resources: tuple[ResourceChange, ...]) -> Subject:
-        lasting = [one for one in resources if one.type not in _RUN_AGAIN and not _binds(one.type)]
-        actions = {one.action for one in resources if one.type.startswith(_OURS)} or {one.action for one in resources}
-        if actions == {"create"}:
-            effect = Effect.CREATED
-        elif actions == {"delete"}:
-            effect = Effect.DELETED
-        elif any(one.action == "replace" for one in lasting):
-            effect = Effect.REPLACED
-        elif any(one.action == "delete" and not one.type.startswith("kubernetes:") for one in lasting):
-            effect = Effect.DELETED
-        elif any(change.recreates_nodes for one in resources for change in one.changes):
-            effect = Effect.RECREATED
-        else:
-            effect = Effect.UPDATED
-        return Subject(kind, name, effect, resources)
+    def _others(self, kind: str, name: str, resources: tuple[ResourceChange, ...]) -> Iterator[Subject]:
+        """A component, and apart from it what goes in it that is not what it is for: a subnetwork of a cluster."""
+        whole = {one.action for one in resources if kind not in _ORDER or one.type.startswith(_OURS)}
+        only = next(iter(whole)) if len(whole) == 1 else ""
+        coming = {"create": Effect.CREATED, "delete": Effect.DELETED}.get(only)
+        if coming:
+            yield Subject(kind, name, coming, resources)
+            return
+        main = _MAINS.get(kind, "")
+        apart = [one for one in resources if kind in _ORDER and one.type != main and _lost(one)]
+        for one in apart:
+            yield Subject("resource", f"{short_type(one.type)} {one.name}", _lost(one) or Effect.UPDATED, (one,))
+        own = tuple(one for one in resources if one not in apart)
+        if own:
+            worst = min((effect for one in own if (effect := _lost(one))), key=lambda one: one.rank, default=None)
+            yield Subject(kind, name, worst or Effect.UPDATED, own)
 
     def _model(
         self,
@@ -195,7 +204,7 @@ class _Gathered:
             effect = Effect.REPLACED
         elif moved or (paused and before.get("paused") is False):
             effect = Effect.STOPPED
-        elif not paused and self._rolls_out(before, after, resources, built=built):
+        elif there[1] and not paused and self._rolls_out(before, after, resources, built=built):
             effect = Effect.ROLLED_OUT
         elif resources:
             effect = Effect.UPDATED
@@ -235,12 +244,20 @@ class _Gathered:
     def _is_under(self, one: ResourceChange, change: Change, model: Mapping[str, Any]) -> bool:
         """Whether a change of its platform makes its pods anew."""
         if one.type == _RUNTIME:
-            parent = str(one.parent).removeprefix(_OURS)
-            return model.get("platform") == "kserve" and parent.startswith("KServe::")
+            return model.get("platform") == "kserve" and self._runtime(model) == self._named(one.type, one.name)
         if one.type == _RELEASE and one.name == "kubeai" and model.get("platform") == "kubeai":
             profile = f"values.resourceProfiles.{model.get('node_pool')}"
             return change.path.startswith((profile, "values.modelServerPods"))
         return False
+
+    def _runtime(self, model: Mapping[str, Any]) -> object:
+        """The name of the runtime that serves a model on KServe."""
+        serving = inputs_of(self.diff.head, _SERVING[0], str(model.get("name")))
+        return within(serving, "spec", "predictor", "model", "runtime")
+
+    def _named(self, type_: str, name: str) -> object:
+        """The name of an object in Kubernetes, by its resource's."""
+        return within(inputs_of(self.diff.head, type_, name), "metadata", "name")
 
     @staticmethod
     def _tops(plan: Mapping[str, Any]) -> dict[str, str]:
@@ -269,12 +286,26 @@ def _subject_of(label: str) -> tuple[str, str]:
     return (kind, name) if kind else ("resource", f"{short_type(type_)} {name}")
 
 
+def inputs_of(plan: Mapping[str, Any], type_: str, name: str) -> Mapping[str, Any]:
+    """The inputs of the resource of that type and name; none where there is none."""
+    return next((item["inputs"] for item in plan["resources"] if (item["type"], item["name"]) == (type_, name)), {})
+
+
 def _place(kind: str) -> int:
     return _ORDER.index(kind) if kind in _ORDER else len(_ORDER)
 
 
+def _lost(one: ResourceChange) -> Effect | None:
+    """What of a resource is lost for a while or for good, if anything is."""
+    if one.type in _RUN_AGAIN or one.type.startswith(_OURS) or (one.action == "replace" and _binds(one.type)):
+        return None
+    if one.action in _GONE:
+        return Effect.REPLACED if one.action == "replace" else Effect.DELETED
+    return Effect.RECREATED if any(change.recreates_nodes for change in one.changes) else None
+
+
 def _binds(type_: str) -> bool:
-    """Whether a resource is a role's binding or an enabled API: it goes and comes within seconds."""
+    """Whether a resource is a role's binding or an enabled API: replaced, it goes and comes within seconds."""
     return type_.lower().endswith(("iammember", "iambinding")) or type_ == "gcp:projects/service:Service"
 
 

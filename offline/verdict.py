@@ -17,7 +17,7 @@ _NO_CHANGE = "No differences."
 
 @dataclass(frozen=True)
 class Policy:
-    """What the policy says of the plan: messages of violations, and those of them that the plan before has not."""
+    """What the policy says of the plan: what it refuses, what it advises, and what of that it did not say before."""
 
     mandatory: Sequence[str] = ()
     advisory: Sequence[str] = ()

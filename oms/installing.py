@@ -27,6 +27,7 @@ _FETCHED = re.compile(r"\bDownloading (\S+) \(([\d.]+) ?([kKMG]?i?)B\)")
 """As pip and uv both write it: `Downloading name-1.0-py3-none-any.whl (1.9 MB)`, `Downloading name (1.8MiB)`."""
 _BYTES = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 _LAST_LINES = 40
+_COLUMNS = 80
 _INTERRUPTED = 130
 _NO_VENV = (
     "a virtual environment could not be made: install Python's venv module (Debian: apt-get install python3-venv)"
@@ -43,10 +44,10 @@ class Ticker:
 
     def say(self, text: str) -> None:
         """Tell how far it is."""
-        line = f"{self._title}: {text}{', ' if text else ''}{self.seconds:.0f} s"
-        # \x1b[K, "erase to the end of the line", is no color, and a terminal gets it alone.
-        # The cursor stays at the line's beginning, so that whatever else is written takes its place.
-        sys.stderr.write(f"{line}\x1b[K\r" if self._terminal else f"{line}\n")
+        line = f"{self._title}, {self.seconds:.0f} s{': ' if text else ''}{text}"
+        # "Erase to the end of the line", which is no color.
+        # The cursor stays at the line's beginning, so that whatever else is written takes its place: so it is one line.
+        sys.stderr.write(f"{line[: _width()]}\x1b[K\r" if self._terminal else f"{line}\n")
         sys.stderr.flush()
 
     def done(self, text: str) -> None:
@@ -65,6 +66,14 @@ class Ticker:
     def seconds(self) -> float:
         """Since it began."""
         return time.monotonic() - self._began
+
+
+def _width() -> int:
+    """Characters that fit into a line of the terminal."""
+    try:
+        return (os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS) - 1
+    except (OSError, ValueError):
+        return _COLUMNS - 1
 
 
 class Installer:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from components.settings.stack_file import Project, StackConfig
     from offline.plan import Plan
     from offline.verdict import Policy
+    from policy.rules import Violation
+
+_NAMED = 3
+"""Resources of one message of the policy that are named; more are counted."""
 
 _config_file = click.option(
     "--config-file",
@@ -146,17 +150,25 @@ def _stack_of(base: str, head: str, asked: str) -> str:
 
 
 def policy_of(before: Mapping[str, Any], after: Mapping[str, Any], stack: str) -> "Policy":
-    """What the policy says of the later plan, and what of it is new."""
+    """What the policy says of the later plan, and what of that it did not say of the earlier one."""
     from offline.verdict import Policy
     from policy.rules import check
 
-    known = {str(violation) for violation in check(before, stack)}
-    found = check(after, stack)
-    mandatory, advisory = (
-        [str(one).partition(": ")[2] for one in found if one.mandatory is level] for level in (True, False)
-    )
-    new = [str(one).partition(": ")[2] for one in found if str(one) not in known]
-    return Policy(mandatory, advisory, new)
+    known, found = {str(violation) for violation in check(before, stack)}, check(after, stack)
+    mandatory, advisory = ([one for one in found if one.mandatory is level] for level in (True, False))
+    new = [one for one in advisory if str(one) not in known]
+    return Policy(_alike(mandatory), _alike(advisory), _alike(new))
+
+
+def _alike(violations: "Sequence[Violation]") -> list[str]:
+    """One message for all resources of which a rule says the same."""
+    found: dict[str, list[str]] = {}
+    for one in violations:
+        found.setdefault(f"{one.rule}: {one.message}", []).append(one.resource.rpartition(":")[2])
+    return [
+        f"{said} ({', '.join(of[:_NAMED])}{f' and {len(of) - _NAMED} more' if len(of) > _NAMED else ''})"
+        for said, of in found.items()
+    ]
 
 
 @click.command()

@@ -15,7 +15,7 @@ from smoke.features import check_features
 from smoke.objects import check_controller, check_objects
 from smoke.presence import check_not_paused, pods_to_check
 from smoke.stack import ServedModel
-from watch.causes import NotHeldError
+from watch.causes import NotHeldError, short
 from watch.containers import container_statuses
 from watch.controllers import complaint_of
 from watch.diagnosis import empty_mount
@@ -171,8 +171,8 @@ def _check_streamed(api: KubeApi, pods: list[JSON], expected: ImageFiles) -> str
         said, name = streamed_image(api, pod), pod["metadata"]["name"]
         if expected.complete and (said.get("files"), said.get("size_bytes")) != (len(expected.sizes), size):
             raise NotHeldError(
-                f"the sidecar of {name} serves {said.get('files')} files of {said.get('size_bytes')} bytes, and the "
-                f"image has {len(expected.sizes)} of {size}",
+                f"the sidecar of {name} serves {short(str(said.get('files')))} files of "
+                f"{short(str(said.get('size_bytes')))} bytes, and the image has {len(expected.sizes)} of {size}",
                 "another image is streamed: `pulumi up --refresh`, and delete the pod",
             )
     return f"{len(expected.sizes)} files, {size} bytes streamed in {len(pods)} pods, none of them on a disk"

@@ -142,7 +142,7 @@ def test_uv_installs_where_it_is_on_path_by_hashes_and_from_wheels_alone(place: 
     assert arguments[-2:] == ["-r", str(place.folder / "requirements.lock")]
     assert arguments[-6:-2] == list(CHECKED) == ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
     assert str(place.venv / "bin" / "python") in arguments
-    assert re.fullmatch(r"installing requirements.lock by uv: 3 packages, 4 MB downloaded, \d+ s", done.lines[-1])
+    assert re.fullmatch(r"installing requirements.lock by uv, \d+ s: 3 packages, 4 MB downloaded", done.lines[-1])
 
 
 def test_pip_installs_where_there_is_no_uv_as_strictly(place: Place) -> None:
@@ -153,7 +153,7 @@ def test_pip_installs_where_there_is_no_uv_as_strictly(place: Place) -> None:
     ((_, *arguments),) = place.told
     assert arguments[:3] == ["-m", "pip", "install"]
     assert arguments[-6:-2] == list(CHECKED)
-    assert re.fullmatch(r"installing requirements.lock by pip: 3 packages, 14 MB downloaded, \d+ s", done.lines[-1])
+    assert re.fullmatch(r"installing requirements.lock by pip, \d+ s: 3 packages, 14 MB downloaded", done.lines[-1])
 
 
 def test_pip_is_tried_where_uv_has_failed_and_what_uv_said_is_told(place: Place) -> None:
@@ -184,11 +184,12 @@ def test_something_is_said_at_least_every_two_seconds(place: Place, terminal: bo
     done = place.install(terminal=terminal)
 
     assert done.code == 0
-    told = [int(seconds) for seconds in re.findall(r"installed, (\d+) s", done.text)]
+    told = [int(seconds) for seconds in re.findall(r"by uv, (\d+) s", done.text)]
     assert len(told) >= 4
     assert all(later - before <= LONGEST_SILENCE for before, later in pairwise([*told, 3]))
     if terminal:
         assert "\x1b[K\r" in done.text
+        assert max(len(line) for line in re.split(r"\x1b\[K|\r|\n", done.text)) < 80, "a longer line would stay"
         assert set(re.findall(r"\x1b\[.*?[A-Za-z]", done.text)) == {"\x1b[K"}, "no color"
     else:
         assert "\x1b" not in done.text
@@ -197,7 +198,7 @@ def test_something_is_said_at_least_every_two_seconds(place: Place, terminal: bo
 
 def test_an_interrupt_ends_what_installs_and_says_so(place: Place) -> None:
     place.uv(seconds=50)
-    done = place.install(interrupt="by uv: 3 packages")
+    done = place.install(interrupt="s: 3 packages")
 
     assert done.code == 130
     assert "interrupted: the same command again goes on" in done.text

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from oci_model_serving.delivery import ADAPTERS_MOUNT, STREAM_CONTAINER, STREAM_HEALTH_PORT
 from oci_model_serving.outputs import ModelOutput
-from oci_model_serving.reference import ImageReference, digest_of, split
+from oci_model_serving.reference import DIGEST, ImageReference, digest_of, split
 from watch.causes import NotHeldError, short
 from watch.containers import MODELCAR, adapter_volumes, container_statuses, containers_of, image_volumes
 from watch.image import checksums_of, is_same_content
@@ -105,12 +105,16 @@ def streamed_image(api: KubeApi, pod: JSON) -> JSON:
     """
     port, name = STREAM_HEALTH_PORT, pod["metadata"]["name"]
     said = api.get(f"{namespaced('v1', pod['metadata']['namespace'], 'pods', f'{name}:{port}')}/proxy/image")
-    if not isinstance(said.get("digest"), str) or not isinstance(said.get("layers"), dict):
+    if not (_is_digest(said.get("digest")) and isinstance(said.get("layers"), dict)):
         raise NotHeldError(
             f"the container {STREAM_CONTAINER} of {name} does not say what it serves",
             "its image, `platforms.kserve.stream.image`, is of another version: run `pulumi up`, and delete the pod",
         )
     return said
+
+
+def _is_digest(said: object) -> bool:
+    return isinstance(said, str) and DIGEST.fullmatch(said) is not None
 
 
 def _of_sidecar(api: KubeApi, pod: JSON, model: ModelOutput) -> Running:
@@ -126,12 +130,11 @@ def _of_sidecar(api: KubeApi, pod: JSON, model: ModelOutput) -> Running:
         ) from None
     name = said["image"].partition("@")[0] if isinstance(said.get("image"), str) else ""
     if name != model.reference.repository:
-        return Running(frozenset({f"{name}@{said['digest']}"}), "its sidecar")
-    left, by_list = (said["layers"].get(key) for key in ("unverified", "by_list"))
-    how = "each chunk by the image's own list" if by_list and not said["layers"].get("whole") else "whole layers"
-    return Running(
-        frozenset({said["digest"]}), f"its sidecar, verified by {how}{f', {left} layers left' if left else ''}"
-    )
+        return Running(frozenset({f"{short(name)}@{said['digest']}"}), "its sidecar")
+    left, by_list, whole = (said["layers"].get(key) for key in ("unverified", "by_list", "whole"))
+    how = "each chunk by the image's own list" if by_list and not whole else "whole layers"
+    waiting = f", {left} layers left" if left and isinstance(left, int) else ""
+    return Running(frozenset({said["digest"]}), f"its sidecar, verified by {how}{waiting}")
 
 
 def _of_modelcar(pod: JSON) -> Running:

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,12 +91,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(reference: str, processes: int, prefix: str = "models/m", *, memory_mib: int = 64) -> Iterator[Sidecar]:
-    """The sidecar of an image (`HOST/REPO@sha256:…`), from its archive, once it is ready."""
+def running(
+    reference: str, processes: int, prefix: str = "models/m", *, memory_mib: int = 64, readers: int = 1
+) -> Iterator[Sidecar]:
+    """The sidecar of an image (`HOST/REPO@sha256:…`), once it is ready."""
     port, health = free_port(), free_port()
     command = [sys.executable, "-m", "modelimage.stream", f"oci+stream://{reference}", "--prefix", prefix]
     command += ["--port", str(port), "--health-port", str(health), "--processes", str(processes)]
-    command += ["--memory-mib", str(memory_mib)]
+    command += ["--memory-mib", str(memory_mib), "--readers", str(readers)]
     sidecar = Sidecar(subprocess.Popen(command, cwd=ROOT), port, health)
     try:
         deadline = time.monotonic() + 600
@@ -175,6 +178,10 @@ def main() -> None:
     parser.add_argument("reference", help="HOST/REPO@sha256:… in a registry without TLS on loopback")
     parser.add_argument("--processes", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--connections", type=int, nargs="*", default=[1, 4, 16, 64, 256])
+    parser.add_argument(
+        "--readers", type=int, default=1, help="who each takes all of the files, by so many connections"
+    )
+    parser.add_argument("--memory-mib", type=int, default=64)
     parser.add_argument("--blobs", type=Path, help="JSON of the layers' digests and sizes: the registry itself")
     said = parser.parse_args()
     print("| what | connections | GB/s | CPU s/GB | fetched / served | memory, MiB | largest process, MiB |")
@@ -187,16 +194,16 @@ def main() -> None:
             seconds = take(int(host.rpartition(":")[2]), blobs, connections, keep=False)
             print(f"| the blobs themselves | {connections} | {gigabytes / seconds:.2f} | | | | |", flush=True)
     for processes in said.processes:
-        with running(said.reference, processes) as sidecar:
+        with running(said.reference, processes, memory_mib=said.memory_mib, readers=said.readers) as sidecar:
             listed = _files(sidecar)
-            gigabytes = sum(size for _, size in listed) / 1e9
+            gigabytes = said.readers * sum(size for _, size in listed) / 1e9
             for connections in said.connections:
                 before, fetched, served = (
                     sidecar.cpu_seconds(),
                     sidecar.metric("fetched_bytes_total"),
                     sidecar.metric("served_bytes_total"),
                 )
-                seconds = take(sidecar.port, listed, connections, keep=False)
+                seconds = _by_all(said.readers, sidecar.port, listed, connections)
                 cpu = (sidecar.cpu_seconds() - before) / gigabytes
                 share = (sidecar.metric("fetched_bytes_total") - fetched) / (
                     sidecar.metric("served_bytes_total") - served
@@ -206,6 +213,12 @@ def main() -> None:
                     f"| {share:.3f} | {sidecar.peak_mib:.0f} | {sidecar.largest_mib:.0f} |",
                     flush=True,
                 )
+
+
+def _by_all(readers: int, port: int, paths: Sequence[tuple[str, int]], connections: int) -> float:
+    """`take` by several at once; the seconds of the slowest."""
+    with ThreadPoolExecutor(readers) as pool:
+        return max(pool.map(lambda _: take(port, paths, connections, keep=False), range(readers)))
 
 
 def _files(sidecar: Sidecar) -> list[tuple[str, int]]:

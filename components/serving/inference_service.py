@@ -117,7 +117,8 @@ class InferenceService(pulumi.ComponentResource):
                 metadata=objects.metadata(f"{model.name}-{name}", model.namespace, model=model.name),
                 binary_data={streaming.ARCHIVE: content},
                 immutable=True,
-                opts=opts,
+                # The same code is not made anew for another machine's compression.
+                opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["binaryData"])),
             )
         ]
 

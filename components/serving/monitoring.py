@@ -20,6 +20,7 @@ from components.google import prices
 from components.serving import alerts, dashboard, objects, vllm
 from components.settings.models import StackModel
 from components.settings.pods import Monitoring
+from components.settings.serving import KServeSettings
 from components.settings.stack import Settings
 from oci_model_serving.delivery import KUBEAI, STREAM_HEALTH_PORT, Platform
 
@@ -83,6 +84,8 @@ def of_model(model: StackModel, opts: pulumi.ResourceOptions) -> None:
         return
     kind = model.delivery.platform
     port, declared = (vllm.KUBEAI_PORT, "http") if kind is KUBEAI else (vllm.PORT, "http1")
+    if isinstance(model.platform, KServeSettings) and model.platform.deployment_mode == "Knative":
+        declared = "user-port"  # Knative renames it (serving, pkg/apis/serving/v1, UserPortName)
     # A streamed model's sidecar tells of the bytes that it has handed on.
     ports = (port, STREAM_HEALTH_PORT) if model.delivery.streamed else (port,)
     pods = {kind.pod_label: model.name}

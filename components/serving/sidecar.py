@@ -14,6 +14,9 @@ _MOST = 16
 _REQUEST_MILLIS = 250
 """What is asked for each process. The rest of its core is the server's while nothing is loaded."""
 _BASE_MIB, _PROCESS_MIB = 192, 64
+_OWN_MIB, _KEPT_MIB, _MOST_MIB = 32, 1024, 1024
+"""Of a process what is no chunk of the image; of all together the chunks that are kept until each of several readers
+has had them, so that the registry is read once (measured with two); a process's most (modelimage/stream/options.py)."""
 _FEWEST, _MOST_READS = 4, 32
 """Reads at once: each is a request at a registry, whose answers of one connection are far from a node's network."""
 
@@ -25,10 +28,12 @@ class Sidecar:
     Attributes:
         processes: that serve on one port.
         given: what it gets of memory, a Kubernetes quantity; "" for what its processes need.
+        readers: processes of the server that read all of the model: one for each of its GPUs.
     """
 
     processes: int = 1
     given: str = ""
+    readers: int = 1
 
     @property
     def cpu(self) -> str:
@@ -41,15 +46,32 @@ class Sidecar:
         return str(self.processes)
 
     @property
+    def process_mib(self) -> int:
+        """Memory of a process."""
+        if self.readers == 1:
+            return _PROCESS_MIB
+        wanted = min(_OWN_MIB + _KEPT_MIB // self.processes, _MOST_MIB)
+        room = (amount(self.given) / (1 << 20) - _BASE_MIB) / self.processes if self.given else wanted
+        return max(_PROCESS_MIB, min(wanted, int(room)))
+
+    @property
     def memory(self) -> str:
         """What it gets: for each process its buffers, and Python with what it has read of the image."""
-        return self.given or f"{_BASE_MIB + self.processes * _PROCESS_MIB}Mi"
+        return self.given or f"{_BASE_MIB + self.processes * self.process_mib}Mi"
+
+    @property
+    def options(self) -> list[str]:
+        """What it is told of itself."""
+        told = ["--processes", str(self.processes)]
+        if self.readers > 1:
+            told += ["--readers", str(self.readers), "--memory-mib", str(self.process_mib)]
+        return told
 
 
 def size(network: float, vcpus: float, *, share: float = 1.0) -> Sidecar:
     """The sidecar of a pod that has a `share` of a node with such a network (bytes a second) and so many vCPUs.
 
-    Enough processes to fill its network, as far as half of its vCPUs are enough for that.
+    It has one reader, and enough processes to fill its network, as far as half of its vCPUs are enough for that.
     """
     wanted = math.ceil(network * share / speeds.of("stream_process"))
     return Sidecar(max(1, min(wanted, int(vcpus * share / 2), _MOST)))

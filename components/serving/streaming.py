@@ -102,18 +102,24 @@ def loading(cpu: str, memory: str, shm: str, *, ranks: int = 1) -> dict[str, tup
 
 @cache
 def code() -> tuple[str, str]:
-    """What the sidecar runs: a name that is of its content, and the archive in Base64."""
+    """What the sidecar runs: a name that is of its code, and the archive of it in Base64.
+
+    The name is not of the archive: two machines may compress the same code to other bytes, and pods are replaced for
+    another name.
+    """
     from modelimage import bundle  # noqa: PLC0415 - the packer is loaded by builds and streams alone
 
-    packed = bundle.stream_archive()
-    return f"stream-{hashlib.sha256(packed).hexdigest()[:10]}", base64.b64encode(packed).decode()
+    made_of = hashlib.sha256()
+    for name, content in bundle.stream_code().items():
+        made_of.update(f"{name}\n{len(content)}\n".encode() + content)
+    return f"stream-{made_of.hexdigest()[:10]}", base64.b64encode(bundle.stream_archive()).decode()
 
 
 def container(model: StackModel, uri: Any) -> JSON:
     """The sidecar; `uri` is `Delivery.uri` of the image, known after a build."""
     made = model.scheduling.sidecar or Sidecar()
     options = ["--prefix", f"{BUCKET}/{model.name}", "--port", str(STREAM_DOOR_PORT)]
-    options += ["--health-port", str(STREAM_HEALTH_PORT), "--processes", str(made.processes)]
+    options += ["--health-port", str(STREAM_HEALTH_PORT), *made.options]
     mounts: list[JSON] = [{"name": _CODE_VOLUME, "mountPath": _CODE, "readOnly": True}]
     env = {"HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}  # noqa: S108 - the container's own, which it cannot write
     if model.stream_login:

@@ -197,10 +197,10 @@ class StackEngine(StackImage):
         if isinstance(self.platform, KServeSettings):
             processes, memory = self.platform.stream.processes, self.platform.stream.memory
         if processes or pool is None:
-            return Sidecar(processes or 1, memory or "")
+            return Sidecar(processes or 1, memory or "", max(self.spread.gpus, 1))
         share = self.gpus / pool.gpu_slots
         made = sidecar.size(node_speed.network(pool.machine), pool.machine.vcpus, share=share)
-        return replace(made, given=memory or "")
+        return replace(made, given=memory or "", readers=max(self.spread.gpus, 1))
 
     def _schedule(self, settings: ModelSettings) -> Scheduling:
         if self.pool is None:

@@ -1,3 +1,4 @@
+import os
 import sys
 
 from modelimage.stream import options, sidecar
@@ -7,4 +8,5 @@ try:
     chosen = options.read(sys.argv[1:])
 except InputError as error:
     sys.exit(sidecar.end(str(error), error.exit_code))
-sys.exit(sidecar.run(chosen))
+# At once: nothing else may follow the last word, and no thread is waited for.
+os._exit(sidecar.run(chosen))

@@ -3,15 +3,15 @@
 import select
 import socket
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from modelimage.documents import Descriptor
 from modelimage.errors import ImageError
 from modelimage.stream import s3
+from modelimage.stream.bounded import BoundedServer
 from modelimage.stream.checked import CheckedChunks
 from modelimage.stream.counters import Count, Counters
 from modelimage.stream.faults import unexpected
@@ -50,10 +50,8 @@ def entity_tag(layers: Any, file: ServedFile) -> str:
     return f'"{layer.digest.removeprefix("sha256:")}-{file.offset}-{file.size}"'
 
 
-class Door(ThreadingHTTPServer):
+class Door(BoundedServer):
     """One process' share of the door. `failed` is told what ends the sidecar."""
-
-    daemon_threads = True
 
     def __init__(
         self,
@@ -63,28 +61,9 @@ class Door(ThreadingHTTPServer):
         counters: Counters,
         failed: Callable[[ImageError], None],
     ) -> None:
-        super().__init__(listening.getsockname()[:2], _Handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = listening
+        super().__init__(listening, _Handler, at_once=_AT_ONCE)
         self.objects, self.chunks, self.counters = objects, chunks, counters
         self.failed = failed
-        self._room = threading.BoundedSemaphore(_AT_ONCE)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread of its own, while there are not too many (socketserver's interface)."""
-        self._room.acquire()
-        try:
-            super().process_request(request, client_address)
-        except BaseException:
-            self._room.release()
-            raise
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """As `process_request`, in that thread."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._room.release()
 
     def handle_error(self, *_: Any) -> None:
         """Clients go away as they like; what else goes wrong is ours, and ends us (socketserver's interface)."""

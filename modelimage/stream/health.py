@@ -4,14 +4,16 @@ import json
 import socket
 import threading
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from modelimage.stream.bounded import BoundedServer
 from modelimage.stream.counters import Count, Counters
 from modelimage.stream.files import ServedImage
 from modelimage.stream.whole import WholeLayers
 
 _SECONDS = 10.0
+_AT_ONCE = 32
 _PREFIX = "oci_model_serving_stream"
 _METRICS = (
     ("requests_total", "counter", Count.REQUESTS, "Requests at the door."),
@@ -27,16 +29,15 @@ _METRICS = (
 )
 
 
-class Health(ThreadingHTTPServer):
+class Health(BoundedServer):
     """Answers `/started`, `/ready`, `/metrics` and `/image`; made once the image is known."""
 
-    daemon_threads = True
-
     def __init__(self, listening: socket.socket, image: ServedImage, counters: Counters, whole: WholeLayers) -> None:
-        super().__init__(listening.getsockname()[:2], _Handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = listening
+        super().__init__(listening, _Handler, at_once=_AT_ONCE)
         self._image, self._counters, self._whole = image, counters, whole
+
+    def handle_error(self, *_: Any) -> None:
+        """Who asks goes away as they like (socketserver's interface)."""
 
     def start(self) -> None:
         """Answer in a thread of its own."""

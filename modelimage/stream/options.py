@@ -16,6 +16,7 @@ MEMORY_MIB = 64
 _LEAST_MIB, _MOST_MIB = 40, 1024
 _MOST_PROCESSES = 64
 _ENOUGH_PROCESSES = 8
+_MOST_READERS = 64
 _PREFIX = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}(/[A-Za-z0-9._-]+)*/?")
 
 
@@ -26,7 +27,7 @@ def _processes() -> int:
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """What is served, where, by how many processes with how much memory each."""
+    """What is served, where, by how many processes with how much memory each, and to how many readers."""
 
     reference: RegistryReference
     prefix: str
@@ -34,6 +35,7 @@ class StreamOptions:
     health_port: int
     processes: int
     memory_mib: int
+    readers: int
 
 
 class _Parser(argparse.ArgumentParser):
@@ -55,6 +57,7 @@ def read(arguments: Sequence[str]) -> StreamOptions:
         "--health-port", type=int, default=STREAM_HEALTH_PORT, help="port of probes and metrics, on all addresses"
     )
     parser.add_argument("--processes", type=int, default=_processes(), help="processes of the door")
+    parser.add_argument("--readers", type=int, default=1, help="processes of the server that read all of the model")
     parser.add_argument("--memory-mib", type=int, default=MEMORY_MIB, help="memory of each process")
     said = parser.parse_args(arguments)
     problems = []
@@ -72,6 +75,7 @@ def read(arguments: Sequence[str]) -> StreamOptions:
         ("--port", said.port, 1, 65535),
         ("--health-port", said.health_port, 1, 65535),
         ("--processes", said.processes, 1, _MOST_PROCESSES),
+        ("--readers", said.readers, 1, _MOST_READERS),
         ("--memory-mib", said.memory_mib, _LEAST_MIB, _MOST_MIB),
     ):
         if not least <= value <= most:
@@ -81,4 +85,4 @@ def read(arguments: Sequence[str]) -> StreamOptions:
     if problems or image is None:
         raise InputError(*problems)
     place = RegistryReference(image.host, image.repository.partition("/")[2], None, image.digest)
-    return StreamOptions(place, said.prefix, said.port, said.health_port, said.processes, said.memory_mib)
+    return StreamOptions(place, said.prefix, said.port, said.health_port, said.processes, said.memory_mib, said.readers)

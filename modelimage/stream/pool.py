@@ -16,16 +16,25 @@ from contextlib import contextmanager
 
 _FREE, _LOADING, _READY = range(3)
 _NONE = -1
+_WAYS = 32
+"""Of the slots that a chunk may be in: with all of a thousand to look through, the lock would be what many ranks wait
+for."""
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.001, 0.016
 """How long one waits before one looks again, twice as long each time. A condition of `multiprocessing` would tell, but
 who tells waits there until each that is told runs, with the lock in its hand."""
 
 
 class ChunkPool:
-    """`slots` chunks of at most `chunk_bytes`, in memory that processes share which are forked after this was made."""
+    """`slots` chunks of at most `chunk_bytes`, in memory that processes share which are forked after this was made.
 
-    def __init__(self, slots: int, chunk_bytes: int) -> None:
-        self._slots, self._chunk_bytes = slots, chunk_bytes
+    `readers` is how many want each byte: ranks of a server, each of which reads all of the model.
+    """
+
+    def __init__(self, slots: int, chunk_bytes: int, readers: int = 1) -> None:
+        self._ways = min(slots, _WAYS)
+        self._sets = slots // self._ways
+        slots = self._sets * self._ways
+        self._chunk_bytes, self._readers = chunk_bytes, readers
         self._memory = memoryview(mmap.mmap(-1, slots * chunk_bytes))
         table = memoryview(mmap.mmap(-1, slots * 8 * 5)).cast("q")
         self._keys, self._states, self._users, self._left, self._used = (
@@ -33,9 +42,9 @@ class ChunkPool:
         )
         for slot in range(slots):
             self._keys[slot] = _NONE
-        self._clock = memoryview(mmap.mmap(-1, 8)).cast("q")
-        self._lock = multiprocessing.get_context("fork").Lock()
-        self._turns = _Turns()
+        context = multiprocessing.get_context("fork")
+        self._locks = [context.Lock() for _ in range(self._sets)]
+        self._turns = [_Turns() for _ in range(self._sets)]
 
     @contextmanager
     def slot(self, key: int, length: int) -> Iterator["ChunkSlot"]:
@@ -57,7 +66,7 @@ class ChunkPool:
             if state == _READY:
                 return number, True
             if number == _NONE:
-                with self._turns.turn():
+                with self._turns[key % self._sets].turn():
                     number, state = self._claimed(key, length)
                 if number != _NONE:
                     return number, state == _READY
@@ -70,44 +79,48 @@ class ChunkPool:
             number, state = self._look(key)
             if number != _NONE:
                 return (number, state) if state == _READY else (_NONE, state)
-            with self._lock:
-                number = _NONE if key in self._keys.tolist() else self._victim()
+            with self._locks[key % self._sets]:
+                number = _NONE if self._find(key) != _NONE else self._victim(key)
                 if number != _NONE:
                     self._keys[number], self._states[number] = key, _LOADING
-                    self._users[number], self._left[number] = 1, length
+                    self._users[number], self._left[number] = 1, length * self._readers
                     return number, _LOADING
             wait()
 
     def _look(self, key: int) -> tuple[int, int]:
         """The slot of a chunk and its state; where it is ready, it is used from now on."""
-        with self._lock:
-            keys = self._keys.tolist()
-            if key not in keys:
+        with self._locks[key % self._sets]:
+            number = self._find(key)
+            if number == _NONE:
                 return _NONE, _FREE
-            number = keys.index(key)
             if self._states[number] == _READY:
                 self._users[number] += 1
             return number, self._states[number]
 
-    def _victim(self) -> int:
+    def _find(self, key: int) -> int:
+        first = key % self._sets * self._ways
+        keys = self._keys[first : first + self._ways].tolist()
+        return first + keys.index(key) if key in keys else _NONE
+
+    def _victim(self, key: int) -> int:
         """The slot to use next: an empty one, one whose chunk was passed on as a whole, or the one unused longest."""
-        unused = [slot for slot in range(self._slots) if not self._users[slot]]
+        first = key % self._sets * self._ways
+        unused = [slot for slot in range(first, first + self._ways) if not self._users[slot]]
         return min(unused, key=lambda slot: (self._left[slot] > 0, self._used[slot]), default=_NONE)
 
     def mark_loaded(self, number: int) -> None:
         """Let others use what is in a slot."""
-        with self._lock:
+        with self._locks[number // self._ways]:
             self._states[number] = _READY
 
     def _give_back(self, number: int, held: "ChunkSlot") -> None:
-        with self._lock:
+        with self._locks[number // self._ways]:
             self._users[number] -= 1
             if self._states[number] == _LOADING:  # it failed: who waits tries for itself
                 self._keys[number], self._states[number], self._left[number] = _NONE, _FREE, 0
             else:
                 self._left[number] -= held.passed_on
-            self._clock[0] += 1
-            self._used[number] = self._clock[0]
+            self._used[number] = time.monotonic_ns()
 
 
 class ChunkSlot:

@@ -3,7 +3,6 @@
 google-auth would do the same with 20 MB of memory for each process, and is not in every server's image.
 """
 
-import json
 import os
 import time
 import urllib.error
@@ -12,7 +11,7 @@ from importlib.util import find_spec
 
 from modelimage.credentials import Credential, Credentials
 from modelimage.errors import ImageError
-from oci_model_serving.foreign import is_header
+from oci_model_serving.foreign import is_header, read_json
 from oci_model_serving.reference import is_google
 
 _HOST = "metadata.google.internal"
@@ -59,7 +58,7 @@ def _token() -> str:
     # No proxy is between a pod and its machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=_SECONDS) as answer:
-        token = json.loads(answer.read(_ANSWER_BYTES))["access_token"]
+        token = read_json(answer.read(_ANSWER_BYTES))["access_token"]
     if not isinstance(token, str) or not token or not is_header(token):
         raise ValueError("no token")
     return token

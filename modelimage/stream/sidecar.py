@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from modelimage.errors import ImageError
 from modelimage.patience import Patience
@@ -16,7 +17,7 @@ from modelimage.progress import readable
 from modelimage.registry import Registry
 from modelimage.stream.counters import Count, Counters
 from modelimage.stream.door import Objects
-from modelimage.stream.faults import LINE, StreamFault, as_fault, unexpected
+from modelimage.stream.faults import LINE, CorruptFault, StreamFault, as_fault, unexpected
 from modelimage.stream.files import ServedImage, read_image
 from modelimage.stream.health import Health
 from modelimage.stream.options import StreamOptions
@@ -36,11 +37,11 @@ _BASE_MIB = 32
 
 
 def run(options: StreamOptions) -> int:
-    """Serve an image until somebody ends it; the exit code. SIGTERM and Ctrl-C end it at once, with 0."""
+    """Serve an image until something ends it, and return the exit code. SIGTERM and Ctrl-C end it at once, with 0."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))  # the door's processes end with us; nothing is left to be written
     try:
-        return _serve(options)
+        _serve(options)
     except OmsError as error:
         told = as_fault(error, options.reference) if isinstance(error, ImageError) else error
         return end(str(told), told.exit_code)
@@ -58,7 +59,7 @@ def end(message: str, code: int) -> int:
     return code
 
 
-def _serve(options: StreamOptions) -> int:
+def _serve(options: StreamOptions) -> NoReturn:
     reference, patience = options.reference, Patience(tell=_note)
     login = PodCredentials(reference.host, reference.repository, use_environment=True)
     with ExitStack() as stack:
@@ -73,7 +74,7 @@ def _serve(options: StreamOptions) -> int:
             image,
             Objects(image, options.prefix),
             address,
-            ChunkPool(slots, image.ledger.chunk_bytes),
+            ChunkPool(slots, image.ledger.chunk_bytes, options.readers),
             Counters(options.processes + 1),
             patience,
             told,
@@ -87,7 +88,7 @@ def _serve(options: StreamOptions) -> int:
         whole.start()
         Health(health, image, shared.counters, whole).start()
         _note(_described(image))
-        return _watch(children, faults, shared.counters)
+        _watch(children, faults, shared.counters)
 
 
 def _sockets(options: StreamOptions, stack: ExitStack) -> tuple[list[socket.socket], socket.socket]:
@@ -153,16 +154,19 @@ def _kill(children: set[int]) -> None:
     children.clear()
 
 
-def _watch(children: set[int], faults: int, counters: Counters) -> int:
-    """Wait for what ends the sidecar, a process' last word or its end without one, and tell of each load meanwhile."""
+def _watch(children: set[int], faults: int, counters: Counters) -> NoReturn:
+    """Wait for what ends the sidecar, and tell of each load meanwhile.
+
+    Raises:
+        StreamFault: a process has said what ends us, or has ended without a word.
+    """
     told = 0
     while True:
         told = _told(counters, told)
         if select.select([faults], [], [], _POLL_SECONDS)[0]:
-            code, _, message = (
-                os.read(faults, LINE_BYTES + 1).decode("utf-8", "replace").partition("\n")[0].partition(" ")
-            )
-            return end(message, int(code))
+            said = os.read(faults, LINE_BYTES + 1).decode("utf-8", "replace")
+            code, _, message = said.partition("\n")[0].partition(" ")
+            raise CorruptFault(message) if int(code) == CorruptFault.exit_code else StreamFault(message)
         child, status = os.waitpid(-1, os.WNOHANG)
         if child:
             children.discard(child)

@@ -25,7 +25,7 @@ import httpx2
 
 from components.serving import engine_args
 from components.settings import plain_yaml
-from modelimage import cache_key, gguf_header, hub_client, image_address, safetensors_header
+from modelimage import cache_key, chunks, gguf_header, hub_client, image_address, safetensors_header
 from modelimage.archives import ArchiveError, UnreadableError
 from modelimage.artifacts import artifact_kind, check_image
 from modelimage.attachments import entry_of, listed_in, merged, subject_of, type_of
@@ -274,6 +274,34 @@ def layers(rng: Random) -> None:
     for purpose in purposes:
         for said in misfits(contents, ImageConfig(), purpose, IMAGE, [layer]):
             told(str(OmsError(said)))
+
+
+def chunk_lists(rng: Random) -> None:
+    """The layer of an image's chunk lists, and what layers say of it and of their one file."""
+    sizes = [rng.choice((0, 5, 70_000, 300_000, 1 << 40)) for _ in range(rng.randrange(4))]
+    digests = [f"sha256:{number:064x}" for number in range(len(sizes))]
+    content = chunks.written({digest: rng.randbytes(32 * rng.randrange(9)) for digest in digests})
+    content = material.damaged(rng, content) if rng.random() < 0.8 else content
+    content = _checksummed(content) if rng.random() < 0.8 else content
+    numbers = ("65536", "1048576", "0", "-1", "1e9", "9" * 5000, "\u0661", "", "\x1b[2J")
+    kind = rng.choice(("application/vnd.oci.image.layer.v1.tar", "application/\x1b[2J.gzip"))
+    holder = Descriptor(
+        mediaType=kind, digest=DIGEST, size=len(content), annotations={chunks.CHUNKS: rng.choice(numbers)}
+    )
+    noted = [{chunks.OFFSET: rng.choice(numbers), chunks.SIZE: rng.choice(numbers)} for _ in sizes]
+    layers = [
+        Descriptor(mediaType=kind, digest=digest, size=size, annotations=notes)
+        for digest, size, notes in zip(digests, sizes, noted, strict=True)
+    ]
+    assert chunks.list_layer([*layers, holder]) is holder
+    for layer in layers:
+        _told_or(chunks.place_of, layer)
+    lists = _told_or(chunks.read, content, holder, layers)
+    if isinstance(lists, chunks.Lists):
+        for layer in layers:
+            if layer.digest in lists.of:
+                wanted = chunks.list_bytes(layer.size, lists.chunk_bytes)
+                assert len(lists.of[layer.digest]) == wanted, "a list that does not fit its layer"
 
 
 _PAGE: list[dict[str, Any]] = [
@@ -564,7 +592,7 @@ def words(rng: Random) -> None:
 KINDS: Mapping[str, Door] = {
     door.__name__: door
     for door in (
-        references, manifests, referrers, compile_caches, safetensors, gguf, layers, hub, registry, logins,
+        references, manifests, referrers, compile_caches, safetensors, gguf, layers, chunk_lists, hub, registry, logins,
         stack_outputs, settings_files, plans, cluster_objects, server_arguments, endpoint_answers, words,
     )
 }  # fmt: skip

@@ -318,6 +318,13 @@ def test_a_name_in_a_path_hides_no_replacement() -> None:
     assert (change.action, change.changes[0].path) == ("replace", "rules.a.port")
 
 
+def test_text_says_values_as_json_has_them() -> None:
+    before, after = ({"spec": {"a": a, "b": b}} for a, b in ((True, {"x": None}), (False, ["y", 1])))
+    text = as_text(compare(plan((ISVC, "m", before)), plan((ISVC, "m", after))))
+    assert "spec.a: true -> false\n" in text
+    assert 'spec.b: {"x": null} -> ["y", 1]\n' in text
+
+
 def test_what_takes_a_resources_protection_away_is_a_change() -> None:
     kept, loose = (
         {**with_options(POOL, "l4", {}, **options), "outputs": {}}

@@ -298,7 +298,9 @@ def test_an_interrupt_leaves_the_engine_to_cancel_by_itself_and_waits_for_it(
     code, said = interrupted(["oms", command], folder, folder / "started")
     assert code == 130
     assert (folder / "cancelled").exists()
-    assert said.splitlines() == ["interrupted: what the engine says above holds; the same command again goes on"]
+    # On a slow machine it has said before that it goes on.
+    assert said.splitlines()[-1] == "interrupted: what the engine says above holds; the same command again goes on"
+    assert "Traceback" not in said
 
 
 BUILDS = """

@@ -380,6 +380,27 @@ def test_a_plan_shows_cold_starts_and_cost_and_takes_prices_of_ones_own(
     assert found["cost"]["at_max"][0] == found["cost"]["at_max"][1], "a spot price of one's own is no range"
 
 
+def test_a_plan_says_once_what_delivery_auto_has_become_and_why(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    stack = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())
+    stack["config"]["oci-model-serving:models"]["qwen2.5-0.5b-instruct"] |= {"sizeGb": 1.1, "delivery": "auto"}
+    file = tmp_path / "dev.yaml"
+    file.write_text(yaml.safe_dump(stack))
+    given = ["plan", "--stack", "dev", "--config-file", str(file)]
+    assert oms.main(given) == 0
+    shown = capsys.readouterr()
+    assert "qwen2.5-0.5b-instruct: delivery auto is " in shown.out
+    assert "delivery auto is " not in shown.err, "it is said once"
+    assert oms.main([*given, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    (told,) = [model["delivery"] for model in plan["predictions"]["models"].values()]
+    assert told["delivery"] == plan["outputs"]["models"]["qwen2.5-0.5b-instruct"]["delivery"]
+    assert f"delivery auto is {told['delivery']}: {told['why']}" in shown.out
+    assert told["other"]["total"][0] > 180
+
+
 def test_a_file_that_is_no_table_of_prices_is_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

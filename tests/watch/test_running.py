@@ -224,6 +224,7 @@ def test_a_pod_without_its_sidecar_runs_none_of_the_image(api: KubeApi) -> None:
     ("answer", "said"),
     [
         ((200, {"digest": 1}), "does not say what it serves"),
+        ((200, {"digest": "sha256:\x1b[2J", "layers": {}}), "does not say what it serves"),
         ((200, {"digest": stacks.DIGEST, "layers": "all"}), "does not say what it serves"),
         ((403, {"kind": "Status", "message": "pods/proxy is forbidden"}), "pods/proxy is forbidden"),
         ((503, {"kind": "Status", "message": "error trying to reach service"}), "error trying to reach service"),

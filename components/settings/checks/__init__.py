@@ -10,6 +10,7 @@ from components.settings.checks import (
     google,
     licences,
     models,
+    monitoring,
     placement,
     pods,
     pulls,
@@ -59,6 +60,7 @@ def problems(settings: Settings, *, unread: Collection[str] = ()) -> Iterator[Pr
     yield from pods.hosts(settings)
     yield from allow_list.problems(settings)
     yield from licences.problems(settings, unread)
+    yield from monitoring.problems(settings, unread)
 
 
 def warnings(settings: Settings) -> Iterator[Problem]:

@@ -198,8 +198,9 @@ def warnings(settings: Settings, made: StackModel) -> Iterator[Problem]:
     if ranks > 1:
         yield (
             ".delivery",
-            f"is stream, and each of {ranks} GPUs' processes reads all of the weights through the sidecar: the time of "
-            f"{ranks} images on one network; {_OTHERWISE} unless that is quick enough",
+            f"is stream, and each of {ranks} GPUs' processes reads all of the weights through the sidecar, which reads "
+            f"the registry once for all where they keep step: the image passes through it {ranks} times; {_OTHERWISE} "
+            "unless that is quick enough",
         )
     if drafts(made.args) and server_features.release(made.server_image) is None:
         yield ".args", f"has {_told(made)}, at least up to v0.23.0"

@@ -430,6 +430,7 @@ def found(**fields: object) -> SimpleNamespace:
             "gateway_api_configs": [SimpleNamespace(channel="CHANNEL_STANDARD")],
             "datapath_provider": "ADVANCED_DATAPATH",
             "network_policies": [],
+            "enable_fqdn_network_policy": True,
             "control_plane_endpoints_configs": [],
             "endpoint": "192.0.2.1",
             "master_auths": [SimpleNamespace(cluster_ca_certificate="Q0E=")],
@@ -500,6 +501,22 @@ def test_an_adopted_cluster_is_checked_in_the_plan_with_all_problems_at_once(
     assert "no Workload Identity" in lines[0]
     assert "--gateway-api=standard" in lines[1]
     assert "ImageVolume off" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("has", "wanted", "refused"), [(True, True, False), (False, True, True), (False, False, False)]
+)
+def test_an_adopted_cluster_must_know_policies_of_names_where_a_stack_writes_some(
+    look_up: Callable[..., list[dict[str, Any]]], has: bool, wanted: bool, refused: bool
+) -> None:
+    look_up(enable_fqdn_network_policy=has)
+    stack = replace(ADOPTED, needs_names=wanted)
+
+    if not refused:
+        assert run(stack)
+        return
+    with pytest.raises(ClusterError, match="--enable-fqdn-network-policy"):
+        run(stack)
 
 
 def test_unenforced_network_policies_are_warned_of(look_up: Callable[..., list[dict[str, Any]]]) -> None:

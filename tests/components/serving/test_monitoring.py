@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from components.settings.reader import SettingsError
 from oci_model_serving.delivery import STREAM_HEALTH_PORT
+from policy.allowed import TYPES
 from tests import crds, serving
 from tests.mocks import Recording
 
@@ -140,6 +142,14 @@ def test_what_collects_is_there_after_the_namespace_and_the_platform() -> None:
 
 
 @pytest.mark.parametrize("collector", sorted(KINDS))
+def test_the_policy_knows_every_type(collector: str) -> None:
+    types = {resource.type for resource in run(collector, dashboard=True).resources}
+
+    assert {f"kubernetes:{version}:{kind}" for version in FOLDERS for kind in KINDS[collector]} & types
+    assert {type_ for type_ in types if type_.startswith("kubernetes:")} <= TYPES
+
+
+@pytest.mark.parametrize("collector", sorted(KINDS))
 def test_every_object_has_only_fields_that_its_crd_knows(collector: str) -> None:
     found = [body for body in serving.objects(run(collector)) if body["kind"] in KINDS[collector]]
 
@@ -149,3 +159,44 @@ def test_every_object_has_only_fields_that_its_crd_knows(collector: str) -> None
         if not (crds.CRDS / folder).is_dir():
             pytest.skip(f"no CRDs: {crds.CRDS / folder} is not here")
         assert crds.problems(body, folder) == []
+
+
+def test_knatives_name_of_the_port_is_taken_there() -> None:
+    platforms = {"kserve": {"deploymentMode": "Knative", "gateway": "none"}, "monitoring": {"collector": "operator"}}
+    models = {"qwen": {"digest": serving.IMAGE, "nodePool": "l4"}}
+    recording = serving.run(serving.gke(models, platforms=platforms))
+
+    (endpoint,) = serving.one(recording, "PodMonitor", "qwen")["spec"]["podMetricsEndpoints"]
+    assert endpoint["port"] == "user-port"
+
+
+@pytest.mark.parametrize(
+    ("monitoring", "ingress", "told"),
+    [
+        ({"interval": 15}, {}, "platforms.monitoring.interval: has no effect without a collector"),
+        ({"labels": {"release": "x"}, "alerts": False}, {}, "platforms.monitoring.labels: has no effect"),
+        ({"collector": "managed"}, {"monitoring": ["monitoring"]}, "add gmp-system and gke-gmp-system"),
+        ({"collector": "operator"}, {"monitoring": []}, "add the namespace of your Prometheus"),
+        ({"collector": "prometheus"}, {}, "platforms.monitoring.collector: "),
+        ({"collector": "managed", "interval": 1}, {}, "platforms.monitoring.interval: "),
+    ],
+)
+def test_what_nobody_would_collect_is_refused(monitoring: dict[str, Any], ingress: dict[str, Any], told: str) -> None:
+    platforms = {"monitoring": monitoring, "ingress": ingress}
+    with pytest.raises(SettingsError) as caught:
+        serving.run(serving.gke({"qwen": {"digest": serving.IMAGE, "nodePool": "l4"}}, platforms=platforms))
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("monitoring", "ingress"),
+    [
+        ({"dashboard": True}, {}),  # for whoever reads the models otherwise
+        ({"collector": "managed"}, {"monitoring": [], "limit": False}),
+        ({"collector": "managed"}, {"monitoring": ["gke-gmp-system"]}),
+        ({"collector": "operator"}, {"monitoring": [], "namespaces": ["metrics"]}),
+    ],
+)
+def test_what_somebody_collects_is_taken(monitoring: dict[str, Any], ingress: dict[str, Any]) -> None:
+    platforms = {"monitoring": monitoring, "ingress": ingress}
+    serving.run(serving.gke({"qwen": {"digest": serving.IMAGE, "nodePool": "l4"}}, platforms=platforms))

@@ -15,8 +15,10 @@ import pytest
 
 from components.google import sdk as gcp
 from components.serving import admission, streaming
+from components.serving.sidecar import Sidecar
 from components.serving.unservable import UnservableError
 from components.settings.types import amount
+from modelimage import bundle
 from oci_model_serving.delivery import Delivery
 from oci_model_serving.reference import ImageReference
 from tests import crds, serving
@@ -117,7 +119,18 @@ def test_its_code_is_an_immutable_config_map_whose_name_is_of_its_content() -> N
     name, content = streaming.code()
     assert code["metadata"]["name"] == f"qwen2-5-{name}"
     assert code["binaryData"] == {"sidecar.zip": content}
-    assert len(content) < 1_000_000  # a ConfigMap has 1 MiB at most
+    # `kubectl apply` keeps the object in an annotation, and all annotations together have 256 KiB.
+    assert len(json.dumps(code)) < 230_000
+
+
+def test_the_name_is_of_the_code_and_not_of_how_it_was_compressed(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, _ = streaming.code.__wrapped__()
+    monkeypatch.setattr(bundle, "stream_archive", lambda: b"other bytes")
+    assert streaming.code.__wrapped__()[0] == before
+
+    files = bundle.stream_code()
+    monkeypatch.setattr(bundle, "stream_code", lambda: {**files, "modelimage/stream/more.py": b""})
+    assert streaming.code.__wrapped__()[0] != before
 
 
 def test_what_python_is_started_with_there_runs(tmp_path: Any) -> None:
@@ -233,6 +246,24 @@ def test_a_sidecar_has_processes_for_its_nodes_network_as_far_as_cores_allow(
 
     assert made["args"][made["args"].index("--processes") + 1] == str(processes)
     assert made["resources"]["limits"]["cpu"] == str(processes)
+
+
+def test_what_several_gpus_processes_read_alike_is_kept_until_each_has_had_it() -> None:
+    pool = {"accelerator": "nvidia-l4", "count": 4, "zones": ["us-central1-a"]}
+    made = sidecar(run(keys={"nodePools": {"l4": pool}}))
+    words = dict(zip(made["args"][1::2], made["args"][2::2], strict=True))
+
+    assert words["--readers"] == "4"
+    kept = int(words["--processes"]) * (int(words["--memory-mib"]) - 32)
+    assert 1000 <= kept <= 1024
+    assert amount(made["resources"]["limits"]["memory"]) >= int(words["--processes"]) * int(words["--memory-mib"]) << 20
+    assert "--readers" not in sidecar(run())["args"]
+
+
+def test_memory_that_the_settings_give_is_divided_among_the_processes() -> None:
+    assert Sidecar(4, "1Gi", readers=8).process_mib == 208
+    assert Sidecar(4, "256Mi", readers=8).process_mib == 64
+    assert Sidecar(1, "", readers=2).process_mib == 1024  # the most that its option takes
 
 
 def test_the_settings_decide_on_image_processes_and_memory() -> None:

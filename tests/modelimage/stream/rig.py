@@ -165,7 +165,12 @@ def read(reference: RegistryReference, policy: RetryPolicy = QUICK) -> ServedIma
 
 @contextmanager
 def door_of(
-    reference: RegistryReference, *, slots: int = 8, policy: RetryPolicy = QUICK, prefix: str = "models/m"
+    reference: RegistryReference,
+    *,
+    slots: int = 8,
+    readers: int = 1,
+    policy: RetryPolicy = QUICK,
+    prefix: str = "models/m",
 ) -> Iterator[OpenDoor]:
     """Open the door to an image, with a client at it."""
     image = read(reference, policy)
@@ -183,7 +188,7 @@ def door_of(
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen(512)
-    held = CheckedChunks(upstream, image.ledger, ChunkPool(slots, image.ledger.chunk_bytes))
+    held = CheckedChunks(upstream, image.ledger, ChunkPool(slots, image.ledger.chunk_bytes, readers))
     address = ("127.0.0.1", int(listening.getsockname()[1]))
     door = Door(listening, Objects(image, prefix), held, counters, failed.append)
     thread = threading.Thread(target=door.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

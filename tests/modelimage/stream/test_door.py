@@ -153,6 +153,31 @@ def test_a_neighbours_chunk_is_not_fetched_again(registry: HostileRegistry) -> N
         assert opened.count(Count.REUSED_CHUNKS) >= 4
 
 
+def test_several_that_read_all_of_it_at_once_cost_the_registry_one_reading(registry: HostileRegistry) -> None:
+    """The ranks of a server: each asks for all ranges, by connections of its own."""
+    large = content(64 * CHUNK, seed=4)
+    reference = registry.push([single("large.bin", large)])
+    with door_of(reference, slots=16, readers=4) as opened:
+        found: list[bool] = []
+        together = threading.Barrier(4)
+
+        def rank() -> None:
+            for start in range(0, len(large), 3 * CHUNK - 100):
+                together.wait(30)
+                part = {"Range": f"bytes={start}-{start + 3 * CHUNK - 101}"}
+                status, _, body = raw(opened, "GET", "/models/m/large.bin", part)
+                found.append(status == 206 and body == large[start : start + 3 * CHUNK - 100])
+
+        threads = [threading.Thread(target=rank) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert all(found)
+        assert opened.count(Count.SERVED_BYTES) == 4 * len(large)
+        assert opened.count(Count.FETCHED_BYTES) < 1.1 * len(large)
+
+
 def test_a_client_that_takes_nothing_does_not_keep_others_from_their_chunks(
     registry: HostileRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,8 @@ IMAGE = f"oci+stream://registry.example:5000/team/models/m@{DIGEST}"
 def test_an_image_by_its_digest_and_where_it_is_shown_is_all_that_it_takes() -> None:
     read = options.read([IMAGE, "--prefix", "models/my-model"])
     assert str(read.reference) == f"registry.example:5000/team/models/m@{DIGEST}"
-    assert (read.prefix, read.port, read.health_port, read.memory_mib) == ("models/my-model", 9700, 9701, 64)
+    assert (read.prefix, read.port, read.health_port) == ("models/my-model", 9700, 9701)
+    assert (read.memory_mib, read.readers) == (64, 1)
     assert read.processes >= 1
 
 
@@ -31,6 +32,7 @@ def test_an_image_by_its_digest_and_where_it_is_shown_is_all_that_it_takes() -> 
         ([IMAGE, "--prefix", "/models"], "is no bucket with a key"),
         ([IMAGE, "--prefix", "models/../x y"], "is no bucket with a key"),
         ([IMAGE, "--prefix", "models/m", "--processes", "0"], "--processes 0: give 1 to"),
+        ([IMAGE, "--prefix", "models/m", "--readers", "0"], "--readers 0: give 1 to"),
         ([IMAGE, "--prefix", "models/m", "--memory-mib", "16"], "--memory-mib 16: give 40 to"),
         ([IMAGE, "--prefix", "models/m", "--port", "70000"], "--port 70000: give 1 to 65535"),
         ([IMAGE, "--prefix", "models/m", "--port", "9701"], "are both 9701"),

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from modelimage.stream import pool as pool_module
 from modelimage.stream.pool import ChunkPool
 
 
@@ -36,6 +37,15 @@ def test_a_chunk_that_was_passed_on_as_a_whole_goes_before_one_that_was_not() ->
     assert not load(pool, 4)
     assert load(pool, 3)
     assert not load(pool, 1)
+
+
+def test_a_chunk_that_several_want_is_kept_until_all_have_had_it() -> None:
+    pool = ChunkPool(2, 8, readers=2)
+    load(pool, 1, passed_on=8)
+    load(pool, 2, passed_on=8)
+    assert load(pool, 2, passed_on=8)
+    assert not load(pool, 3)
+    assert load(pool, 1, passed_on=8)
 
 
 def test_who_asks_while_it_is_loaded_waits_for_it() -> None:
@@ -84,12 +94,22 @@ def test_who_came_first_gets_the_first_slot_that_is_free() -> None:
     threads = [threading.Thread(target=use, args=(key,)) for key in range(2, 10)]
     with pool.slot(1, 8) as slot:
         slot.loaded()
-        for thread in threads:
+        for number, thread in enumerate(threads):
             thread.start()
-            time.sleep(0.005)  # until it waits
+            while len(pool._turns[0]._waiting) <= number:  # until it waits
+                time.sleep(0.001)
     for thread in threads:
         thread.join()
     assert order == sorted(order)
+
+
+def test_of_a_large_pool_each_chunk_has_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "_WAYS", 4)
+    pool = ChunkPool(18, 8)
+    assert [load(pool, key) for key in range(16)] == [False] * 16
+    assert all(load(pool, key) for key in range(16))
+    assert not load(pool, 20)  # in the place of the chunk of its own part that is unused longest
+    assert [load(pool, key) for key in (0, 1, 2, 3)] == [False, True, True, True]
 
 
 def test_more_users_than_slots_all_get_their_turn() -> None:

@@ -51,7 +51,7 @@ def test_it_serves_tells_what_it_does_and_ends_at_once_when_it_is_told_to(regist
         begun = time.monotonic()
         running.process.send_signal(signal.SIGTERM)
         code, said = running.end()
-        assert (code, time.monotonic() - begun < 2) == (0, True)
+        assert (code, time.monotonic() - begun < 5) == (0, True)
         assert said == f"stream: {reference}: 2 files, 196.6 kB: each chunk is compared with its list"
         assert gone(workers)
 
@@ -179,7 +179,7 @@ def test_it_ends_at_once_while_it_waits_for_a_registry(registry: HostileRegistry
         begun = time.monotonic()
         running.process.send_signal(signal.SIGTERM)
         assert running.end()[0] == 0
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 5
 
 
 def test_a_pod_without_the_newer_addresses_answers_at_the_older(monkeypatch: pytest.MonkeyPatch) -> None:
