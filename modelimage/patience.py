@@ -73,11 +73,12 @@ class RetryPolicy:
 
 @dataclass(frozen=True)
 class Patience:
-    """A run's retry policy with its stop signal and its way to tell of each retry."""
+    """A run's retry policy with its stop signal, its way to tell of each retry, and what to do when it gave up."""
 
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     stop: threading.Event = field(default_factory=threading.Event)
     tell: Callable[[str], None] = lambda _: None
+    remedy: str = "; run the same command again to go on: what has arrived is not sent again"
 
     def at_most(self, attempts: int) -> "Patience":
         """The same with no more than `attempts` attempts."""
@@ -98,10 +99,7 @@ class Patience:
             error = _error(state)
             if self.stop.is_set():
                 raise CancelledError("stopped") from error
-            raise GaveUpError(
-                f"{error}: gave up after {state.attempt_number} attempts; run the same command again to go on: "
-                f"what has arrived is not sent again"
-            ) from error
+            raise GaveUpError(f"{error}: gave up after {state.attempt_number} attempts{self.remedy}") from error
 
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TransientError),

@@ -441,11 +441,15 @@ def _check_version(version: object, stack: str) -> None:
             f"{stack} has no output contract_version: it is not a stack of this program, or it was never deployed; "
             "run `pulumi up` on it, or correct the stack's name (organization/project/stack)"
         )
+    if not isinstance(version, int | float) or isinstance(version, bool):
+        raise ContractError(
+            f"{stack} has an output contract_version that is no number, {in_line(repr(version), 40)}: it is not a "
+            "stack of this program, or its outputs were changed; write them anew with `pulumi stack output --json`"
+        )
     if version != CONTRACT_VERSION:
-        older = isinstance(version, int | float) and version < CONTRACT_VERSION
         # The engine has no integers: what was written as 0 comes as 0.0.
         told = f"{version:g}" if isinstance(version, float) else in_line(str(version), 40)
-        remedy = "run `pulumi up` on it with this version" if older else "update this program"
+        remedy = "run `pulumi up` on it with this version" if version < CONTRACT_VERSION else "update this program"
         raise ContractError(f"{stack} has outputs of contract {told}, this program reads {CONTRACT_VERSION}: {remedy}")
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from components import commands
 from offline.diff import MISSING, PlanDiff, ResourceChange
 from offline.recording import COMMAND_TYPE
-from offline.subjects import Effect, Subject
+from offline.replacements import ZONES
+from offline.subjects import Effect, Subject, asked_by
 from offline.table import short_type
 from offline.telling import label_of
 from offline.values import within
@@ -57,7 +58,12 @@ def told(subject: Subject, diff: PlanDiff) -> list[Told]:
         url = within(diff.base, "outputs", "models", subject.name, "url") if subject.kind == "model" else ""
         return [*([Told("url", url)] if url else []), *_protected(subject, diff)]
     if subject.kind == "model":
-        return list(_of_model(subject, diff))
+        found = list(_of_model(subject, diff))
+        if found or subject.effect is not Effect.UPDATED:
+            return found
+        # What only follows is all that there is: it is told, as the row would be empty.
+        serving = [change for one in subject.resources if one.type in _SERVING for change in one.changes]
+        return [Told(_short(one.path), one.before, one.after) for one in serving]
     return [*_protected(subject, diff), *_of_others(subject.resources)]
 
 
@@ -81,7 +87,7 @@ def _of_model(subject: Subject, diff: PlanDiff) -> Iterator[Told]:
     for name in ("delivery", "node_pool", "paused", "url", "served_name"):
         was, now = within(before, name), within(after, name)
         if before and after and was != now and not (name == "paused" and was is None):
-            yield Told(name.replace("_", " "), was, now)
+            yield Told(name.replace("_", " "), was, now, "callers need it" if name in asked_by(subject, diff) else "")
     yield from _of_serving([one for one in subject.resources if one.type in _SERVING], subject)
     others = [one for one in subject.resources if one.type not in {*_SERVING, COMMAND_TYPE} and one.parent]
     kinds: dict[str, list[str]] = {}
@@ -90,7 +96,7 @@ def _of_model(subject: Subject, diff: PlanDiff) -> Iterator[Told]:
         # Both follow: from the digest, and from the number of pods.
         if kind in {"NamespacePatch", "PodDisruptionBudget"} and one.action in {"update", "replace"}:
             continue
-        kinds.setdefault({"create": "new", "delete": "gone"}.get(one.action, "other"), []).append(kind)
+        kinds.setdefault({"create": "new", "delete": "gone"}.get(one.action, "changed"), []).append(kind)
     yield from (Told(f"{word}: {', '.join(dict.fromkeys(found))}") for word, found in sorted(kinds.items()))
 
 
@@ -106,7 +112,8 @@ def _of_steps(subject: Subject, diff: PlanDiff) -> Iterator[Told]:
             if one.type == COMMAND_TYPE and change.path == "create" and lines[0] and lines[1]:
                 for told in _of_arguments(lines[0].arguments, lines[1].arguments):
                     found.setdefault(told.name, told)
-    yield from found.values() or [Told("its image is made again")]
+    made = "an image beside its own is made or looked up" if subject.only_beside else "its image is made again"
+    yield from found.values() or [Told(made)]
 
 
 def _of_arguments(before: Sequence[str], after: Sequence[str]) -> Iterator[Told]:
@@ -145,7 +152,8 @@ def _of_others(resources: Sequence[ResourceChange]) -> Iterator[Told]:
         for change in one.changes:
             if not (change.path == "name" and one.type == "gcp:container/nodePool:NodePool"):
                 name = f"{prefix}{label_of(one.type, change.path) or _short(change.path)}"
-                does = "replaces it" if change.replaces else "recreates the nodes" if change.recreates_nodes else ""
+                nodes = "removes the nodes there" if change.path == ZONES else "recreates the nodes"
+                does = "replaces it" if change.replaces else nodes if change.recreates_nodes else ""
                 yield Told(name, change.before, change.after, does)
     yield from (Told(f"{what} {name}") for what, name in words)
 

@@ -125,7 +125,7 @@ def _bullets(messages: Sequence[str]) -> list[str]:
 
 def _row(one: Subject, verdict: Verdict, described: "_Described") -> str:
     diff = verdict.diff
-    pieces = [_piece(item) for item in told(one, diff)]
+    pieces = list(dict.fromkeys(_piece(item) for item in told(one, diff)))  # two charts of one version are one piece
     more = len(pieces) - _PIECES
     if more > 1:
         pieces = [*pieces[:_PIECES], f"and {more} more, below"]

@@ -12,13 +12,15 @@ from typing import Any
 from oci_model_serving import foreign
 from offline.plan import portable
 from offline.predicted import Predictions
-from offline.replacements import is_at, recreates_nodes, replaces
+from offline.replacements import ZONES, is_at, recreates_nodes, replaces
 from offline.values import waits_alike
 
 MISSING = "(not set)"
 """Stands for the value of what is not there."""
 KEPT = ("protect", "retainOnDelete")
 """The options that keep a resource from being deleted: no input, and what takes them away is a change all the same."""
+_NAMES = ("name", "key")
+"""What names an item of a list, by Kubernetes' own conventions for lists that are merged."""
 _COMPARED = 400
 """Texts of two lists that are compared by content, which takes the square of their number."""
 
@@ -120,7 +122,9 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Ch
             continue
         forced = any(is_at(pattern, one.path) for pattern in options.get("replaceOnChanges", ()))
         replacing = forced or replaces(type_, one.path, one.before, one.after)
-        yield Change(one.shown, one.before, one.after, replacing, recreates_nodes(type_, one.path))
+        yield Change(
+            one.shown, one.before, one.after, replacing, recreates_nodes(type_, one.path, one.before, one.after)
+        )
     for name in KEPT:
         was, now = (bool(side.get("options", {}).get(name)) for side in (before, after))
         if was != now:
@@ -186,17 +190,22 @@ def _object_in(value: Any) -> Any:
 
 def _of_lists(before: list[Any], after: list[Any], path: str, shown: str) -> Iterator[_Difference]:
     """By name where the items have one (variables, containers, arguments): one that is put in moves all behind it."""
+    if path == ZONES:
+        if {*map(str, before)} != {*map(str, after)}:
+            yield _Difference(path, shown, before, after)
+        return
     named = _named(before, after)
     if named is not None:
         old, new = named
         for name in dict.fromkeys((*old, *new)):
             at = (new if name in new else old)[name][0]
             found = [side[name][1] if name in side else None for side in (old, new)]
+            pair: list[Any]
             if all(item is None or item.keys() == {"value"} for item in found):
                 pair = [MISSING if item is None else item["value"] for item in found]
             else:
-                whole = {"name": name} if None in found else {}
-                pair = [MISSING if item is None else {**whole, **item} for item in found]
+                whole = [side[by[name][0]] if name in by else MISSING for side, by in ((before, old), (after, new))]
+                pair = whole if None in found else found
             yield from _differences(pair[0], pair[1], f"{path}[{at}]", f"{shown}.{name}")
         stay = [[name for name in names if name in old and name in new] for names in (old, new)]
         if stay[0] != stay[1]:
@@ -221,16 +230,19 @@ def _of_texts(before: list[str], after: list[str], path: str, shown: str) -> Ite
 _Named = dict[str, tuple[int, dict[str, Any]]]
 
 
+def _is_text(item: Any, key: str) -> bool:
+    return isinstance(item, dict) and isinstance(item.get(key), str) and bool(item[key])
+
+
 def _named(*lists: list[Any]) -> tuple[_Named, ...] | None:
     """The items of each list by their names, with their places; none where one has no name, or two have the same.
 
-    An item is an object with a `name`, or an argument as `--name` or `--name=value`.
+    An item is an object with a `name` (taints and tolerations: a `key`), or an argument as `--name` or `--name=value`.
     """
     items = [item for listed in lists for item in listed]
-    if items and all(isinstance(item, dict) and isinstance(item.get("name"), str) and item["name"] for item in items):
-        pairs = [
-            [(item["name"], {k: v for k, v in item.items() if k != "name"}) for item in listed] for listed in lists
-        ]
+    said = next((key for key in _NAMES if items and all(_is_text(item, key) for item in items)), "")
+    if said:
+        pairs = [[(item[said], {k: v for k, v in item.items() if k != said}) for item in listed] for listed in lists]
     elif items and all(isinstance(item, str) and item.startswith("--") for item in items):
         split = [[item.partition("=") for item in listed] for listed in lists]
         pairs = [[(name, {"value": value if equals else True}) for name, equals, value in one] for one in split]

@@ -13,6 +13,8 @@ from typing import Any
 
 _INDEX = re.compile(r"\[\d+\]")
 _NODE_POOL = "gcp:container/nodePool:NodePool"
+ZONES = "nodeLocations"
+"""The zones of a pool and of a cluster: a set, whose order means nothing."""
 _RECREATING = (
     "version", "nodeConfig.bootDisk", "nodeConfig.confidentialNodes", "nodeConfig.containerdConfig",
     "nodeConfig.diskSizeGb", "nodeConfig.diskType", "nodeConfig.fastSocket", "nodeConfig.gcfsConfig",
@@ -32,8 +34,14 @@ def replaces(type_: str, path: str, before: Any, after: Any) -> bool:
     return any(pattern in blocks or any(is_at(pattern, one) for one in changed) for pattern in patterns)
 
 
-def recreates_nodes(type_: str, path: str) -> bool:
-    """Whether GKE recreates a pool's nodes for this change, so that the models on them stop."""
+def recreates_nodes(type_: str, path: str, before: Any = None, after: Any = None) -> bool:
+    """Whether nodes of a pool go for this change, so that the models on them stop.
+
+    GKE recreates them; or, of a zone that is left, it removes them (GKE's API, NodePool.locations: "changing node pool
+    locations will result in nodes being added and/or removed").
+    """
+    if type_ == _NODE_POOL and path == ZONES and isinstance(before, list) and isinstance(after, list):
+        return not {*before} <= {*after}
     return type_ == _NODE_POOL and any(is_at(pattern, path) for pattern in _RECREATING)
 
 

@@ -17,6 +17,7 @@ from offline.diff import Change, PlanDiff, ResourceChange
 from offline.picture import Fate
 from offline.plan import tops
 from offline.recording import COMMAND_TYPE, IMAGE_TYPE
+from offline.replacements import ZONES
 from offline.table import short_type
 from offline.values import is_known_after, within
 
@@ -103,6 +104,19 @@ class Subject:
     moved: str = ""
     built: bool = False
     digest: tuple[str, str] | None = None
+
+    @property
+    def leaves_zone(self) -> bool:
+        """Whether its nodes go because a zone is left, and for nothing else."""
+        found = {change.path for one in self.resources for change in one.changes if change.recreates_nodes}
+        return found == {ZONES}
+
+    @property
+    def only_beside(self) -> bool:
+        """Whether what is made again is an adapter's image or a compile cache's, and its own is not."""
+        parents = {str(one.parent) for one in self.resources if one.type in _STEPS}
+        images = {parent for parent in parents if parent.startswith(f"{_IMAGE}::")}
+        return bool(images) and f"{_IMAGE}::{self.name}" not in images
 
 
 def subjects(diff: PlanDiff) -> list[Subject]:
@@ -226,6 +240,8 @@ class _Gathered:
         if pool is None:
             return ""
         recreated = pool.effect is Effect.RECREATED
+        if recreated and pool.leaves_zone:
+            return f"pool {pool.name} loses the nodes of a zone"
         return (
             f"the nodes of pool {pool.name} are recreated" if recreated else f"pool {pool.name} is {pool.effect.value}"
         )
@@ -284,6 +300,19 @@ def _subject_of(label: str) -> tuple[str, str]:
     if kind == "model":
         return kind, name.partition("/")[0]  # an adapter's and a compile cache's image belong to their model
     return (kind, name) if kind else ("resource", f"{short_type(type_)} {name}")
+
+
+def asked_by(subject: Subject, diff: PlanDiff) -> list[str]:
+    """What of a model's outputs changes that its callers write: `served_name`, `url`; nothing of one that is new."""
+    if subject.kind != "model":
+        return []
+    sides = [within(plan, "outputs", "models", subject.name) for plan in (diff.base, diff.head)]
+    found = []
+    for key in ("served_name", "url"):
+        was, now = (within(side, key) for side in sides)
+        if was and now and was != now and not any(map(is_known_after, (was, now))):
+            found.append(key)
+    return found
 
 
 def inputs_of(plan: Mapping[str, Any], type_: str, name: str) -> Mapping[str, Any]:

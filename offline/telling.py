@@ -17,11 +17,13 @@ _PATHS: dict[str, dict[str, str]] = {
         "location": "location",
         "version": "minMasterVersion",
         "channel": "releaseChannel.channel",
+        "zones": "nodeLocations",
     },
     "gcp:container/nodePool:NodePool": {
         "machine": "nodeConfig.machineType",
         "accelerator": "nodeConfig.guestAccelerators.0.type",
         "count": "nodeConfig.guestAccelerators.0.count",
+        "zones": "nodeLocations",
         "disk GB": "nodeConfig.bootDisk.sizeGb",
         "disk size GB": "nodeConfig.diskSizeGb",
         "disk type": "nodeConfig.bootDisk.diskType",

@@ -8,10 +8,11 @@ from typing import Any
 from offline.diff import PlanDiff
 from offline.predicted import WrittenCost, spans
 from offline.stops import Stop, stop_of
-from offline.subjects import Effect, Subject, subjects
+from offline.subjects import Effect, Subject, asked_by, subjects
 
 _NAMED = 2
 """So many are named, more are counted."""
+_ASKED = {"served_name": "name", "url": "URL"}
 _NO_CHANGE = "No differences."
 
 
@@ -79,15 +80,18 @@ class Verdict:
         said = []
         for effect in (Effect.REPLACED, Effect.DELETED):
             said += [f"{who} {_is(many)} {effect.value}" for who, many in _counted(self._of(effect), mark)]
-        said += [f"the nodes of {who} are recreated" for who, _ in _counted(self._of(Effect.RECREATED), mark)]
+        recreated = self._of(Effect.RECREATED)
+        again, left = ([one for one in recreated if one.leaves_zone is leaves] for leaves in (False, True))
+        said += [f"the nodes of {who} are recreated" for who, _ in _counted(again, mark)]
+        said += [f"{who} {_loses(many)} the nodes of a zone" for who, many in _counted(left, mark)]
         paused = [one for one in self._of(Effect.STOPPED) if not one.moved]
         said += [f"{who} {_is(many)} paused" for who, many in _counted(paused, mark)]
         said += self._moved(mark)
         rolled = self._of(Effect.ROLLED_OUT)
         promoted = [one for one in rolled if one.built and not one.resources]
-        built = [one for one in rolled if one.built and one.resources]
+        built = [one for one in rolled if one.built and one.resources and not one.only_beside]
         digests = [one for one in rolled if one.digest]
-        rest = [one for one in rolled if not one.built and not one.digest]
+        rest = [one for one in rolled if one not in promoted and one not in built and not one.digest]
         for group, one, more, what in (
             (digests, "rolls", "roll", " out to a new digest"),
             (built, "is built anew and rolls", "are built anew and roll", " out"),
@@ -95,6 +99,7 @@ class Verdict:
             (rest, "rolls", "roll", " out"),
         ):
             said += [f"{_models(group, one, more)}{what}{self._meanwhile(group)}"] if group else []
+        said += self._asked_otherwise(mark)
         said += [f"{who} {_is(many)} updated" for who, many in _counted(self._of(Effect.UPDATED), mark)]
         said += [f"{who} {_is(many)} created" for who, many in _counted(self._of(Effect.CREATED), mark)]
         if not said:
@@ -102,6 +107,19 @@ class Verdict:
         if not any(one.effect in {Effect.REPLACED, Effect.DELETED, Effect.RECREATED} for one in self.subjects):
             said.append("nothing is replaced or deleted")
         return said
+
+    def _asked_otherwise(self, mark: Callable[[str], str]) -> list[str]:
+        """The models whose callers have to change something."""
+        found: dict[str, list[Subject]] = {}
+        for one in self.subjects:
+            new = _and([_ASKED[key] for key in asked_by(one, self.diff)])
+            found.setdefault(new, []).append(one)
+        return [
+            f"callers of {who} need {'its' if many == 1 else 'their'} new {new}"
+            for new, there in found.items()
+            if new
+            for who, many in _counted(there, mark)
+        ]
 
     def _moved(self, mark: Callable[[str], str]) -> list[str]:
         """Of the models whose nodes go: who stops, and who has fewer pods."""
@@ -184,9 +202,13 @@ def _stop(many: int) -> str:
     return "stops" if many == 1 else "stop"
 
 
+def _loses(many: int) -> str:
+    return "loses" if many == 1 else "lose"
+
+
 def _is(many: int) -> str:
     return "is" if many == 1 else "are"
 
 
 def _and(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    return "".join(words) if len(words) < 2 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -125,7 +125,7 @@ class _Answers:
         Raises:
             InputError: with everything that is.
         """
-        needed = {"--model": self.model or self.promote_from, "--project": self.google_project}
+        needed = {"--model": self.model, "--project": self.google_project}
         missing = [] if self._asking else [name for name, value in needed.items() if not value]
         problems = [f"{name} is missing: off a terminal nothing is asked for" for name in missing]
         if self.stack and not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", self.stack):
@@ -147,6 +147,8 @@ class _Answers:
         from oms.init_model import named, promoted
 
         while True:
+            if self.promote_from and self.model is None:
+                self.model = click.prompt(f"Its key in {self.promote_from}", err=True).strip()
             self.asked("model", "Model (hf://org/name, a folder, or an image)", "hf://Qwen/Qwen2.5-0.5B-Instruct")
             try:
                 with going_on(f"looking up {self.model}"):
@@ -173,7 +175,7 @@ class _Answers:
             self.promote_from = stack
             try:
                 self.check()
-                there = promoted(stack, found.key, project, size_gb=found.size_gb)
+                there = promoted(stack, found.key, project, size_gb=found.size_gb, only=True)
             except OmsError as error:
                 tell(f"error: {error}")
             else:
@@ -269,7 +271,7 @@ def _show(options: "Sequence[Option]", draft: "StackDraft") -> None:
         tell("  " + "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
     without = len(options) - len(fitting)
     if without:
-        tell(f"  {without} more cannot have it, as {options[-1].title}")
+        tell(f"  {without} more cannot have it, as {options[-1].title}: {options[-1].problems[0]}")
 
 
 def _title(option: "Option") -> str:

@@ -23,6 +23,7 @@ _FORMS = (
     "write hf://org/name (with @revision, if you like), a folder of weights, gs://bucket/prefix, "
     "oci://HOST/REPO@sha256:… to pack an artifact anew, or HOST/REPO@sha256:… for an image of this project"
 )
+_UNASKED = "name a folder of weights, or the model with its commit, hf://org/name@<40-hex commit>, and --size-gb"
 _IF_GATED = (
     "accept its terms at {page} and make a token that may read it (docs/gated-model.md), then "
     "`read -rs HF_TOKEN && export HF_TOKEN`, and start this again"
@@ -67,7 +68,9 @@ def named(text: str, project: Project, *, allow: Sequence[str] = (), size_gb: fl
     if "://" not in text and (folder.is_dir() or text.startswith((".", "/", "~"))):
         return _folder(folder, project, allow)
     if hub_address.read(text):
-        return _of_hub(text, allow)
+        return _of_hub(text, allow, size_gb)
+    if not {"/", ":"} & set(text):
+        raise InputError(f"{text!r} is no folder here, and names no model otherwise: {_FORMS}")
     if image_address.SCHEME in text[:6] or "@sha256:" in text or "://" not in text:
         return _image(text, size_gb)
     if origin_of(text) is Origin.BUCKET:
@@ -75,10 +78,13 @@ def named(text: str, project: Project, *, allow: Sequence[str] = (), size_gb: fl
     raise InputError(f"{text!r} names no model: {_FORMS}")
 
 
-def promoted(stack: str, model: str, project: Project, *, size_gb: float | None = None) -> NamedModel:
+def promoted(
+    stack: str, model: str, project: Project, *, size_gb: float | None = None, only: bool = False
+) -> NamedModel:
     """The model of another stack, whose image is taken as it is.
 
-    Its size is asked of whom that stack of this project names.
+    Its size is asked of whom that stack of this project names. `model` is its key there; with `only` it is a guess, and
+    the one model of a stack is taken whatever it is called.
 
     Raises:
         InputError: there is none, or its size is not known.
@@ -89,8 +95,8 @@ def promoted(stack: str, model: str, project: Project, *, size_gb: float | None 
     if short not in project.stacks() or stack.split("/")[1:2] != [project.name]:
         return _sized(_key(model), _of_key(settings, model), size_gb, f"in stack {stack} is not known here")
     models = read_config(project, short).models
-    if (model not in models and len(models) > 1) or not models:
-        raise InputError(f"--model {model}: stack {short} has {', '.join(models) or 'no model'}: write one of these")
+    if model not in models and not (only and len(models) == 1):
+        raise InputError(f"--model {model}: stack {short} has {', '.join(models) or 'no model'}: write its key there")
     key = model if model in models else next(iter(models))
     its = models[key]
     said = its.get("sizeGb") or size_gb
@@ -109,15 +115,24 @@ def _of_key(settings: dict[str, Any], model: str) -> dict[str, Any]:
     return settings if _key(model) == model else {**settings, "model": model}
 
 
-def _of_hub(text: str, allow: Sequence[str]) -> NamedModel:
+def _of_hub(text: str, allow: Sequence[str], size_gb: float | None) -> NamedModel:
+    from modelimage.patience import GaveUpError
+    from modelimage.reach import UnreachableError
     from modelimage.resolve import resolve
 
+    said = size_gb if hub_address.is_pinned(text) else None  # both are all that a stack's file needs
     if hub_address.is_offline():
-        raise InputError("HF_HUB_OFFLINE is set, and a model of the hub is looked up there: unset it, or name a folder")
+        if said is None:
+            raise InputError(
+                f"HF_HUB_OFFLINE is set, and a model of the hub is looked up there: unset it, or {_UNASKED}"
+            )
+        return _not_asked(text, allow, said, "HF_HUB_OFFLINE is set")
     try:
         found = resolve(text, allow=allow)
-    except ImageError as error:
-        raise ImageError(f"{error}; where the hub cannot be reached, name a folder of weights") from error
+    except (UnreachableError, GaveUpError) as error:
+        if said is None:
+            raise ImageError(f"{error}; where the hub cannot be reached, {_UNASKED}") from error
+        return _not_asked(text, allow, said, str(error))
     address = hub_address.parse(found.source)
     page = f"{hub_address.HUB}/{address.repository}"
     if found.image is None:
@@ -128,6 +143,13 @@ def _of_hub(text: str, allow: Sequence[str]) -> NamedModel:
     # What is told of a commit is kept: the checks below, and the plans to come, ask the hub no more.
     forecasts({"": Prospect(found.source, Selection(tuple(allow)))}, seconds=_HUB_SECONDS)
     return _foretold(_key(address.repository), found.source, allow, found.image, gated=found.gated, more=found.notes)
+
+
+def _not_asked(source: str, allow: Sequence[str], size_gb: float, why: str) -> NamedModel:
+    """A model of the hub that could not be looked up: its commit and its size are said."""
+    key = _key(hub_address.parse(source).repository)
+    told = f"{source}: {readable(size_gb * GB)}, as was said, and not looked up"
+    return NamedModel(key, {"source": source, **_files(allow)}, size_gb, (told, why))
 
 
 def _folder(folder: Path, project: Project, allow: Sequence[str]) -> NamedModel:

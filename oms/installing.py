@@ -101,8 +101,9 @@ class Installer:
         """How far it is."""
         whole = self._entries - self._ignored
         there = sum(1 for _ in self._venv.glob("lib/python*/site-packages/*.dist-info"))
-        step = f"{self._collected} of {whole} packages fetched" if self._collected else f"{whole} packages"
-        return f"{step}, {self.downloaded}, {there} installed"
+        # In this order: 80 columns show the beginning only, and pip installs for long after all is fetched.
+        step = f"{self._collected} of {whole} fetched" if self._collected else f"{whole} packages"
+        return f"{step}, {there} installed, {self.downloaded}"
 
     @property
     def end(self) -> str:

@@ -32,6 +32,11 @@ def read_outputs(stack: str, file: Path | None = None, *, deployed: bool = False
                 f"--outputs {file}: is a plan, which does not say what runs: write it with `pulumi stack output --json`"
             )
         raw = raw["outputs"]
+        if unknown := _unknown(raw):
+            raise InputError(
+                f"--outputs {file}: is a plan that cannot know the images of {', '.join(unknown)} before they are "
+                "made: write it with `pulumi stack output --json` when they are"
+            )
     try:
         return parse(raw, stack=str(file) if file else f"stack {stack}")
     except ContractError as error:
@@ -58,15 +63,21 @@ def usable_kubeconfig(kubeconfig: str | None) -> str | None:
     return None if isinstance(parsed, dict) and not parsed.get("clusters") else kubeconfig
 
 
+def _unknown(outputs: dict[str, Any]) -> list[str]:
+    """The models whose digest only a real run can know."""
+    from offline.values import is_known_after, within
+
+    models = outputs.get("models")
+    return [key for key in models if is_known_after(within(models, key, "digest"))] if isinstance(models, dict) else []
+
+
 def _from_file(file: Path) -> dict[str, Any]:
     from offline.plan import read_json
 
     try:
         raw = read_json(file)
     except InputError as error:
-        raise InputError(
-            f"--outputs {error}: write it with `pulumi stack output --json --show-secrets > {file}`"
-        ) from None
+        raise InputError(f"--outputs {error}: write it with `pulumi stack output --json`") from None
     if not isinstance(raw, dict):
         raise InputError(f"--outputs {file}: not a JSON object of stack outputs")
     return raw
@@ -84,6 +95,6 @@ def engine_of(stack: str) -> engine.Engine:
     if path is None:
         raise InputError(
             "there is no Pulumi CLI on PATH: install it, or give the outputs with --outputs FILE "
-            "(`pulumi stack output --json --show-secrets`, or `oms plan --json`)"
+            "(`pulumi stack output --json`, on a machine that has it)"
         )
     return engine.Engine.of(path, project, stack, config)

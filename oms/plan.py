@@ -246,11 +246,11 @@ def stacks(*, form: str, as_json: bool) -> None:
 @click.argument("what", type=click.Choice(["stack", "outputs"]), default="stack")
 @json_option
 def schema(what: str, *, as_json: bool) -> None:  # noqa: ARG001 - it is one JSON object in any case
-    """Print a JSON Schema: of a stack's file, for editors, or of a stack's outputs, for programs of any language.
+    """Print the JSON Schema of a stack's file or its outputs.
 
     \b
-    They are committed as docs/stack.schema.json and docs/outputs.schema.json. This line at the top of a stack's file
-    names the first to editors:
+    The first is for editors, the second for programs of any language; they are committed as docs/stack.schema.json and
+    docs/outputs.schema.json. This line at the top of a stack's file names the first to editors:
     # yaml-language-server: $schema=docs/stack.schema.json
     """
     from oms.schema import outputs_schema, stack_file_schema

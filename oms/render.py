@@ -1,5 +1,6 @@
 """`oms render`: a stack's Kubernetes manifests with the digests that are deployed, for kubectl, Argo CD and Flux."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,8 +107,27 @@ def _check_options(tool: str | None, repo: str | None, path: str, output: Path |
         raise InputError("--repo, --path: are for --for argocd and --for flux: add it, or leave them out")
     if path.startswith("/") or ".." in Path(path).parts:
         raise InputError(f"--path {path}: write a folder in the repository, as clusters/prod")
+    if repo:
+        _check_repository(repo)
     if as_json and not output:
         raise InputError("--json: needs --output DIR, since without it the manifests are on stdout")
+
+
+def _check_repository(url: str) -> None:
+    """See that the address of a git repository may stand in files of it.
+
+    Raises:
+        InputError: it is none, or it holds what only a Secret may.
+    """
+    from components.settings.plain_secrets import form_of
+
+    if form_of(url):
+        raise InputError(
+            "--repo: holds a password or token, which would stand in plain in the repository: leave it out, and give "
+            "it to the tool as a Secret (Argo CD: a repository Secret; Flux: secretRef)"
+        )
+    if not re.fullmatch(r"(https?|ssh)://[^\s/]+/\S+|[\w.-]+@[\w.-]+:\S+", url):
+        raise InputError(f"--repo {url!r}: write https://HOST/PATH or ssh://git@HOST/PATH")
 
 
 def _models(plan: "Plan") -> dict[str, str]:
@@ -143,6 +163,10 @@ def _planned(project: "Project", stack: str, outputs: Sequence[str], digests: Ma
     others = _pairs("--outputs", "FILE, - or STACK=FILE", [one for one in outputs if "=" in one])
     if len(own) > 1:
         raise InputError(f"--outputs {own[1]}: the stack's own outputs are {own[0]}: give them once")
+    stacks = {str(one["fromStack"]) for one in models.values() if one.get("fromStack")}
+    if stray := sorted(others.keys() - {name for one in stacks for name in (one, one.rpartition("/")[2])}):
+        takes = f"it promotes from {', '.join(sorted(stacks))}" if stacks else "it promotes from no other stack"
+        raise InputError(f"--outputs {stray[0]}=…: stack {stack!r} takes nothing of that stack: {takes}")
     by_digest = {key: str(one["digest"]) for key, one in models.items() if one.get("digest")} | dict(digests)
     known = _own(stack, own, asks=not others and len(by_digest) < len(models))
     for key, settings in models.items():

@@ -210,10 +210,10 @@ def test_how_far_an_installation_is_counts_what_is_there(tmp_path: Path) -> None
     lock.write_text(LOCK)
     (tmp_path / "lib" / "python3.11" / "site-packages" / "name-1.0.dist-info").mkdir(parents=True)
     installer = Installer(tmp_path, lock)
-    assert installer.far == "4 packages, 0 MB downloaded, 1 installed"
+    assert installer.far == "4 packages, 1 installed, 0 MB downloaded"
     for line in PIP.splitlines()[:6]:
         installer.heard(line)
-    assert installer.far == "2 of 3 packages fetched, 14 MB downloaded, 1 installed"
+    assert installer.far == "2 of 3 fetched, 1 installed, 14 MB downloaded"
 
 
 def test_a_virtual_environment_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:

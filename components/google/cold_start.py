@@ -28,8 +28,8 @@ class StreamedBy:
 
     Attributes:
         processes: of the sidecar.
-        reads: at once, of all that read.
-        readers: processes of the server that each read all of the weights.
+        reads: at once, of one reader.
+        readers: processes of the server that each read all of the weights; the registry is read once for all of them.
     """
 
     processes: int
@@ -174,23 +174,26 @@ def _load(node: NodeSpeed, served: Served) -> Stage:
 
 
 def _load_through(node: NodeSpeed, size: float, door: StreamedBy) -> Stage:
-    """The registry, the network, the sidecar and the loader work at the same time."""
+    """The registry, the network, the sidecar and the loader work at the same time.
+
+    What passes on to a further reader is taken to cost as much as to the first: it is no measured figure.
+    """
     read, process, loader = "registry_read", "stream_process", ("load_cached", "streamer")
     several = "es" if door.processes > 1 else ""
     rates = {
         f"the registry, {door.reads} reads at once": (speeds.of(read), speeds.constant(read), door.reads),
-        "network": (node.network, node.network_by, 1),
+        "network": (node.network, node.network_by, 1.0),
         f"TLS and SHA-256, {door.processes} process{several} of the sidecar": (
             speeds.of(process),
             speeds.constant(process),
-            door.processes,
+            door.processes / door.readers,
         ),
-        "the streaming loader": (speeds.of(*loader), speeds.constant(*loader), door.readers),
+        "the streaming loader": (speeds.of(*loader), speeds.constant(*loader), 1.0),
     }
-    bounds = {}
-    for bound, (rate, constant, times) in rates.items():
-        factor = times / door.readers
-        bounds[bound] = (size / (rate * factor), replace(constant, value=constant.value * factor))
+    bounds = {
+        bound: (size / (rate * times), replace(constant, value=constant.value * times))
+        for bound, (rate, constant, times) in rates.items()
+    }
     return _slowest("load", size, bounds)
 
 

@@ -85,9 +85,9 @@ def _unjudged(path: str, images: Mapping[str, ModelImage]) -> pulumi.Output[bool
 def _say_headroom(path: str, pool: StackPool, sizes_gb: Iterable[float]) -> None:
     size_gb = pool.image_disk.usable_gb
     used = disk.used_gb(sizes_gb, gc_high_percent=pool.settings.image_gc_high_threshold_percent)
-    pulumi.log.info(
-        f"{path}: {size_gb} GB, its {len(pool.image_sizes_gb)} images need {used} GB, headroom {size_gb - used} GB"
-    )
+    many = len(pool.image_sizes_gb)
+    need = "1 image needs" if many == 1 else f"{many} images need"
+    pulumi.log.info(f"{path}: {size_gb} GB, its {need} {used} GB, headroom {size_gb - used} GB")
 
 
 def _first(known: list[ImageReference]) -> ImageReference:

@@ -1,8 +1,12 @@
 """How an engine spreads a model over the GPUs of its pod. Pure."""
 
+import json
 from dataclasses import dataclass
 
 from components.serving.engine_args import EngineArgs
+
+LOADER_EXTRA = "--model-loader-extra-config"
+"""What vLLM's loader is told, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -41,3 +45,13 @@ def parallel(args: EngineArgs, gpus: int) -> Parallel:
 def default_tensor(args: EngineArgs, gpus: int) -> int:
     """The `--tensor-parallel-size` that the program says before the settings' own arguments, which then count."""
     return max(gpus, 1) if args.count("--tensor-parallel-size") else parallel(args, gpus).tensor
+
+
+def loads_together(args: EngineArgs) -> bool:
+    """Whether arguments tell the server's ranks to read the weights together: `distributed`, which must be true."""
+    found = [flag.value.lower() for flag in args.all(LOADER_EXTRA) if flag.key == "distributed"]
+    try:
+        said = json.loads(args.value(LOADER_EXTRA) or "{}")
+    except (ValueError, RecursionError):
+        said = {}
+    return found[-1] == "true" if found else isinstance(said, dict) and said.get("distributed") is True

@@ -218,7 +218,7 @@ def _env(model: StackModel) -> dict[str, str | Mapping[str, Any]]:
         else:
             given[name] = {"secretKeyRef": {"name": value.secret_key_ref.name, "key": value.secret_key_ref.key}}
     secret = {name: {"secretKeyRef": {"name": model.secret_name, "key": name}} for name in model.settings.secret_env}
-    door = streaming.SERVER_ENV if model.delivery.streamed else {}
+    door = streaming.server_env(model) if model.delivery.streamed else {}
     return {**model.tuned(model.traits).env, **given, **secret, **door}
 
 

@@ -55,6 +55,11 @@ class Sidecar:
         return max(_PROCESS_MIB, min(wanted, int(room)))
 
     @property
+    def least_mib(self) -> int:
+        """What it cannot do without: its processes' own bound each, and the one that starts them (16 MB, measured)."""
+        return _OWN_MIB + self.processes * _PROCESS_MIB
+
+    @property
     def memory(self) -> str:
         """What it gets: for each process its buffers, and Python with what it has read of the image."""
         return self.given or f"{_BASE_MIB + self.processes * self.process_mib}Mi"

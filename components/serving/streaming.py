@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any
 
-from components.serving import sidecar, vllm
+from components.serving import parallel, sidecar, vllm
 from components.serving.sidecar import Sidecar
 from components.settings.models import StackModel
 from components.settings.types import GIB, amount
@@ -70,11 +70,25 @@ def server_command() -> list[str]:
 def arguments(model: StackModel) -> list[str]:
     """What tells the server where its weights are and how they are read, before the settings' own arguments."""
     made = [f"--model=s3://{BUCKET}/{model.name}", "--load-format=runai_streamer"]
-    extra = loading(model.scheduling.cpu, model.scheduling.memory, model.shm, ranks=max(model.spread.gpus, 1))
-    known = {key: value for key, (variable, value) in extra.items() if variable not in _set(model)}
-    if known:
-        made.append(f"--model-loader-extra-config={json.dumps(known, separators=(',', ':'))}")
+    known = {key: value for key, (variable, value) in _loading(model).items() if variable not in _set(model)}
+    if known and not model.args.names(parallel.LOADER_EXTRA):
+        made.append(f"{parallel.LOADER_EXTRA}={json.dumps(known, separators=(',', ':'))}")
     return made
+
+
+def server_env(model: StackModel) -> dict[str, str]:
+    """With what the server's loaders find the door, and how they read where the settings' arguments say it in part.
+
+    Of several `--model-loader-extra-config` vLLM takes the last alone: what that leaves out stands in variables.
+    """
+    if not model.args.names(parallel.LOADER_EXTRA):
+        return SERVER_ENV
+    left = {name: str(value) for name, value in _loading(model).values() if name not in _set(model)}
+    return {**SERVER_ENV, **left}
+
+
+def _loading(model: StackModel) -> dict[str, tuple[str, int]]:
+    return loading(model.scheduling.cpu, model.scheduling.memory, model.shm, ranks=max(model.spread.gpus, 1))
 
 
 def _set(model: StackModel) -> Collection[str]:

@@ -197,10 +197,15 @@ class StackEngine(StackImage):
         if isinstance(self.platform, KServeSettings):
             processes, memory = self.platform.stream.processes, self.platform.stream.memory
         if processes or pool is None:
-            return Sidecar(processes or 1, memory or "", max(self.spread.gpus, 1))
+            return Sidecar(processes or 1, memory or "", self.readers)
         share = self.gpus / pool.gpu_slots
         made = sidecar.size(node_speed.network(pool.machine), pool.machine.vcpus, share=share)
-        return replace(made, given=memory or "", readers=max(self.spread.gpus, 1))
+        return replace(made, given=memory or "", readers=self.readers)
+
+    @property
+    def readers(self) -> int:
+        """How many of the server's processes read all of the weights: each, unless they are told to share."""
+        return 1 if parallel.loads_together(self.args) else max(self.spread.gpus, 1)
 
     def _schedule(self, settings: ModelSettings) -> Scheduling:
         if self.pool is None:

@@ -19,6 +19,8 @@ from components.settings.types import (
     Zone,
 )
 
+_CLUSTER = r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$"
+
 
 def _local_ssd(value: object) -> object:
     number = value if isinstance(value, int) and not isinstance(value, bool) else 0
@@ -59,7 +61,7 @@ class NewNetwork(Section):
 class ClusterCreate(Section):
     """A GKE cluster that this stack creates."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$", description="name of the cluster in GKE")]
+    name: Annotated[str, Field(pattern=_CLUSTER, description="name of the cluster in GKE")]
     location: Annotated[str | None, Field(description="region or zone; default: gcp:region")] = None
     channel: Annotated[
         Literal["RAPID", "REGULAR", "STABLE", "EXTENDED"],
@@ -101,7 +103,7 @@ class ClusterSettings(Section):
     """The cluster: `create` one, adopt one by `name` and `location` (GKE), or by `kubeconfig` (local target)."""
 
     create: ClusterCreate | None = None
-    name: Annotated[str | None, Field(description="name of an existing GKE cluster")] = None
+    name: Annotated[str | None, Field(pattern=_CLUSTER, description="name of an existing GKE cluster")] = None
     location: Annotated[str | None, Field(description="its region or zone")] = None
     project: Annotated[str | None, Field(description="its project; default: gcp:project")] = None
     autopilot: Annotated[

@@ -32,14 +32,7 @@ class StackStart(StackEngine):
         Raises:
             AcceleratorError: no machine type fits its pool.
         """
-        reads = self.readers * sidecar.reads(self.scheduling.cpu)
-        return StreamedBy(self.streaming_sidecar.processes, reads, self.readers)
-
-    @property
-    def readers(self) -> int:
-        """How many of the server's processes read all of the weights: each, unless they are told to share."""
-        together = "distributed" in (self.args.value("--model-loader-extra-config") or "")
-        return 1 if together else max(self.spread.gpus, 1)
+        return StreamedBy(self.streaming_sidecar.processes, sidecar.reads(self.scheduling.cpu), self.readers)
 
     def predicted_start(self, image_bytes: float, *, compiled: bool | None = None) -> PredictedStart | None:
         """Its cold start on a new node of its pool; None where nothing is known of the disk that holds the images."""

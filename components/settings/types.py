@@ -71,9 +71,11 @@ def _base(value: str) -> str:
 
 def _cidr(value: str) -> str:
     try:
-        ipaddress.ip_network(value)
+        found = ipaddress.ip_network(value)
     except ValueError:
         raise ValueError(f"{value!r} is not an address range: write CIDR, for example 10.0.0.0/20") from None
+    if "/" not in value:  # neither Google nor Kubernetes take one for a range
+        raise ValueError(f"is {value}, an address without a mask: write {found}")
     return value
 
 

@@ -60,7 +60,7 @@ def end(message: str, code: int) -> int:
 
 
 def _serve(options: StreamOptions) -> NoReturn:
-    reference, patience = options.reference, Patience(tell=_note)
+    reference, patience = options.reference, Patience(tell=_note, remedy="")  # nobody runs it again: the kubelet does
     login = PodCredentials(reference.host, reference.repository, use_environment=True)
     with ExitStack() as stack:
         doors, health = _sockets(options, stack)

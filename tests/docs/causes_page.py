@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from tests.serving import ROOT
-from watch.table import admission, engine, places, pulls
+from watch.table import admission, engine, places, pulls, streams
 from watch.table.row import Row
 
 PAGE = ROOT / "docs" / "causes.md"
@@ -15,6 +15,7 @@ STATES = Path(__file__).parents[1] / "watch" / "statuses"
 ROOMS = {
     "Nothing makes the pod": admission.ROWS,
     "Images": pulls.ROWS,
+    "The sidecar of delivery `stream`": streams.ROWS,
     "The server": engine.ROWS,
     "Nodes": places.ROWS,
 }

@@ -42,7 +42,7 @@ def rows() -> Iterator[tuple[str, str, str, PredictedStart, PredictedStart]]:
         for disk in disks(size_gb, ssds):
             node = node_speed.node_of(disk, machine)
             processes = sidecar.size(node.network, machine.vcpus).processes
-            door = StreamedBy(processes, count * sidecar.reads(str(machine.vcpus)), count)
+            door = StreamedBy(processes, sidecar.reads(str(machine.vcpus)), count)
             yield (
                 f"{model}, {size_gb:g} GB",
                 machine_type,

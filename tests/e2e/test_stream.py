@@ -299,8 +299,7 @@ def _no_streamer(server: str, body: Any) -> None:
 
 def _little_memory(body: Any) -> None:
     (sidecar,) = body["spec"]["predictor"]["initContainers"]
-    for amounts in sidecar["resources"].values():
-        amounts["memory"] = "32Mi"
+    sidecar["resources"]["limits"]["memory"] = "32Mi"
 
 
 def blob(node: Node, digest: str) -> Path:
@@ -355,7 +354,11 @@ class StreamWard:
         """Deploy the stack's InferenceService anew, as `name` with another image."""
         reference = ImageReference.parse(image or self.model.image)
         body = _anew(self.node, self.model, name, reference)
-        body["spec"]["predictor"]["serviceAccountName"] = "default"
+        predictor = body["spec"]["predictor"]
+        predictor["serviceAccountName"] = "default"
+        # All of them are on one small node at once, and most end before they have begun.
+        for container in (predictor["model"], *predictor["initContainers"]):
+            container["resources"]["requests"] = {"cpu": "10m", "memory": "32Mi"}
         if change:
             change(body)
         platform, uri = self.model.serving.platform, Delivery.STREAM.uri(reference)

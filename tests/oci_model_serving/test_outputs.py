@@ -72,6 +72,7 @@ def test_no_digest_is_invented_while_the_other_stacks_outputs_are_not_known(writ
         ({"contract_version": None}, "has no output contract_version: it is not a stack of this program, or it was"),
         ({"contract_version": 0}, "has outputs of contract 0, this program reads 1: run `pulumi up` on it with this"),
         ({"contract_version": 0.0}, "has outputs of contract 0, this program reads 1: run `pulumi up` on it with this"),
+        ({"contract_version": "1"}, "has an output contract_version that is no number, '1': it is not a"),
         ({"contract_version": 2}, "has outputs of contract 2, this program reads 1: update this program"),
         ({"registry_url": None}, "registry_url: Field required; run `pulumi up` on it"),
         ({"models": {"qwen2.5": {"image": "x"}}}, "models.qwen2.5.digest: Field required"),

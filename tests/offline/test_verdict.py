@@ -121,6 +121,59 @@ def test_a_model_that_only_shares_the_pool_has_a_row_because_it_stops() -> None:
     }
 
 
+def test_a_zone_that_is_left_takes_its_nodes_and_stops_what_runs_there() -> None:
+    both = ["us-central1-a", "us-central1-b"]
+    found = verdict(changed(nodePools__l4__zones=both), changed(nodePools__l4__zones=both[1:]))
+    assert effects(found) == {"pool l4": Effect.RECREATED, f"model {NAME}": Effect.STOPPED}
+    assert found.sentence().startswith(f"pool l4 loses the nodes of a zone; model {NAME} stops for ")
+    assert found.stops[NAME].why == "pool l4 loses the nodes of a zone"
+    (zones,) = told(found.subjects[0], found.diff)
+    assert (zones.name, zones.before, zones.after, zones.does) == ("zones", both, both[1:], "removes the nodes there")
+
+
+def test_a_zone_more_stops_nothing_and_the_order_of_zones_means_nothing() -> None:
+    one, both = ["us-central1-a"], ["us-central1-a", "us-central1-b"]
+    more = verdict(changed(nodePools__l4__zones=one), changed(nodePools__l4__zones=both))
+    assert effects(more) == {"pool l4": Effect.UPDATED}
+    assert not verdict(changed(nodePools__l4__zones=both), changed(nodePools__l4__zones=both[::-1])).subjects
+
+
+def test_what_a_models_callers_have_to_change_is_in_the_verdict() -> None:
+    renamed = verdict(STACK, changed(models__qwen__servedName="chat"))
+    assert f"callers of model {NAME} need its new name;" in renamed.sentence()
+    moved = verdict(changed(**ROOM), kubeai(**ROOM))
+    assert f"callers of model {NAME} need its new name and URL;" in moved.sentence()
+    assert "callers" not in verdict(STACK, changed(models__qwen__digest=image("b"))).sentence()
+
+
+def test_an_update_that_only_follows_from_another_still_says_what_it_is() -> None:
+    found = verdict(STACK, changed(**ROOM))
+    model = next(one for one in found.subjects if one.kind == "model")
+    assert ("deploymentStrategy.type", "Recreate", "RollingUpdate") in [
+        (one.name, one.before, one.after) for one in told(model, found.diff)
+    ]
+
+
+def test_taints_and_what_tolerates_them_are_told_by_their_keys() -> None:
+    team = [{"key": "team", "value": "a"}]
+    found = verdict(changed(nodePools__l4__taints=team), changed(nodePools__l4__taints=[{"key": "old"}, *team]))
+    names = {one.name for subject in found.subjects for one in told(subject, found.diff)}
+    assert {"tolerations.old", "taints.old"} <= names
+    assert not any("[" in name for name in names)
+
+
+def test_two_charts_of_one_version_are_told_once() -> None:
+    found = verdict(STACK, changed(platforms__kserve__version="v0.19.0"))
+    assert as_markdown(found.diff, "prod").split("<details>")[0].count("`v0.20.0` → `v0.19.0`") == 1
+
+
+def test_an_adapter_that_is_looked_up_makes_no_model_anew() -> None:
+    adapter = {"sql": {"digest": image("c").replace("instruct@", "sql@")}}
+    found = verdict(changed(**ROOM), changed(**ROOM, models__qwen__adapters=adapter))
+    assert found.sentence().startswith("1 model rolls out;")
+    assert told(found.subjects[0], found.diff)[0].name == "an image beside its own is made or looked up"
+
+
 def test_a_replaced_pool_takes_all_of_a_models_pods() -> None:
     two = {"models__qwen__replicas": {"min": 2, "max": 2}}
     found = verdict(changed(**two), changed(**two, nodePools__l4__accelerator="nvidia-tesla-t4"))

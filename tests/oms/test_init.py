@@ -288,7 +288,16 @@ def test_a_gated_model_is_refused_with_the_token_and_the_way_to_it(
     ("arguments", "code", "told"),
     [
         ([], 2, "--model is missing"),
+        (["--promote-from", "acme/other/dev", "--size-gb", "1", "--project", "p"], 2, "--model is missing"),
+        (
+            ["--promote-from", "acme/oci-model-serving/dev", "--model", "chat", "--project", "p"],
+            2,
+            "stack dev has qwen2.5-0.5b-instruct: write its key there",
+        ),
         (["--model", "./nowhere", "--project", "p"], 2, "nowhere is no folder"),
+        (["--model", "nowhere", "--project", "p"], 2, "is no folder here, and names no model otherwise: write hf://"),
+        (["--model", NAME, "--project", "My Project"], 2, "gcp:project: is 'My Project', which is no project's ID"),
+        (["--model", NAME, "--project", "p", "--cluster", "My_Cluster"], 2, "cluster.name: "),
         (["--model", "ftp://x/y", "--project", "p"], 2, "no such kind of source"),
         (["--model", NAME, "--project", "p", "--gpu", "h42"], 2, "is not an accelerator of GKE"),
         (["--model", NAME, "--project", "p", "--gpu", "l4:3"], 2, "write one of nvidia-l4:1, nvidia-l4:2"),
@@ -319,6 +328,25 @@ def test_without_a_hub_the_error_says_what_can_be_done(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert main(["init", "--model", NAME, "--project", "demo"]) == 2
     assert "HF_HUB_OFFLINE is set" in capsys.readouterr().err
+
+
+def test_a_commit_and_a_size_are_enough_where_the_hub_cannot_be_reached(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pinned = f"hf://{NAME}@{COMMIT}"
+    given = ("--model", pinned, "--size-gb", "16", "--gpu", "l4")
+    other = pinned.replace(NAME, "acme/none")
+    assert main(["init", "--model", other, *given[2:], "--project", "demo"]) == 1  # the hub answers that there is none
+    assert "no such model" in capsys.readouterr().err
+
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    config = wrote(*given)
+    assert config["models"][KEY]["source"] == pinned
+    assert config["models"][KEY]["sizeGb"] == 16
+    assert "not looked up" in Path(f"Pulumi.{KEY}.yaml").read_text()
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert wrote(*given, "--stack", "again", stack="again")["models"] == config["models"]
 
 
 def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:

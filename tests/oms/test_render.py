@@ -116,7 +116,8 @@ def test_what_is_not_known_is_refused_and_nothing_is_written(
     plan.write_text(capsys.readouterr().out)
 
     assert render("--stack", "dev", "--outputs", str(plan), "--output", str(tmp_path / "out")) == 2
-    assert "are not of contract" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "is a plan that cannot know the images of qwen2.5-0.5b-instruct before they are made: write it with" in said
     assert not (tmp_path / "out").exists()
 
 
@@ -141,6 +142,9 @@ def test_outputs_that_lack_a_model_are_refused_with_what_is_open(
         (["--path", "x"], "are for --for argocd and --for flux"),
         (["--json"], "--json: needs --output DIR"),
         (["--for", "flux", "--repo", "u", "--output", "o", "--path", "../x"], "write a folder in the repository"),
+        (["--for", "flux", "--repo", "git", "--output", "o"], "--repo 'git': write https://HOST/PATH"),
+        (["--for", "argocd", "--repo", "https://me:pw@git.example/p", "--output", "o"], "give it to the tool as a Sec"),
+        (["--outputs", "acme/x/dev=a"], "stack 'dev' takes nothing of that stack: it promotes from no other stack"),
         (["--digest", "nothing"], "write MODEL=IMAGE"),
         (["--digest", "other=h/r@sha256:" + "1" * 64], "has no such model: it has qwen2.5-0.5b-instruct"),
         (["--digest", f"{KEY}=h.example/r:v1"], "sha256"),
@@ -155,6 +159,7 @@ def test_wrong_options_are_told_with_what_to_write(
     assert render("--stack", "dev", *[str(tmp_path / "o") if one == "o" else one for one in arguments]) == 2
     said = capsys.readouterr()
     assert told in said.err
+    assert "me:pw" not in said.err
     assert said.out == ""
 
 

@@ -14,6 +14,8 @@ from components.settings.stack_file import find_project, read_config
 from offline.program import Program
 from policy.images import is_by_digest, repository_of, tag_of
 from policy.rules import RULES, Violation, check
+from tests.offline.typical_changes import changed
+from tests.offline.typical_changes import plan as planned
 
 ROOT = Path(__file__).parents[2]
 CORPUS = {
@@ -171,3 +173,11 @@ def test_no_rule_stumbles_over_a_declaration_with_another_value_somewhere(data: 
             break
         at = at[key]
     check({"resources": [{"type": type_, "name": "x", "inputs": changed}], "outputs": {}}, "dev")
+
+
+@pytest.mark.parametrize(("collector", "kind"), [("managed", "Rules"), ("operator", "PrometheusRule")])
+def test_the_policy_passes_what_the_settings_of_monitoring_make(collector: str, kind: str) -> None:
+    found = planned("prod", changed(platforms__monitoring={"collector": collector, "alerts": True, "dashboard": True}))
+
+    assert any(one["type"].endswith(f":{kind}") for one in found["resources"])
+    assert [str(one) for one in check(found, "prod") if one.mandatory] == []

@@ -2,7 +2,10 @@
 
 import pytest
 
-from modelimage.stream import faults
+from modelimage.errors import ImageError
+from modelimage.stream import faults, rights
+from modelimage.stream.connections import place_of
+from oci_model_serving.reference import parse_registry
 from tests.watch.test_diagnosis import case
 from watch.complaints import complaints
 from watch.diagnosis import diagnose
@@ -17,16 +20,42 @@ FAULTS = [
     (faults.refused(IMAGE, 401), "stream-no-login"),
     (faults.refused(IMAGE, 403, what="its chunk lists"), "stream-no-login"),
     (faults.ignored_ranges("registry.example:5000"), "stream-no-ranges"),
+    (faults.CorruptFault(f"{LAYER} is cut short"), "stream-corrupt"),
+    (faults.StreamFault(f"{LAYER} cannot be listed: it is cut short"), "stream-unreadable"),
+    (faults.StreamFault(f"{LAYER} is compressed (x+zstd), and cannot be listed: its type"), "stream-compressed"),
+    (faults.StreamFault(f"{IMAGE}: the chunk lists sha256:{'c' * 64}: two lists"), "stream-unreadable"),
 ]
+
+
+def causes_of(said: object) -> list[str]:
+    recorded = case("stream-not-there")
+    status = recorded.pod["status"]["initContainerStatuses"][0]
+    status["lastState"]["terminated"]["message"] = f"{faults.LINE}{said}\n"
+    return [cause.code for cause in diagnose(recorded)]
 
 
 @pytest.mark.parametrize(("fault", "code"), FAULTS, ids=lambda one: str(one)[:40])
 def test_what_the_sidecar_leaves_is_told_by_its_cause(fault: faults.StreamFault, code: str) -> None:
-    recorded = case("stream-not-there")
-    status = recorded.pod["status"]["initContainerStatuses"][0]
-    status["lastState"]["terminated"]["message"] = f"{faults.LINE}{fault}\n"
+    assert causes_of(fault) == [code]
 
-    assert [cause.code for cause in diagnose(recorded)] == [code]
+
+@pytest.mark.parametrize("address", ["http://storage.example/blob", "https://[::1"])
+def test_a_registry_that_sends_where_nobody_follows_is_told(address: str) -> None:
+    with pytest.raises(ImageError) as raised:
+        place_of(address)
+
+    assert causes_of(raised.value) == ["stream-redirect"]
+
+
+def test_a_pod_whose_account_gets_no_token_is_told_where_tokens_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rights, "_WAITS", (0.0,))
+    monkeypatch.setenv("GCE_METADATA_HOST", "127.0.0.1:1")  # nobody is there, as where no rule lets the pod through
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    image = parse_registry(IMAGE)
+    with pytest.raises(ImageError) as raised:
+        rights.PodCredentials(image.host, image.repository, use_environment=True).from_google(refresh=False)
+
+    assert causes_of(faults.as_fault(raised.value, image)) == ["stream-no-token"]
 
 
 def test_what_is_in_a_log_is_told_as_well_where_the_status_was_cut_off() -> None:

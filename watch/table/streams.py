@@ -14,7 +14,7 @@ ROWS = (
     Row(
         "stream-corrupt",
         rf"{_IMAGE}\S* (?:[^\n]{{0,200}} )?(?:is not what (?:its list says|its digest says|it was)"
-        r"|ends (?:after|before byte) \d+ of \d+(?: bytes)?: it is not|is cut short)",
+        r"|ends (?:after|before byte) \d+ of \d+(?: bytes)?: it is not|(?<=[0-9a-f] )is cut short)",
         "the registry gives other bytes than the digest of {image} says, and no server becomes ready on them: build or "
         "copy the image anew (`pulumi up`), and see what stands between the cluster and the registry (a mirror, a "
         "proxy, its own disk)",
@@ -50,6 +50,39 @@ ROWS = (
         "its layers are compressed, and no range of them is a range of a file: `oms image repack oci://{image} DEST` "
         f"writes plain ones; or {_OTHERWISE}",
         "modelimage/stream/files.py",
+        Topic.ENGINE,
+        Whose.STREAM,
+        lasting=True,
+        hides=("stream-unreadable",),
+    ),
+    Row(
+        "stream-unreadable",
+        rf"{_IMAGE}[^\n]{{0,200}}(?: cannot be listed: |: its file is said to be |the chunk lists sha256:)",
+        "{image} is as it was pushed, and what it says of its own layers is not so: `oms image inspect {image}` lists "
+        "them, `oms image repack oci://{image} DEST` or `pulumi up` with the weights' source makes it anew",
+        "modelimage/stream/files.py",
+        Topic.ENGINE,
+        Whose.STREAM,
+        lasting=True,
+    ),
+    Row(
+        "stream-no-token",
+        r"stream: [^\n]{0,400}Google's metadata server gives no token for (?P<host>[^\s:]+)",
+        "the pod's own account gets no token for {host}: its pool wants Workload Identity (`gcloud container "
+        "node-pools update POOL --workload-metadata=GKE_METADATA`), and no other NetworkPolicy may keep the pod from "
+        "169.254.169.252:988 and 169.254.169.254:80; or add {host} to `pullSecrets`",
+        "modelimage/stream/rights.py",
+        Topic.ENGINE,
+        Whose.STREAM,
+    ),
+    Row(
+        "stream-redirect",
+        r"stream: [^\n]{0,600}(?:sends to an address that is none|sends to \S+: only loopback may do without TLS"
+        r"|sends from one address to the next)",
+        "the registry sends for its blobs to where nobody may follow: its own address, as it tells it (behind a proxy "
+        "that ends TLS: its `host` and `relativeurls`, or the proxy's X-Forwarded-Proto), or its storage's must be "
+        f"https; or {_OTHERWISE}",
+        "modelimage/stream/connections.py",
         Topic.ENGINE,
         Whose.STREAM,
         lasting=True,

@@ -36,9 +36,6 @@ def problems(create: ClusterCreate) -> Iterator[Problem]:
         )
     if len(named) > _MOST:
         yield _NETWORKS, f"has {len(named)} ranges, and GKE takes {_MOST}: join some"
-    for name, cidr in named.items():
-        if "/" not in cidr:
-            yield f"{_NETWORKS}.{name}", f"is {cidr}, an address without a mask: write {ip_network(cidr)}"
     ranges = {name: ip_network(cidr) for name, cidr in named.items()}
     wide = [name for name, found in ranges.items() if not _is_private(found) and found.prefixlen < _WIDEST]
     for name in wide:

@@ -32,6 +32,9 @@ def problems(made: StackModel) -> Iterator[Problem]:
     for problem in made.args.problems:
         yield ".args", problem
     mount = made.delivery.platform.mount
+    otherwise = f"write the path of a file or folder in the image, as {mount}, or remove it"
+    if made.delivery.streamed:  # which has no such path
+        otherwise = "remove it, for the server finds what the image has, or write delivery: native with a path of it"
     for flag in made.args.flags:
         if flag.name in _OWNED or (made.adapters and flag.name in _OWNED_LORA):
             # A file of the image, as a GGUF among several, only the settings can name.
@@ -43,7 +46,7 @@ def problems(made: StackModel) -> Iterator[Problem]:
             yield (
                 ".args",
                 f"has {flag.written} with {value!r}, a hub name or an address, while the hub is off (weights come from "
-                f"the image only): write the path of a file or folder in the image, as {mount}, or remove it",
+                f"the image only): {otherwise}",
             )
     yield from _numbers(made)
 

@@ -26,6 +26,8 @@ from components.settings.types import Target
 from oci_model_serving.delivery import KUBEAI
 
 _TOO_SMALL = ("e2-micro", "f1-micro")
+_PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+"""A project's ID, of an older one with its domain, or its number (Google, "Creating and managing projects")."""
 
 
 def problems(settings: Settings, unread: Collection[str]) -> Iterator[Problem]:
@@ -48,6 +50,9 @@ def _google(settings: Settings, unread: Collection[str]) -> Iterator[Problem]:
     registry, cluster = settings.registry.settings, settings.cluster.settings
     if not settings.project:
         yield "gcp:project", "is missing: `pulumi config set gcp:project PROJECT`"
+    elif not _PROJECT.fullmatch(settings.project):
+        how = "write the ID, of small letters, digits and '-' (`gcloud projects list`)"
+        yield "gcp:project", f"is {settings.project!r}, which is no project's ID: {how}"
     if not settings.region:
         yield "gcp:region", "is missing: `pulumi config set gcp:region us-central1` (or another region)"
     if settings.models and not (registry.create or registry.url or touches("registry", unread)):

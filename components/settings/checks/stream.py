@@ -8,13 +8,14 @@ import json
 import re
 from collections.abc import Iterator
 
+from components.google.accelerators import AcceleratorError
 from components.serving import server_features, streaming
 from components.serving.engine_args import EngineArgs, Flag
 from components.serving.server_features import STREAMER
 from components.settings.checks.unread import Problem
 from components.settings.models import StackModel
 from components.settings.stack import Settings
-from components.settings.types import Target
+from components.settings.types import Target, amount
 from modelimage.traits import Traits
 from oci_model_serving.delivery import KSERVE, Delivery
 from oci_model_serving.reference import is_google
@@ -41,6 +42,7 @@ def problems(settings: Settings, made: StackModel) -> Iterator[Problem]:
         yield f".{where}.{name}", "leads the server to the sidecar's door and is set by delivery stream: remove it"
     if made.settings.warm == "disk":
         yield ".warm", "is disk, and weights are streamed past the disk: write prepull, for the server's image, or none"
+    yield from _of_memory(made)
     stream, local = settings.kserve.stream, settings.target is Target.LOCAL
     if local and is_google(made.image_host) and not made.stream_login:
         yield (
@@ -59,6 +61,20 @@ def problems(settings: Settings, made: StackModel) -> Iterator[Problem]:
             ".delivery",
             f"{_KEY}.reach is {stream.reach}, Google's own addresses, and the image is in {made.image_host}: write "
             "reach: port with its cidrs, or fqdn",
+        )
+
+
+def _of_memory(made: StackModel) -> Iterator[Problem]:
+    """Whether the sidecar would be ended for want of memory before the server has its weights."""
+    try:
+        sidecar = made.streaming_sidecar
+    except AcceleratorError:
+        return  # told where the pool is looked at
+    if sidecar.given and amount(sidecar.given) < sidecar.least_mib << 20:
+        yield (
+            ".delivery",
+            f"{_KEY}.memory is {sidecar.given}, and its {sidecar.processes} processes need {sidecar.least_mib}Mi: "
+            f"write that or more, or fewer processes",
         )
 
 

@@ -144,12 +144,21 @@ def test_what_is_streamed_is_not_pulled_and_no_disk_is_in_it() -> None:
     [
         (StreamedBy(16, 2), 1e11, "the registry, 2 reads at once", 400 * (1 << 20)),
         (StreamedBy(16, 32), 1e9, "network", 1e9),
-        (StreamedBy(1, 32), 1e11, "TLS and SHA-256, 1 process of the sidecar", 750e6),
-        (StreamedBy(2, 32), 1e11, "TLS and SHA-256, 2 processes of the sidecar", 1500e6),
+        (StreamedBy(1, 32), 1e11, "TLS and SHA-256, 1 process of the sidecar", 600e6),
+        (StreamedBy(2, 32), 1e11, "TLS and SHA-256, 2 processes of the sidecar", 1200e6),
         (StreamedBy(16, 32), 1e11, "the streaming loader", 2000e6),
-        (StreamedBy(16, 128, readers=4), 4e9, "network", 1e9),
+        (StreamedBy(4, 32, readers=4), 4e9, "TLS and SHA-256, 4 processes of the sidecar", 600e6),
+        (StreamedBy(16, 32, readers=4), 1e9, "network", 1e9),
     ],
-    ids=["few connections", "network", "one process", "two processes", "loader", "each GPU's process reads all"],
+    ids=[
+        "few connections",
+        "network",
+        "one process",
+        "two processes",
+        "loader",
+        "all passes for each GPU",
+        "and comes once",
+    ],
 )
 def test_the_slowest_of_registry_network_sidecar_and_loader_bounds_a_stream(
     door: StreamedBy, network: float, bound: str, rate: float

@@ -208,6 +208,38 @@ def test_what_a_variable_says_of_the_streamer_is_not_told_by_an_argument_too() -
     assert loaded(run(env={"RUNAI_STREAMER_CONCURRENCY": "9"})).keys() == {"memory_limit"}
 
 
+@pytest.mark.parametrize(
+    "said",
+    ['--model-loader-extra-config={"distributed":true}', "--model-loader-extra-config.distributed=true"],
+)
+def test_what_the_loader_is_told_besides_leaves_it_its_reads_and_its_bound_of_memory(said: str) -> None:
+    made = run(args=[said])
+    variables = env(predictor(made)["model"])
+
+    # The last of two is all that vLLM takes.
+    assert [word for word in told(made) if word.startswith("--model-loader-extra-config")] == [said]
+    assert variables["RUNAI_STREAMER_MEMORY_LIMIT"] == "10000000000"
+    assert int(variables["RUNAI_STREAMER_CONCURRENCY"]) == loaded(run())["concurrency"]
+
+
+@pytest.mark.parametrize(
+    ("said", "readers"),
+    [
+        ([], 4),
+        (['--model-loader-extra-config={"distributed":true}'], 1),
+        (["--model-loader-extra-config.distributed=true"], 1),
+        (['--model-loader-extra-config={"distributed":false}'], 4),
+        (['--model-loader-extra-config={"distributed":"yes"}'], 4),  # vLLM passes over what is no boolean
+        (['--model-loader-extra-config={"note":"distributed"}'], 4),
+    ],
+)
+def test_ranks_read_the_model_each_unless_they_are_told_to_share_it(said: list[str], readers: int) -> None:
+    pool = {"accelerator": "nvidia-l4", "count": 4, "zones": ["us-central1-a"]}
+    made = sidecar(run(keys={"nodePools": {"l4": pool}}, args=said))["args"]
+
+    assert (made[made.index("--readers") + 1] if "--readers" in made else "1") == str(readers)
+
+
 def test_a_plain_profile_and_a_model_on_cpu_are_told_how_to_load_as_well() -> None:
     server = {"profile": "plain", "features": ["runai-streamer"]}
     for fields in ({"nodePool": "l4"}, {"nodePool": None}):
@@ -235,7 +267,7 @@ def test_the_server_has_what_the_sidecar_leaves_of_a_nodes_share() -> None:
 
 
 @pytest.mark.parametrize(
-    ("accelerator", "count", "processes"), [("nvidia-l4", 1, 3), ("nvidia-h100-80gb", 8, 16), ("nvidia-tesla-t4", 1, 1)]
+    ("accelerator", "count", "processes"), [("nvidia-l4", 1, 4), ("nvidia-h100-80gb", 8, 16), ("nvidia-tesla-t4", 1, 1)]
 )
 def test_a_sidecar_has_processes_for_its_nodes_network_as_far_as_cores_allow(
     accelerator: str, count: int, processes: int

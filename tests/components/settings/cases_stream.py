@@ -39,6 +39,7 @@ GOOD: list[Good] = [
     }),
     *(Good(f"the registry by {one}", {**STREAM, REACH: {"reach": one}}) for one in ("private", "restricted", "fqdn")),
     Good("the registry's own addresses", {**STREAM, REACH: {"cidrs": ["192.0.2.0/24"]}}),
+    Good("a sidecar with just its memory", {**STREAM, REACH: {"processes": 4, "memory": "288Mi"}}),
 ]  # fmt: skip
 
 BAD: list[Bad] = [
@@ -139,6 +140,24 @@ BAD: list[Bad] = [
         {"target": "local", "registry": None, "cluster": None, "nodePools": None, **STREAM, f"{QWEN}.nodePool": None},
         path=f"{QWEN}.delivery",
         words=("a login of its own", "add us-central1-docker.pkg.dev to pullSecrets"),
+    ),
+    Bad(
+        "a tokenizer of the hub's, for which no path is mounted either",
+        {**STREAM, f"{QWEN}.args": ["--tokenizer=Qwen/Qwen2.5-0.5B-Instruct"]},
+        path=f"{QWEN}.args",
+        words=("while the hub is off (weights come from the image only): remove it, for the server finds",),
+    ),
+    Bad(
+        "an address of the registry, which Kubernetes takes for no range",
+        {**STREAM, REACH: {"cidrs": ["192.0.2.7"]}},
+        path=f"{REACH}.cidrs.0",
+        words=("write 192.0.2.7/32",),
+    ),
+    Bad(
+        "a sidecar without the memory of its processes",
+        {**STREAM, REACH: {"processes": 4, "memory": "128Mi"}},
+        path=f"{QWEN}.delivery",
+        words=("memory is 128Mi", "its 4 processes need 288Mi"),
     ),
     Bad(
         "two ways to say where the registry is",

@@ -105,6 +105,17 @@ def test_bad_input_is_told_in_one_line(registry: HostileRegistry) -> None:
         assert "--processes 0: give 1 to" in said
 
 
+def test_a_registry_that_keeps_failing_is_told_without_a_remedy_for_who_pushes(registry: HostileRegistry) -> None:
+    image = registry.push([single("a.safetensors", content(CHUNK))])
+    registry.hooks.append(lambda request: Answer(500) if "/manifests/" in request.path else None)
+
+    with sidecar(image) as running:
+        code, said = running.end()
+
+    assert code == 1
+    assert said.endswith("gave up after 3 attempts")
+
+
 def test_an_image_that_is_not_there_is_told_as_such(registry: HostileRegistry) -> None:
     with sidecar(f"{registry.host}/m@sha256:{'0' * 64}") as running:
         assert running.end() == (
