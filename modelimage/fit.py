@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from modelimage.chunks import place_of
 from modelimage.contents import CONFIGS, is_adapter
-from modelimage.documents import Descriptor, ImageConfig
+from modelimage.documents import PATH_ANNOTATION, Descriptor, ImageConfig
 from modelimage.listing import ADAPTER_CONFIG_NAME, CONFIG_NAME
 from modelimage.rootfs import Content, Contents
 from modelimage.rules import RESERVED_NAMES
@@ -160,6 +161,22 @@ def _unstreamed(contents: Contents, layers: Sequence[Descriptor], reference: str
             f"{said}{len(squeezed)} of its layers ({squeezed[0][:19]}…) are compressed: no range of them is a range "
             f"of a file: `oms image repack oci://{reference} DEST` writes plain ones, or deliver it as a volume"
         )
+    lying = [layer.digest for number, layer in enumerate(layers) if not _is_as_annotated(contents, number, layer)]
+    if lying:
+        yield (
+            f"{said}the annotations of {len(lying)} of its layers ({lying[0][:19]}…) name another place than their "
+            f"tars, and one digest would have two contents: `oms image repack oci://{reference} DEST` writes true ones"
+        )
+
+
+def _is_as_annotated(contents: Contents, number: int, layer: Descriptor) -> bool:
+    """Whether the file that a layer's annotations name is what a volume shows of it: a sidecar believes them."""
+    place, path = place_of(layer), (layer.annotations or {}).get(PATH_ANNOTATION)
+    if not place or not path:
+        return True
+    shown = {f"/{IMAGE_ROOT}/{name}": content for name, content in contents.followed(IMAGE_ROOT)}
+    of_layer = [(name, one.offset, one.size) for name, one in shown.items() if one.layer == number]
+    return of_layer == [(path, *place)] if of_layer else path in shown
 
 
 def _no_adapter(reference: str) -> str:

@@ -50,6 +50,16 @@ def _until_asked(stack: Stack) -> None:
     while not any(call["method"] == "create" and call["urn"].endswith(POOL) for call in stack.ground.calls()):
         assert time.monotonic() < end, "the pool was never asked for"
         time.sleep(0.1)
+    # The engine writes its state in place: what is killed in that moment has none, which is another story.
+    written = (0, 0)
+    while (now := _written(stack)) != written:
+        written = now
+        time.sleep(0.5)
+
+
+def _written(stack: Stack) -> tuple[int, int]:
+    files = [path.stat() for path in (stack.ground.folder / "state").rglob("*.json")]
+    return max((file.st_mtime_ns for file in files), default=0), sum(file.st_size for file in files)
 
 
 def finished(stack: Stack) -> None:

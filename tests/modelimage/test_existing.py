@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 
 from modelimage import copy, inspect, pack, repack
+from modelimage.archives import Header, Kind
+from modelimage.chunks import OFFSET, SIZE
+from modelimage.documents import PATH_ANNOTATION, Descriptor, ImageConfig
+from modelimage.fit import misfits
 from modelimage.progress import Reporter
+from modelimage.rootfs import Content, Contents
 from modelimage.transfer import Inspection
 from oci_model_serving.delivery import SHELL_BASE, Delivery
 from oci_model_serving.errors import InputError
@@ -289,3 +294,31 @@ def test_a_compressed_layer_is_for_stream_where_no_file_of_the_model_is_in_it(tm
     assert "1 of its layers" in problem
     assert "are compressed" in problem
     assert "oms image repack" in problem
+
+
+@pytest.mark.parametrize(
+    ("noted", "is_true"),
+    [
+        ({}, True),
+        ({PATH_ANNOTATION: "/models/a.safetensors", OFFSET: "1024", SIZE: "600"}, True),
+        ({PATH_ANNOTATION: "/models/a.safetensors", OFFSET: "2048", SIZE: "600"}, False),
+        ({PATH_ANNOTATION: "/models/a.safetensors", OFFSET: "1024", SIZE: "60"}, False),
+        ({PATH_ANNOTATION: "/models/b.safetensors", OFFSET: "1024", SIZE: "600"}, False),
+    ],
+)
+def test_an_image_whose_annotations_name_another_place_than_its_tar_is_not_for_stream(
+    noted: dict[str, str], is_true: bool
+) -> None:
+    """One digest would have two contents: what a volume shows, and what is streamed."""
+    contents = Contents()
+    small = Content(0, 512, 2, b"{}")
+    contents.add([(Header("models/config.json", Kind.FILE, 2, 0o644), small)])
+    contents.add([(Header("models/a.safetensors", Kind.FILE, 600, 0o644), Content(1, 1024, 600))])
+    layers = [
+        Descriptor(mediaType=TAR, digest=f"sha256:{number * 64}", size=9000, annotations=notes)
+        for number, notes in (("a", {}), ("b", noted))
+    ]
+
+    found = misfits(contents, ImageConfig(), Delivery.STREAM, "r.example/m@sha256:0", layers)
+
+    assert found == [] if is_true else "the annotations of 1 of its layers" in found[0]

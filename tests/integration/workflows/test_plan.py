@@ -60,14 +60,17 @@ def plan(folder: Path, stack: str) -> str:
 def test_the_comment_shows_what_the_branch_changes(checkout: Path) -> None:
     text = plan(checkout, "dev")
     assert text.startswith("<!-- oci-model-serving plan dev -->")
-    assert "**1 to update, 1 output value changed**" in text
-    assert "| `nodeConfig.bootDisk.sizeGb` | `200` | `321` |" in text
+    assert "### `dev`: the nodes of pool `l4` are recreated; model `qwen2.5-0.5b-instruct` stops for " in text
+    assert "| **nodes recreated** | pool `l4` | `disk GB`: `200` → `321`, recreates the nodes |" in text
+    assert "in the engine's words: 1 to update, 1 output value changed</summary>" in text
 
 
 def test_a_new_environment_is_all_creation(checkout: Path) -> None:
     text = plan(checkout, "staging")
-    assert "| create | gcp:container:Cluster `cluster` |" in text
-    assert not [line for line in text.splitlines() if line.startswith(("| update", "| delete", "| **replace"))]
+    assert "### `staging`: a new stack: 1 cluster, " in text
+    assert "| created | cluster `cluster` |" in text
+    told = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ") and "`" in line.split(" | ")[1]]
+    assert set(told) == {"| created"}
 
 
 def test_the_local_stack_is_planned_on_the_same_weights_on_both_sides(checkout: Path) -> None:
