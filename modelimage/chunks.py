@@ -27,7 +27,7 @@ from modelimage.tar_headers import BLOCK_BYTES, header, padding
 CHUNK_BYTES = 1 << 20
 """What is hashed by itself. Loaders ask for ranges of 4 MiB on average, by a connection each, that end within chunks
 (vLLM's streamer, recorded): larger chunks are fetched in vain at both ends, and few of them fit into a sidecar's
-64 MiB. The lists of 140 GB have 4.3 MB."""
+64 MiB; smaller ones cost the interpreter more. The lists of 140 GB have 4.3 MB."""
 
 FOLDER = ".chunks"
 """The folder of the lists, at the image's root."""
@@ -45,7 +45,8 @@ LIMIT_BYTES = 128 << 20
 _LEAST_CHUNK_BYTES, _MOST_CHUNK_BYTES = 64 << 10, 16 << 20
 """Chunk sizes that are read: smaller ones make lists that are not bounded by the image's size any more, larger ones do
 not fit several times into a sidecar's memory."""
-_DIGEST_BYTES = 32
+HASH_BYTES = 32
+"""Of a chunk's SHA-256."""
 _TRAILER = bytes(2 * BLOCK_BYTES)
 _NAME = re.compile(rf"{re.escape(FOLDER)}/([0-9a-f]{{64}})")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
@@ -53,7 +54,7 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 
 def list_bytes(size: int, chunk_bytes: int) -> int:
     """How long the list of a blob of `size` bytes in chunks of `chunk_bytes` is, in bytes."""
-    return ceil(size / chunk_bytes) * _DIGEST_BYTES
+    return ceil(size / chunk_bytes) * HASH_BYTES
 
 
 class Chunked:
@@ -139,7 +140,7 @@ class Lists:
 
     def digest(self, layer: str, number: int) -> bytes:
         """What the chunk `number`, counted from 0, of a layer hashes to: 32 bytes."""
-        return self.of[layer][number * _DIGEST_BYTES : (number + 1) * _DIGEST_BYTES]
+        return self.of[layer][number * HASH_BYTES : (number + 1) * HASH_BYTES]
 
 
 def list_layer(layers: Sequence[Descriptor]) -> Descriptor | None:

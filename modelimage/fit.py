@@ -1,7 +1,7 @@
 """What an image's files are worth: which model they are, and whether a delivery brings it to its server."""
 
 import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -153,7 +153,8 @@ def _unstreamed(contents: Contents, layers: Sequence[Descriptor], reference: str
             f"{said}/{IMAGE_ROOT} holds {_listed(formats) or 'no weights at its top'} and no safetensors, which alone "
             "its loader reads: convert them (`models.NAME.files.convert: safetensors`), or deliver it as a volume"
         )
-    used = {content.layer for _, content in contents.followed(IMAGE_ROOT) if content.size}
+    files = {f"/{IMAGE_ROOT}/{name}": content for name, content in contents.followed(IMAGE_ROOT)}
+    used = {content.layer for content in files.values() if content.size}
     packed = [layers[number] for number in sorted(used) if number < len(layers)]
     squeezed = [layer.digest for layer in packed if not layer.media_type.endswith("tar")]
     if squeezed:
@@ -161,7 +162,7 @@ def _unstreamed(contents: Contents, layers: Sequence[Descriptor], reference: str
             f"{said}{len(squeezed)} of its layers ({squeezed[0][:19]}…) are compressed: no range of them is a range "
             f"of a file: `oms image repack oci://{reference} DEST` writes plain ones, or deliver it as a volume"
         )
-    lying = [layer.digest for number, layer in enumerate(layers) if not _is_as_annotated(contents, number, layer)]
+    lying = [layer.digest for number, layer in enumerate(layers) if not _is_as_annotated(files, number, layer)]
     if lying:
         yield (
             f"{said}the annotations of {len(lying)} of its layers ({lying[0][:19]}…) name another place than their "
@@ -169,14 +170,13 @@ def _unstreamed(contents: Contents, layers: Sequence[Descriptor], reference: str
         )
 
 
-def _is_as_annotated(contents: Contents, number: int, layer: Descriptor) -> bool:
+def _is_as_annotated(files: Mapping[str, Content], number: int, layer: Descriptor) -> bool:
     """Whether the file that a layer's annotations name is what a volume shows of it: a sidecar believes them."""
     place, path = place_of(layer), (layer.annotations or {}).get(PATH_ANNOTATION)
     if not place or not path:
         return True
-    shown = {f"/{IMAGE_ROOT}/{name}": content for name, content in contents.followed(IMAGE_ROOT)}
-    of_layer = [(name, one.offset, one.size) for name, one in shown.items() if one.layer == number]
-    return of_layer == [(path, *place)] if of_layer else path in shown
+    of_layer = [(name, one.offset, one.size) for name, one in files.items() if one.layer == number]
+    return of_layer == [(path, *place)] if of_layer else path in files
 
 
 def _no_adapter(reference: str) -> str:

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 from components.google import speeds
 from components.settings.types import amount
+from modelimage.stream.options import MEMORY_MIB, MOST_MIB, OWN_MIB
 
 _MOST = 16
 _REQUEST_MILLIS = 250
 """What is asked for each process. The rest of its core is the server's while nothing is loaded."""
-_BASE_MIB, _PROCESS_MIB = 192, 64
-_OWN_MIB, _KEPT_MIB, _MOST_MIB = 32, 1024, 1024
-"""Of a process what is no chunk of the image; of all together the chunks that are kept until each of several readers
-has had them, so that the registry is read once (measured with two); a process's most (modelimage/stream/options.py)."""
+_BASE_MIB = 192
+_KEPT_MIB = 1024
+"""Of all processes together: the chunks that are kept until each of several readers has had them, so that the registry
+is read once (measured with two)."""
 _FEWEST, _MOST_READS = 4, 32
 """Reads at once: each is a request at a registry, whose answers of one connection are far from a node's network."""
 
@@ -49,15 +50,15 @@ class Sidecar:
     def process_mib(self) -> int:
         """Memory of a process."""
         if self.readers == 1:
-            return _PROCESS_MIB
-        wanted = min(_OWN_MIB + _KEPT_MIB // self.processes, _MOST_MIB)
+            return MEMORY_MIB
+        wanted = min(OWN_MIB + _KEPT_MIB // self.processes, MOST_MIB)
         room = (amount(self.given) / (1 << 20) - _BASE_MIB) / self.processes if self.given else wanted
-        return max(_PROCESS_MIB, min(wanted, int(room)))
+        return max(MEMORY_MIB, min(wanted, int(room)))
 
     @property
     def least_mib(self) -> int:
         """What it cannot do without: its processes' own bound each, and the one that starts them (16 MB, measured)."""
-        return _OWN_MIB + self.processes * _PROCESS_MIB
+        return OWN_MIB + self.processes * MEMORY_MIB
 
     @property
     def memory(self) -> str:

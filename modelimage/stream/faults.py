@@ -71,6 +71,11 @@ def mismatch(where: str, number: int, *, listed: bool) -> CorruptFault:
     return CorruptFault(f"{image}: chunk {number} of {layer} is not what {compared}: the registry gives other bytes")
 
 
+def other_bytes(where: str) -> CorruptFault:
+    """What is said of a layer whose bytes do not have its digest; `where` is image and layer."""
+    return CorruptFault(f"{where} is not what its digest says: the registry gives other bytes")
+
+
 def unexpected(error: BaseException) -> StreamFault:
     """What is said of an error of our own."""
     return StreamFault(

@@ -14,7 +14,7 @@ from modelimage.images import load_image
 from modelimage.listing import Bounds, read_layer
 from modelimage.registry import Registry
 from modelimage.rootfs import Content, Contents, LayerFiles
-from modelimage.stream.faults import CorruptFault, StreamFault, ignored_ranges, mismatch
+from modelimage.stream.faults import CorruptFault, StreamFault, ignored_ranges, mismatch, other_bytes
 from modelimage.stream.ledger import Ledger
 from modelimage.writing import run_all
 from oci_model_serving.delivery import IMAGE_ROOT
@@ -93,7 +93,7 @@ def _lists(registry: Registry, layers: Sequence[Descriptor], where: str) -> List
 def _whole(registry: Registry, layer: Descriptor, where: str) -> bytes:
     content = b"".join(registry.read_blob(layer.digest, layer.size))
     if f"sha256:{hashlib.sha256(content).hexdigest()}" != layer.digest:
-        raise CorruptFault(f"{where}: layer {layer.digest} is not what its digest says: the registry gives other bytes")
+        raise other_bytes(f"{where}: layer {layer.digest}")
     return content
 
 
@@ -185,7 +185,7 @@ class _LayerReader:
 
     def _compare(self, found: str) -> None:
         if f"sha256:{found}" != self._layer.digest:
-            raise CorruptFault(f"{self._where} is not what its digest says: the registry gives other bytes")
+            raise other_bytes(self._where)
 
     def read_range(self, digest: str, size: int, start: int, end: int) -> bytes | None:
         """As `BlobReader.read_range`: the chunks around the range are read and compared, and the last ones kept.

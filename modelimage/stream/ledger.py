@@ -8,20 +8,15 @@ import mmap
 from collections.abc import Sequence
 from itertools import accumulate
 
-from modelimage.chunks import Lists, list_bytes
+from modelimage.chunks import CHUNK_BYTES, HASH_BYTES, Lists, list_bytes
 from modelimage.documents import Descriptor
-
-HASH_BYTES = 32
-UNLISTED_CHUNK_BYTES = 1 << 20
-"""The chunks of images without lists. Measured with ranges as the streamer asks for them (4 MiB on average): of larger
-ones the ends of each range that were fetched for nothing cost more, smaller ones cost the interpreter more."""
 
 
 class Ledger:
     """The digests of chunks by layer (its number in the image) and number. In memory that forked processes share."""
 
     def __init__(self, layers: Sequence[Descriptor], lists: Lists | None) -> None:
-        self.chunk_bytes = lists.chunk_bytes if lists else UNLISTED_CHUNK_BYTES
+        self.chunk_bytes = lists.chunk_bytes if lists else CHUNK_BYTES
         self._sizes = [layer.size for layer in layers]
         self._lengths = [list_bytes(layer.size, self.chunk_bytes) for layer in layers]
         self._starts = [0, *accumulate(self._lengths)]

@@ -13,7 +13,10 @@ from oci_model_serving.reference import ImageReference, RegistryReference
 
 MEMORY_MIB = 64
 """Of memory for each process."""
-_LEAST_MIB, _MOST_MIB = 40, 1024
+OWN_MIB = 32
+"""Of that what its chunks do not have: the interpreter, threads, TLS."""
+MOST_MIB = 1024
+_LEAST_MIB = 40
 _MOST_PROCESSES = 64
 _ENOUGH_PROCESSES = 8
 _MOST_READERS = 64
@@ -76,7 +79,7 @@ def read(arguments: Sequence[str]) -> StreamOptions:
         ("--health-port", said.health_port, 1, 65535),
         ("--processes", said.processes, 1, _MOST_PROCESSES),
         ("--readers", said.readers, 1, _MOST_READERS),
-        ("--memory-mib", said.memory_mib, _LEAST_MIB, _MOST_MIB),
+        ("--memory-mib", said.memory_mib, _LEAST_MIB, MOST_MIB),
     ):
         if not least <= value <= most:
             problems.append(f"{name} {value}: give {least} to {most}")

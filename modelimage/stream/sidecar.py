@@ -20,7 +20,7 @@ from modelimage.stream.door import Objects
 from modelimage.stream.faults import LINE, CorruptFault, StreamFault, as_fault, unexpected
 from modelimage.stream.files import ServedImage, read_image
 from modelimage.stream.health import Health
-from modelimage.stream.options import StreamOptions
+from modelimage.stream.options import OWN_MIB, StreamOptions
 from modelimage.stream.pool import ChunkPool
 from modelimage.stream.rights import PodCredentials
 from modelimage.stream.whole import WholeLayers
@@ -32,8 +32,6 @@ _LOOPBACK = "127.0.0.1"
 _POLL_SECONDS = 1.0
 _QUIET_SECONDS = 5.0
 _LAST_WORD = Path("/dev/termination-log")
-_BASE_MIB = 32
-"""Of a process' memory, what its chunks do not have: the interpreter, threads, TLS."""
 
 
 def run(options: StreamOptions) -> int:
@@ -67,7 +65,7 @@ def _serve(options: StreamOptions) -> NoReturn:
         with Registry(reference, patience=patience, credentials=login) as registry:
             image = read_image(registry, reference)
             address = registry.address
-        slots = max((options.memory_mib - _BASE_MIB << 20) * options.processes // image.ledger.chunk_bytes, 4)
+        slots = max((options.memory_mib - OWN_MIB << 20) * options.processes // image.ledger.chunk_bytes, 4)
         faults, told = os.pipe()
         alive, held = os.pipe()
         shared = Shared(

@@ -6,7 +6,7 @@ import threading
 from contextlib import closing
 
 from modelimage.errors import ImageError
-from modelimage.stream.faults import CorruptFault, mismatch, unexpected
+from modelimage.stream.faults import mismatch, other_bytes, unexpected
 from modelimage.stream.ledger import Ledger
 from modelimage.stream.upstream import Run, Upstream
 from modelimage.stream.worker import Shared
@@ -70,7 +70,7 @@ def read_whole(upstream: Upstream, ledger: Ledger, layer: int) -> None:
             running.update(view)
             hashes += hashlib.sha256(view).digest()
     if f"sha256:{running.hexdigest()}" != described.digest:
-        raise CorruptFault(f"{where} is not what its digest says: the registry gives other bytes")
+        raise other_bytes(where)
     other = ledger.publish(layer, bytes(hashes))
     if other is not None:
         raise mismatch(where, other, listed=False)

@@ -10,7 +10,7 @@ from tests.modelimage.stream.rig import CHUNK, HostileRegistry
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "UNLISTED_CHUNK_BYTES", CHUNK)
+    monkeypatch.setattr(ledger, "CHUNK_BYTES", CHUNK)
 
 
 @pytest.fixture
