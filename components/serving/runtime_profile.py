@@ -18,10 +18,10 @@ from components.settings.types import GIB, amount
 from modelimage.architecture import Task
 from modelimage.traits import Traits
 
-_BUFFER = 10_000_000_000
+BUFFER = 10_000_000_000
 """Bytes that the streamer reads ahead into: it wants at least its largest tensor (requests_iterator.py), and no tensor
 of an image is larger than a layer (`modelimage/layers.py`). Its own 40 GB are more than many pods have."""
-_ENGINE_GIB = 6
+ENGINE_GIB = 6
 """What vLLM's processes take of a pod with one GPU beside that: 3 to 5 GiB in public reports."""
 _FEWEST, _MOST = 4, 16
 """Threads of the streamer: 16 is its default for files; 16 on two CPUs, which also served what they read, took nearly
@@ -160,7 +160,7 @@ def _loading(it: EngineFacts, task: Task | None, traits: Traits | None) -> tuple
         return (), Tuning("--load-format", _OWN, why_not, f"{it.told}: [--load-format=runai_streamer]")
     threads = min(max(int(amount(it.cpu)), _FEWEST), _MOST)
     known = {"concurrency": ("RUNAI_STREAMER_CONCURRENCY", threads)}
-    known["memory_limit"] = ("RUNAI_STREAMER_MEMORY_LIMIT", _BUFFER)
+    known["memory_limit"] = ("RUNAI_STREAMER_MEMORY_LIMIT", BUFFER)
     extra = {key: value for key, (variable, value) in known.items() if variable not in it.env}
     args = ["--load-format=runai_streamer"]
     if extra:
@@ -174,7 +174,7 @@ def _why_not(it: EngineFacts, task: Task | None, traits: Traits | None) -> str:
     """Why the streamer is left out; empty where nothing speaks against it."""
     others = [name for name in _OTHER_LOADING if it.args.names(name)]
     said, kind = traits or Traits(), task or Task.GENERATION
-    needed = _BUFFER / GIB + amount(it.shm) / GIB + _ENGINE_GIB
+    needed = BUFFER / GIB + amount(it.shm) / GIB + ENGINE_GIB
     reasons = (
         (bool(others), f"args have {', '.join(others)}"),
         (STREAMER not in it.features, f"the image is not known for the streamer; server.features may say {STREAMER}"),

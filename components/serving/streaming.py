@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any
 
 from components.serving import parallel, sidecar, vllm
+from components.serving.runtime_profile import BUFFER, ENGINE_GIB
 from components.serving.sidecar import Sidecar
 from components.settings.models import StackModel
 from components.settings.types import GIB, amount
@@ -50,9 +51,6 @@ NO_GGUF = (
     "modelcar"
 )
 _START_SECONDS = 120
-_BUFFER = 10_000_000_000
-"""Bytes that the streamer reads ahead into, where the pod has the memory (`runtime_profile`, likewise)."""
-_SERVER_GIB = 6
 _PACKAGES = ("runai_model_streamer", "runai_model_streamer_s3")
 # Python is up in a tenth of a second, where the server's own imports take half a minute to say the same.
 _CHECK = (
@@ -107,10 +105,10 @@ def loading(cpu: str, memory: str, shm: str, *, ranks: int = 1) -> dict[str, tup
         shm: of /dev/shm, likewise.
         ranks: processes of the server that load.
     """
-    each = (amount(memory) - amount(shm) - _SERVER_GIB * GIB) / ranks
+    each = (amount(memory) - amount(shm) - ENGINE_GIB * GIB) / ranks
     return {
         "concurrency": ("RUNAI_STREAMER_CONCURRENCY", sidecar.reads(cpu)),
-        "memory_limit": ("RUNAI_STREAMER_MEMORY_LIMIT", _BUFFER if each >= _BUFFER else 0),
+        "memory_limit": ("RUNAI_STREAMER_MEMORY_LIMIT", BUFFER if each >= BUFFER else 0),
     }
 
 
