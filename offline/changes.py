@@ -11,16 +11,23 @@ from typing import Any
 
 from components import commands
 from offline.diff import MISSING, PlanDiff, ResourceChange
-from offline.recording import COMMAND_TYPE
+from offline.recording import (
+    CLUSTER_TYPE,
+    COMMAND_TYPE,
+    INFERENCE_SERVICE_TYPE,
+    KUBEAI_MODEL_TYPE,
+    NODE_POOL_TYPE,
+    RELEASE_TYPE,
+)
 from offline.replacements import ZONES
 from offline.subjects import Effect, Subject, asked_by
 from offline.table import short_type
 from offline.telling import label_of
 from offline.values import within
 
-_SERVING = {"kubernetes:serving.kserve.io/v1beta1:InferenceService", "kubernetes:kubeai.org/v1:Model"}
+_SERVING = {INFERENCE_SERVICE_TYPE, KUBEAI_MODEL_TYPE}
 _MAIN = {
-    *_SERVING, "gcp:container/nodePool:NodePool", "gcp:container/cluster:Cluster", "kubernetes:helm.sh/v3:Release",
+    *_SERVING, NODE_POOL_TYPE, CLUSTER_TYPE, RELEASE_TYPE,
     "gcp:artifactregistry/repository:Repository",
 }  # fmt: skip
 """The resources whose inputs need no name of the resource beside them: there is one such in a component, or its name is
@@ -150,7 +157,7 @@ def _of_others(resources: Sequence[ResourceChange]) -> Iterator[Told]:
             continue
         prefix = "" if one.type in _MAIN else f"{short_type(one.type)} "
         for change in one.changes:
-            if not (change.path == "name" and one.type == "gcp:container/nodePool:NodePool"):
+            if not (change.path == "name" and one.type == NODE_POOL_TYPE):
                 name = f"{prefix}{label_of(one.type, change.path) or _short(change.path)}"
                 nodes = "removes the nodes there" if change.path == ZONES else "recreates the nodes"
                 does = "replaces it" if change.replaces else nodes if change.recreates_nodes else ""

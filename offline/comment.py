@@ -8,7 +8,7 @@ out. GitHub takes 65,536 characters, `details`, `summary`, `abbr` with a title a
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from typing import Any
 
 from oci_model_serving import foreign
@@ -270,7 +270,7 @@ def _folded(title: str, lines: Iterable[str]) -> list[str]:
     return [f"<details><summary>{title}</summary>", "", *lines, "", "</details>"]
 
 
-def _count(found: Sequence[str], what: str) -> str:
+def _count(found: Sized, what: str) -> str:
     return f"{len(found)} {what}{'' if len(found) == 1 else 's'}"
 
 
@@ -282,9 +282,9 @@ def _line(change: Change) -> str:
 def _summary(diff: PlanDiff) -> str:
     said = [f"{count} to {action}" for action, count in diff.counts().items() if count]
     if diff.outputs:
-        said.append(f"{len(diff.outputs)} output value{'s' if len(diff.outputs) != 1 else ''} changed")
+        said.append(f"{_count(diff.outputs, 'output value')} changed")
     if diff.promoted:
-        said.append(f"{len(diff.promoted)} image{'s' if len(diff.promoted) != 1 else ''} that another stack makes anew")
+        said.append(f"{_count(diff.promoted, 'image')} that another stack makes anew")
     return ", ".join(said)
 
 

@@ -19,7 +19,7 @@ import yaml
 from oci_model_serving.errors import InputError
 from offline.phases import phase_of
 from offline.plan import Plan
-from offline.recording import Resource
+from offline.recording import RELEASE_TYPE, Resource
 from offline.values import KnownAfter, Secret, plain
 
 _OURS = "which replaces or removes this file on its next run."
@@ -32,7 +32,6 @@ _FOLDERS = ("", OBJECTS, SECRETS, HELM, ARGO_CD, FLUX, f"{FLUX}/platforms")
 """Where an earlier run may have left files; the first is that of versions that had all in one."""
 _DATA = frozenset({"data", "stringData"})
 """Of a Secret: never written."""
-_RELEASE_TYPE = "kubernetes:helm.sh/v3:Release"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -83,7 +82,7 @@ def kubernetes_objects(plan: Plan) -> list[KubernetesObject]:
     objects: list[KubernetesObject] = []
     nameless = []
     for resource in plan.resources:
-        if not resource.type.startswith("kubernetes:") or resource.type == _RELEASE_TYPE:
+        if not resource.type.startswith("kubernetes:") or resource.type == RELEASE_TYPE:
             continue
         if resource.component or resource.read or "kind" not in resource.inputs:
             continue
@@ -115,7 +114,7 @@ def _patched(item: KubernetesObject, patches: Sequence[KubernetesObject]) -> Map
 
 def helm_releases(plan: Plan) -> list[Resource]:
     """The Helm releases that the plan declares, in the program's order."""
-    return [resource for resource in plan.resources if resource.type == _RELEASE_TYPE]
+    return [resource for resource in plan.resources if resource.type == RELEASE_TYPE]
 
 
 def _unchanged(item: KubernetesObject) -> Mapping[str, str]:  # noqa: ARG001 - one of many such

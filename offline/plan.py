@@ -1,6 +1,5 @@
 """A plan: what a stack's program would register and export, and its stable JSON form."""
 
-import re
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Any
 
 from components import commands
 from components.prediction import Prediction
+from components.settings.stack_file import is_stack_name
 from oci_model_serving import foreign
 from oci_model_serving.errors import InputError
 from offline import predicted
@@ -141,8 +141,8 @@ def _are_options(options: Any) -> bool:
 
 
 def _is_name(stack: Any) -> bool:
-    """Whether it can be a stack's name (Pulumi's grammar, `tokens.ParseStackName`), which titles and markers hold."""
-    return isinstance(stack, str) and re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", stack) is not None
+    """Whether it can be a stack's name, which titles and markers hold."""
+    return isinstance(stack, str) and is_stack_name(stack)
 
 
 def _are_texts(promoted: Any) -> bool:

@@ -149,13 +149,25 @@ def read_outputs(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _in_folder(folder: Path) -> Iterator[None]:
-    """What the engine does for a program: its folder is the working directory and first on the import path."""
+def working_in(folder: Path) -> Iterator[None]:
+    """Make a folder the working directory: a program's is that of its plan, and of paths in a stack's file.
+
+    Python has it from 3.11 on (`contextlib.chdir`).
+    """
     before = Path.cwd()
     os.chdir(folder)
-    sys.path.insert(0, str(folder))
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
         os.chdir(before)
+
+
+@contextmanager
+def _in_folder(folder: Path) -> Iterator[None]:
+    """What the engine does for a program: its folder is the working directory and first on the import path."""
+    with working_in(folder):
+        sys.path.insert(0, str(folder))
+        try:
+            yield
+        finally:
+            sys.path.remove(str(folder))

@@ -9,11 +9,9 @@ from typing import Any
 
 from offline.diff import PlanDiff
 from offline.predicted import WrittenStart, spans
+from offline.recording import INFERENCE_SERVICE_TYPE, NODE_POOL_TYPE, RELEASE_TYPE
 from offline.subjects import Effect, Subject, inputs_of
 from offline.values import within
-
-_ISVC, _RELEASE = "kubernetes:serving.kserve.io/v1beta1:InferenceService", "kubernetes:helm.sh/v3:Release"
-_POOL = "gcp:container/nodePool:NodePool"
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def _moved(subject: Subject, diff: PlanDiff, start: WrittenStart | None, model: 
     if subject.moved.startswith("the cluster"):
         return Stop(stops=True, why=subject.moved)
     seconds = start.total if start else None
-    pool = inputs_of(diff.head, _POOL, str(within(model, "node_pool")))
+    pool = inputs_of(diff.head, NODE_POOL_TYPE, str(within(model, "node_pool")))
     surge = within(pool, "upgradeSettings", "maxSurge")
     if "recreated" in subject.moved and start and isinstance(surge, int) and surge > 0:
         seconds = (start.on_node(server_image=True, image=True),) * 2  # the new node is there before the old one goes
@@ -94,13 +92,13 @@ def _moved(subject: Subject, diff: PlanDiff, start: WrittenStart | None, model: 
 def _rolled_out(subject: Subject, diff: PlanDiff, start: WrittenStart | None, model: Any, *, several: bool) -> Stop:
     """Its pods become others: the new one first where the pool has room for it."""
     if within(model, "platform") == "kubeai":
-        chart = inputs_of(diff.head, _RELEASE, "kubeai")
+        chart = inputs_of(diff.head, RELEASE_TYPE, "kubeai")
         surge = within(chart, "values", "modelRollouts", "surge")
         if surge is None:
             return Stop(stops=False, why="KubeAI's chart, which is not this stack's, decides which pod goes first")
         first = surge != 0
     else:
-        serving = inputs_of(diff.head, _ISVC, str(within(model, "name")))
+        serving = inputs_of(diff.head, INFERENCE_SERVICE_TYPE, str(within(model, "name")))
         first = within(serving, "spec", "predictor", "deploymentStrategy", "rollingUpdate", "maxSurge") != 0
         first = first and within(serving, "spec", "predictor", "deploymentStrategy", "type") != "Recreate"
     if first:

@@ -16,7 +16,15 @@ from oci_model_serving.delivery import KSERVE_STOP
 from offline.diff import Change, PlanDiff, ResourceChange
 from offline.picture import Fate
 from offline.plan import tops
-from offline.recording import COMMAND_TYPE, IMAGE_TYPE
+from offline.recording import (
+    CLUSTER_TYPE,
+    COMMAND_TYPE,
+    IMAGE_TYPE,
+    INFERENCE_SERVICE_TYPE,
+    KUBEAI_MODEL_TYPE,
+    NODE_POOL_TYPE,
+    RELEASE_TYPE,
+)
 from offline.replacements import ZONES
 from offline.table import short_type
 from offline.values import is_known_after, within
@@ -37,16 +45,15 @@ _KINDS = {
     "KubeAIModel": "model",
 }
 _MAINS = {
-    "cluster": "gcp:container/cluster:Cluster",
+    "cluster": CLUSTER_TYPE,
     "registry": "gcp:artifactregistry/repository:Repository",
-    "pool": "gcp:container/nodePool:NodePool",
+    "pool": NODE_POOL_TYPE,
 }
 """What a component is for, where one resource is: when it goes, the component does."""
 _ORDER = list(dict.fromkeys(_KINDS.values()))
 """The kinds, those that others stand on first."""
 _GONE = {"replace": "replaced", "delete": "deleted"}
-_RELEASE = "kubernetes:helm.sh/v3:Release"
-_SERVING = ("kubernetes:serving.kserve.io/v1beta1:InferenceService", "kubernetes:kubeai.org/v1:Model")
+_SERVING = (INFERENCE_SERVICE_TYPE, KUBEAI_MODEL_TYPE)
 _RUNTIME = "kubernetes:serving.kserve.io/v1alpha1:ServingRuntime"
 _RUN_AGAIN = {COMMAND_TYPE, IMAGE_TYPE, "kubernetes:core/v1:NamespacePatch", "kubernetes:core/v1:ConfigMap"}
 _STEPS = {COMMAND_TYPE, IMAGE_TYPE}
@@ -261,7 +268,7 @@ class _Gathered:
         """Whether a change of its platform makes its pods anew."""
         if one.type == _RUNTIME:
             return model.get("platform") == "kserve" and self._runtime(model) == self._named(one.type, one.name)
-        if one.type == _RELEASE and one.name == "kubeai" and model.get("platform") == "kubeai":
+        if one.type == RELEASE_TYPE and one.name == "kubeai" and model.get("platform") == "kubeai":
             profile = f"values.resourceProfiles.{model.get('node_pool')}"
             return change.path.startswith((profile, "values.modelServerPods"))
         return False

@@ -35,14 +35,20 @@ class Verdict:
     @cached_property
     def subjects(self) -> list[Subject]:
         """What the change does, the most dangerous first."""
-        found = subjects(self.diff)
-        return sorted(found, key=lambda one: (one.effect.rank, one.kind == "model" and not _stops(one, self.diff)))
+        return sorted(self._found, key=lambda one: (one.effect.rank, one.kind == "model" and not self._stops(one)))
 
     @cached_property
     def stops(self) -> Mapping[str, Stop]:
         """What it means for those who ask the models, by model."""
-        found = {one.name: stop_of(one, self.diff) for one in self.subjects if one.kind == "model"}
+        found = {one.name: stop_of(one, self.diff) for one in self._found if one.kind == "model"}
         return {name: stop for name, stop in found.items() if stop}
+
+    @cached_property
+    def _found(self) -> list[Subject]:
+        return subjects(self.diff)
+
+    def _stops(self, model: Subject) -> bool:
+        return model.name in self.stops and self.stops[model.name].stops
 
     @property
     def is_new(self) -> bool:
@@ -135,7 +141,7 @@ class Verdict:
         return said
 
     def _meanwhile(self, group: Sequence[Subject]) -> str:
-        away = [one for one in group if one.name in self.stops and self.stops[one.name].stops]
+        away = [one for one in group if self._stops(one)]
         if not away:
             return ""
         who = " and" if len(away) == len(group) else f", {len(away)} of them"
@@ -151,11 +157,6 @@ class Verdict:
     def _new(self, mark: Callable[[str], str]) -> list[str]:
         counted = [who for who, _ in _counted(self._of(Effect.CREATED), mark, name=False)]
         return [f"a new stack: {_and(counted)}" if counted else "a new stack"]
-
-
-def _stops(one: Subject, diff: PlanDiff) -> bool:
-    stop = stop_of(one, diff)
-    return stop is not None and stop.stops
 
 
 def cost_change(before: WrittenCost | None, after: WrittenCost | None, *, is_new: bool = False) -> str:

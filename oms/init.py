@@ -1,6 +1,5 @@
 """`oms init`: a stack's file from five answers, judged by the settings' own checks before it is written."""
 
-import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -65,6 +64,7 @@ def init(*, yes: bool, prices: Path | None, as_json: bool, **given: Any) -> None
     is written. A file that is there is never touched.
     """
     from components.settings.stack_file import find_project
+    from offline.program import working_in
 
     choose_prices(prices)
     asking = sys.stdin.isatty() and sys.stderr.isatty() and not (yes or as_json)
@@ -81,7 +81,7 @@ def init(*, yes: bool, prices: Path | None, as_json: bool, **given: Any) -> None
         if file.exists():
             raise InputError(f"{file} is there already, and is left as it is: choose another --stack or --output")
         draft = answers.draft(stack, model)
-        with _in(project.folder):
+        with working_in(project.folder):
             options = _options(draft, answers.asked("gpu", "GPU (l4, a100:4, cpu …)", _FITS))
         fitting = [option for option in options if not option.problems]
         if not fitting:
@@ -125,10 +125,12 @@ class _Answers:
         Raises:
             InputError: with everything that is.
         """
+        from components.settings.stack_file import is_stack_name
+
         needed = {"--model": self.model, "--project": self.google_project}
         missing = [] if self._asking else [name for name, value in needed.items() if not value]
         problems = [f"{name} is missing: off a terminal nothing is asked for" for name in missing]
-        if self.stack and not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", self.stack):
+        if self.stack and not is_stack_name(self.stack):
             problems.append(f"--stack {self.stack!r} is no name of a stack: write letters, digits, '-', '_' and '.'")
         if self.promote_from is not None and not re.fullmatch(r"([\w.-]+/){2}[\w.-]+", self.promote_from):
             problems.append(f"--promote-from {self.promote_from!r}: write organization/project/stack")
@@ -214,17 +216,6 @@ def _aborted() -> Iterator[None]:
     except click.Abort:
         tell("")
         raise KeyboardInterrupt from None
-
-
-@contextmanager
-def _in(folder: Path) -> Iterator[None]:
-    """The program's folder is the working directory of a plan, and so of what paths in a stack's file mean."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
 
 
 def _options(draft: "StackDraft", gpu: str) -> "list[Option]":
@@ -316,6 +307,7 @@ def _written(project: "Project", file: Path, draft: "StackDraft", model: "NamedM
     """
     from components.google import prices
     from components.stack_draft import judged
+    from offline.program import working_in
     from oms.init_file import text_of
 
     server, pinned = _server(chosen)
@@ -326,7 +318,7 @@ def _written(project: "Project", file: Path, draft: "StackDraft", model: "NamedM
     values = {**chosen.values, **({"platforms": server} if server else {}), "models": {draft.key: said}}
     order = ("target", "registry", "cluster", "nodePools", "platforms", "models")
     ordered = {key: values[key] for key in order if key in values}
-    with _in(project.folder):
+    with working_in(project.folder):
         checked = judged(full, chosen, ordered, prices.chosen())
     if checked.problems:
         raise InputError(*checked.problems)

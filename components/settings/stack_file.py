@@ -5,6 +5,7 @@ the project's defaults; structured values as JSON text; a declared key without d
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,11 @@ from oci_model_serving.errors import InputError
 _TARGET = f"{NAMESPACE}:target"
 MASK = "[secret]"
 """What stands for the text of a secret that only the engine can decrypt (`secure:`)."""
+
+
+def is_stack_name(text: str) -> bool:
+    """Whether it can be a stack's own name (Pulumi's grammar, `tokens.ParseStackName`)."""
+    return re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", text) is not None
 
 
 def is_file(path: Path) -> bool:
